@@ -1,0 +1,109 @@
+"""Where to write and where to read: sparse addresses on a memory of slots.
+
+Axes: B batch, T time, H memory heads, S slots, A active slots per access.
+
+An address names A distinct slots and gives each a non-negative weight; the
+weights have unit L2 norm, so that writing with strength 1 and reading the same
+address returns the written value exactly (memory.py).
+
+Two kinds of address are built here. A *location* address follows a pointer on
+a ring of slots, like the shift addressing of the Neural Turing Machine (Graves
+et al., 2014, eq. 8) but with the position itself as the state instead of a
+distribution over slots; nothing in it depends on S, so a memory can be
+enlarged after training. A *content* address takes the slots whose keys score
+highest, as in sparse access memory (Rae et al., 2016, section 3.1).
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+SHIFTS = (-1, 0, 1)
+
+
+class Address(NamedTuple):
+    """A sparse address.
+
+    indices: int32 [..., A], distinct slots in [0, S).
+    weights: float [..., A], non-negative, unit L2 norm over A.
+    """
+
+    indices: jax.Array
+    weights: jax.Array
+
+
+def unit_norm(weights: jax.Array) -> jax.Array:
+    """Scales non-negative weights [..., A], not all zero, to unit L2 norm."""
+    return weights * jax.lax.rsqrt(jnp.sum(weights**2, axis=-1, keepdims=True))
+
+
+def expected_shift(logits: jax.Array, hard: bool) -> jax.Array:
+    """Mean of a softmax over the shifts -1, 0, +1.
+
+    logits: float [..., 3], in the order of SHIFTS.
+    hard: round to whole slots, as evaluation does; no gradient passes then.
+    Returns float [...], in [-1, 1] slots.
+    """
+    chex.assert_axis_dimension(logits, -1, len(SHIFTS))
+    shift = jax.nn.softmax(logits, axis=-1) @ jnp.array(SHIFTS, logits.dtype)
+    return jnp.round(shift) if hard else shift
+
+
+def advance(pointer: jax.Array, shifts: jax.Array, num_slots: int):
+    """Moves pointers along a ring; a cumulative sum, so parallel over time.
+
+    pointer: float [B, H], the position before the first shift, in slots.
+    shifts: float [B, T, H], slots to move at each step.
+    Returns positions after each shift, float [B, T, H], not wrapped, and the
+    last pointer, float [B, H], wrapped into [0, num_slots).
+    """
+    chex.assert_rank([pointer, shifts], [2, 3])
+    positions = pointer[:, None] + jnp.cumsum(shifts, axis=1)
+    return positions, jnp.mod(positions[:, -1], num_slots)
+
+
+def ring_address(
+    position: jax.Array, num_slots: int, num_active: int, sharpness: float
+) -> Address:
+    """The A slots nearest to a position on a ring, weighted by exp(-sharpness d²).
+
+    position: float [...], in slots, any real number; slot s sits at s + n S.
+    num_active: A, in [1, S].
+    sharpness: κ > 0; d is the distance in slots.
+    """
+    _check_active(num_active, num_slots)
+    shift_to_centre = 0.5 * (num_active % 2)
+    nearest = jnp.floor(position + shift_to_centre)[..., None]
+    slots = nearest + jnp.arange(num_active) - (num_active - 1) // 2
+    slots = jax.lax.stop_gradient(slots)
+    weights = jnp.exp(-sharpness * (position[..., None] - slots) ** 2)
+    indices = jnp.mod(slots, num_slots).astype(jnp.int32)
+    return Address(indices, unit_norm(weights))
+
+
+def content_address(scores: jax.Array, num_active: int, temperature: float) -> Address:
+    """The A slots of highest score, weighted by exp(score / temperature).
+
+    scores: float [..., S].
+    num_active: A, in [1, S].
+    temperature: > 0; the limit 0 puts all weight on the best slot.
+    """
+    _check_active(num_active, scores.shape[-1])
+    best, indices = jax.lax.top_k(scores, num_active)
+    weights = jnp.exp((best - best[..., :1]) / temperature)
+    return Address(indices, unit_norm(weights))
+
+
+def dense_weights(address: Address, num_slots: int) -> jax.Array:
+    """The same address as a weight for every slot: float [..., S], A non-zero."""
+    hit = address.indices[..., None] == jnp.arange(num_slots)
+    return jnp.sum(jnp.where(hit, address.weights[..., None], 0), axis=-2)
+
+
+def _check_active(num_active: int, num_slots: int) -> None:
+    if not 1 <= num_active <= num_slots:
+        raise ValueError(
+            f"an address needs between 1 and {num_slots} active slots, not {num_active}"
+        )

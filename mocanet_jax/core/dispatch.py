@@ -1,0 +1,153 @@
+"""Choosing experts, and computing only the chosen ones.
+
+Axes: B batch, T time, D width, E experts, K active experts, C capacity.
+
+Each token picks K of E experts. Every expert has room for C tokens of each
+sequence; tokens are gathered into [E, B, C, D], all experts run as one batched
+product, and the results return to their tokens (Shazeer et al., 2017; GShard,
+Lepikhin et al., 2020). Room is counted per sequence and filled in time order, so
+that a full expert can make neither another sequence nor an earlier token change
+its output.
+"""
+
+import math
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+class Gates(NamedTuple):
+    """Which experts a token uses, and how much of each.
+
+    indices: int32 [B, T, K], distinct experts in [0, E).
+    weights: float [B, T, K], non-negative, summing to 1 over K.
+    """
+
+    indices: jax.Array
+    weights: jax.Array
+
+
+class Dispatch(NamedTuple):
+    """Where each token sits in the experts' buffers, and the reverse.
+
+    token_of_slot: int32 [E, B, C], a time step in [0, T), or T for an empty slot.
+    slot_of_choice: int32 [B, T, K], a place in the flat [E·C] buffer of the
+        sequence, or E·C for a choice that was dropped or masked.
+    dropped: int32 [], choices of unmasked tokens that found their expert full.
+    """
+
+    token_of_slot: jax.Array
+    slot_of_choice: jax.Array
+    dropped: jax.Array
+
+
+def top_k_gates(logits: jax.Array, k: int) -> Gates:
+    """The K best experts of router logits [B, T, E], softmax-weighted among themselves."""
+    best, indices = jax.lax.top_k(logits, k)
+    return Gates(indices, jax.nn.softmax(best, axis=-1))
+
+
+def expert_capacity(num_tokens: int, num_experts: int, k: int, factor: float | None) -> int:
+    """Tokens of one sequence that an expert has room for.
+
+    factor: room as a multiple of the even share K·T/E; None for room for every token,
+    so that nothing can be dropped.
+    """
+    if factor is None:
+        return num_tokens
+    return max(1, min(num_tokens, math.ceil(factor * k * num_tokens / num_experts)))
+
+
+def plan_dispatch(
+    indices: jax.Array, mask: jax.Array, num_experts: int, capacity: int
+) -> Dispatch:
+    """Gives every choice a place with its expert, first come first served in time.
+
+    indices: int32 [B, T, K]. mask: bool [B, T], False for padding, which takes no place.
+    """
+    chex.assert_rank([indices, mask], [3, 2])
+    batch, length, k = indices.shape
+    choices = indices.reshape(batch, length * k)
+    chosen = jax.nn.one_hot(choices, num_experts, dtype=jnp.int32)
+    chosen = chosen * jnp.repeat(mask, k, axis=1)[..., None]
+    place = jnp.sum((jnp.cumsum(chosen, axis=1) - 1) * chosen, axis=-1)
+    live = jnp.any(chosen > 0, axis=-1)
+    kept = live & (place < capacity)
+    nowhere = num_experts * capacity
+    slot = jnp.where(kept, choices * capacity + place, nowhere)
+
+    steps = jnp.broadcast_to(jnp.arange(length * k) // k, slot.shape)
+    token_of_slot = jnp.full((batch, nowhere + 1), length, jnp.int32)
+    token_of_slot = token_of_slot.at[jnp.arange(batch)[:, None], slot].set(steps)
+    token_of_slot = token_of_slot[:, :-1].reshape(batch, num_experts, capacity)
+    return Dispatch(
+        jnp.swapaxes(token_of_slot, 0, 1),
+        slot.reshape(batch, length, k),
+        jnp.sum(live & ~kept),
+    )
+
+
+@jax.custom_vjp
+def gather_tokens(x: jax.Array, dispatch: Dispatch) -> jax.Array:
+    """Tokens [B, T, D] to expert buffers [E, B, C, D]; empty slots hold zeros."""
+    batch = jnp.arange(x.shape[0])[:, None]
+    padded = jnp.pad(x, ((0, 0), (0, 1), (0, 0)))
+    return padded[batch, dispatch.token_of_slot]
+
+
+@jax.custom_vjp
+def gather_results(y: jax.Array, dispatch: Dispatch) -> jax.Array:
+    """Expert buffers [E, B, C, D] to choices [B, T, K, D]; dropped choices are zero."""
+    batch, width = y.shape[1], y.shape[-1]
+    flat = jnp.swapaxes(y, 0, 1).reshape(batch, -1, width)
+    padded = jnp.pad(flat, ((0, 0), (0, 1), (0, 0)))
+    return padded[jnp.arange(batch)[:, None, None], dispatch.slot_of_choice]
+
+
+# Each gather is the other's transpose, so neither gradient needs a scatter.
+def _spread_choices(d_choices, dispatch):
+    """Cotangents of choices [B, T, K, D] to buffers [E, B, C, D]."""
+    experts, batch, capacity = dispatch.token_of_slot.shape
+    length, k = d_choices.shape[1:3]
+    flat = d_choices.reshape(batch, length * k, -1)
+    choice_of_slot = jnp.full((batch, experts * capacity + 1), length * k, jnp.int32)
+    steps = jnp.broadcast_to(jnp.arange(length * k), (batch, length * k))
+    at = dispatch.slot_of_choice.reshape(batch, -1)
+    choice_of_slot = choice_of_slot.at[jnp.arange(batch)[:, None], at].set(steps)[:, :-1]
+    padded = jnp.pad(flat, ((0, 0), (0, 1), (0, 0)))
+    spread = padded[jnp.arange(batch)[:, None], choice_of_slot]
+    return jnp.swapaxes(spread.reshape(batch, experts, capacity, -1), 0, 1)
+
+
+gather_tokens.defvjp(
+    lambda x, dispatch: (gather_tokens(x, dispatch), dispatch),
+    lambda dispatch, g: (jnp.sum(gather_results(g, dispatch), axis=2), None),
+)
+gather_results.defvjp(
+    lambda y, dispatch: (gather_results(y, dispatch), dispatch),
+    lambda dispatch, g: (_spread_choices(g, dispatch), None),
+)
+
+
+def load_balance_loss(logits: jax.Array, indices: jax.Array, mask: jax.Array) -> jax.Array:
+    """E Σ_e f_e p_e, 1 when perfectly even (Switch Transformer, Fedus et al., 2021, eq. 4).
+
+    f_e is the share of choices that go to expert e and p_e its mean router
+    probability, both over unmasked tokens. logits [B, T, E], indices [B, T, K].
+    """
+    num_experts = logits.shape[-1]
+    tokens = jnp.maximum(jnp.sum(mask), 1)
+    chosen = jnp.sum(jax.nn.one_hot(indices, num_experts), axis=-2)
+    load = jnp.einsum("bte,bt->e", chosen, mask.astype(logits.dtype))
+    load = load / (tokens * indices.shape[-1])
+    probability = jax.nn.softmax(logits, axis=-1)
+    probability = jnp.einsum("bte,bt->e", probability, mask.astype(logits.dtype)) / tokens
+    return num_experts * jnp.sum(load * probability)
+
+
+def router_z_loss(logits: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean squared log-partition of router logits [B, T, E] (ST-MoE, Zoph et al., 2022, eq. 5)."""
+    log_z = jax.nn.logsumexp(logits, axis=-1)
+    return jnp.sum(mask * log_z**2) / jnp.maximum(jnp.sum(mask), 1)

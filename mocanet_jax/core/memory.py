@@ -1,0 +1,352 @@
+"""The external memory: a gated delta rule over sparse addresses.
+
+Axes: B batch, T time, H memory heads, S slots, A active slots per access,
+P value width per head, C chunk; N = B·H memories, each with its own slots.
+
+Per token and head, with write address (i, w), read address (j, u), value v,
+strength β in [0, 1] and retention α in [0, 1]:
+
+    V      ← α V
+    old    = Σ_a w_a V[i_a]
+    V[i_a] ← V[i_a] + w_a β (v − old)          write
+    r      = Σ_a u_a V[j_a]                    read, after the write
+
+The update is the gated delta rule (Yang et al., 2024, "Gated Delta Networks",
+eq. 10) with a sparse unit vector as its key; erase-and-add (Graves et al.,
+2014, eq. 3-4) and sparse access memory (Rae et al., 2016) are its relatives.
+
+Addresses depend on tokens and never on V. Three forms therefore compute the
+same thing: `step` one token at a time, `recurrent` a scan that touches only A
+slots per access, `chunked` with dense addresses and matrix products.
+
+Retention decays every slot at every step, which would cost O(S). It is applied
+lazily: a slot's pending decay is kept as a logarithm and paid when the slot is
+next touched.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from mocanet_jax.core.addressing import Address, dense_weights
+
+MIN_LOG_RETENTION = -60.0
+"""Retentions below exp(-60) act as 0; keeps differences of logarithms finite."""
+
+
+class MemoryState(NamedTuple):
+    """The content of B·H memories.
+
+    slots: float [B, H, S, P].
+    log_decay: float [B, H, S], at most 0: decay not yet applied to the slots;
+        the content is slots · exp(log_decay).
+    """
+
+    slots: jax.Array
+    log_decay: jax.Array
+
+
+def initial_memory(slots: jax.Array) -> MemoryState:
+    """A state that holds `slots`, float [B, H, S, P], with no decay pending."""
+    chex.assert_rank(slots, 4)
+    return MemoryState(slots, jnp.zeros(slots.shape[:-1], slots.dtype))
+
+
+def content(state: MemoryState) -> jax.Array:
+    """What a read would see: float [B, H, S, P]."""
+    return state.slots * jnp.exp(state.log_decay)[..., None]
+
+
+def step(
+    state: MemoryState,
+    write: Address,
+    read: Address,
+    value: jax.Array,
+    strength: jax.Array,
+    log_retention: jax.Array | None = None,
+) -> tuple[jax.Array, MemoryState]:
+    """One token: write, then read. Cost O(A·P), and O(S) scalars for retention.
+
+    write, read: addresses [B, H, A]. value: [B, H, P]. strength: [B, H] in [0, 1].
+    log_retention: [B, H], log α, at most 0; None means α = 1.
+    Returns what was read, [B, H, P], and the next state.
+    """
+    slots, log_decay = state
+    if log_retention is not None:
+        log_decay = log_decay + jnp.maximum(log_retention, MIN_LOG_RETENTION)[..., None]
+    b, h = jnp.ogrid[: slots.shape[0], : slots.shape[1]]
+    at = (b[..., None], h[..., None], write.indices)
+    rows = slots[at] * jnp.exp(log_decay[at])[..., None]
+    old = jnp.einsum("bha,bhap->bhp", write.weights, rows)
+    delta = strength[..., None] * (value - old)
+    rows = rows + write.weights[..., None] * delta[:, :, None]
+    slots = slots.at[at].set(rows, unique_indices=True)
+    log_decay = log_decay.at[at].set(0.0, unique_indices=True)
+    at = (b[..., None], h[..., None], read.indices)
+    weights = read.weights * jnp.exp(log_decay[at])
+    return jnp.einsum("bha,bhap->bhp", weights, slots[at]), MemoryState(slots, log_decay)
+
+
+def recurrent(
+    state: MemoryState,
+    write: Address,
+    read: Address,
+    value: jax.Array,
+    strength: jax.Array,
+    log_retention: jax.Array | None = None,
+) -> tuple[jax.Array, MemoryState]:
+    """A sequence, as a scan over time of cost O(A·P) a step, independent of S.
+
+    write, read: addresses [B, T, H, A]. value: [B, T, H, P].
+    strength: [B, T, H] in [0, 1]. log_retention: [B, T, H], log α, or None for α = 1.
+    Returns what was read, [B, T, H, P], and the next state.
+    """
+    _check_sequence(state, write, read, value, strength)
+    batch, heads, num_slots, width = state.slots.shape
+    flat = _time_major_flat
+    # One table of N·S rows and plain row numbers: XLA turns a gather along one
+    # leading axis into a loop of row copies.
+    first_row = (jnp.arange(batch * heads) * num_slots)[:, None]
+    write_indices, read_indices = flat(write.indices), flat(read.indices)
+    write_weights, read_weights = flat(write.weights), flat(read.weights)
+    if log_retention is None:
+        decay = jnp.ones_like(write_weights)
+        log_decay = state.log_decay
+    else:
+        write_decay, read_decay, log_decay = _pending_decay(
+            state.log_decay, write_indices, read_indices, flat(log_retention)
+        )
+        decay, read_weights = jnp.exp(write_decay), read_weights * jnp.exp(read_decay)
+    reads, table = _scan_rows(
+        state.slots.reshape(-1, width),
+        write_indices + first_row,
+        write_weights,
+        read_indices + first_row,
+        read_weights,
+        flat(value),
+        flat(strength),
+        decay,
+    )
+    reads = jnp.moveaxis(reads.reshape(-1, batch, heads, width), 0, 1)
+    return reads, MemoryState(table.reshape(state.slots.shape), log_decay)
+
+
+def chunked(
+    state: MemoryState,
+    write: Address,
+    read: Address,
+    value: jax.Array,
+    strength: jax.Array,
+    log_retention: jax.Array | None = None,
+    chunk_size: int = 16,
+) -> tuple[jax.Array, MemoryState]:
+    """A sequence, as matrix products inside chunks of C tokens; arguments as `recurrent`.
+
+    The values δ that a chunk writes solve a unit lower-triangular system (the WY
+    form: Yang et al., 2024, "Parallelizing Linear Transformers with the Delta
+    Rule", section 3). With W, U the dense write and read addresses, g the running
+    log retention within the chunk, and Γ_ts = exp(g_t − g_s) for s ≤ t:
+
+        (I + diag(β) strict(W Wᵀ ⊙ Γ)) δ = diag(β) (v − e^g ⊙ W V)
+        r  = e^g ⊙ U V + lower(U Wᵀ ⊙ Γ) δ
+        V' = e^{g_C} V + Σ_s e^{g_C − g_s} w_s δ_sᵀ
+
+    chunk_size: C, a power of two; T need not be a multiple of it.
+    """
+    _check_sequence(state, write, read, value, strength)
+    if chunk_size < 1 or chunk_size & (chunk_size - 1):
+        raise ValueError(f"chunk_size must be a power of two, not {chunk_size}")
+    length, num_slots = value.shape[1], state.slots.shape[2]
+
+    def chunks(x):  # [B, T, H, ...] -> [chunk, B, H, C, ...]; padding writes nothing
+        pad = [(0, 0), (0, -length % chunk_size)] + [(0, 0)] * (x.ndim - 2)
+        x = jnp.pad(x, pad)
+        x = x.reshape(x.shape[0], -1, chunk_size, *x.shape[2:])
+        return jnp.moveaxis(x, (1, 3), (0, 2))
+
+    write_dense = chunks(dense_weights(write, num_slots))
+    read_dense = chunks(dense_weights(read, num_slots))
+    beta = chunks(strength)
+    if log_retention is None:
+        log_retention = jnp.zeros_like(strength)
+    g = jnp.cumsum(jnp.maximum(chunks(log_retention), MIN_LOG_RETENTION), axis=-1)
+
+    both = jnp.concatenate([write_dense, read_dense], axis=-2)
+    overlap = jnp.einsum("nbhcs,nbhds->nbhcd", both, write_dense)
+    lower = jnp.tril(jnp.ones((chunk_size, chunk_size), bool))
+    gamma = jnp.exp(jnp.where(lower, g[..., :, None] - g[..., None, :], -jnp.inf))
+    to_writes = jnp.tril(overlap[..., :chunk_size, :] * gamma, -1)
+    to_reads = overlap[..., chunk_size:, :] * gamma
+    solve = _unit_lower_inverse(beta[..., None] * to_writes) * beta[..., None, :]
+    from_start = both * jnp.exp(jnp.concatenate([g, g], axis=-1))[..., None]
+    to_end = write_dense * jnp.exp(g[..., -1:] - g)[..., None]
+
+    def one_chunk(slots, x):
+        from_start, to_end, kept, v, solve, to_reads = x
+        seen = from_start @ slots
+        delta = solve @ (v - seen[..., :chunk_size, :])
+        reads = seen[..., chunk_size:, :] + to_reads @ delta
+        return kept * slots + jnp.einsum("bhcs,bhcp->bhsp", to_end, delta), reads
+
+    kept = jnp.exp(g[..., -1])[..., None, None]
+    slots, reads = jax.lax.scan(
+        one_chunk, content(state), (from_start, to_end, kept, chunks(value), solve, to_reads)
+    )
+    reads = jnp.moveaxis(reads, (0, 2), (1, 3))
+    reads = reads.reshape(reads.shape[0], -1, *reads.shape[3:])[:, :length]
+    return reads, initial_memory(slots)
+
+
+def _check_sequence(state, write, read, value, strength):
+    batch, heads, _, width = state.slots.shape
+    length = value.shape[1]
+    chex.assert_shape(state.log_decay, state.slots.shape[:-1])
+    chex.assert_shape(value, (batch, length, heads, width))
+    chex.assert_shape(strength, (batch, length, heads))
+    for address in (write, read):
+        chex.assert_shape(address, (batch, length, heads, None))
+        chex.assert_type(address.indices, jnp.int32)
+
+
+def _time_major_flat(x):
+    """[B, T, H, ...] -> [T, N, ...]."""
+    x = jnp.moveaxis(x, 1, 0)
+    return x.reshape(x.shape[0], -1, *x.shape[3:])
+
+
+def _pending_decay(log_decay, write_indices, read_indices, log_retention):
+    """Log decay that each access finds on its slots.
+
+    log_decay: [B, H, S]. indices: [T, N, A]. log_retention: [T, N].
+    Returns log decay at writes and at reads, [T, N, A], and the log decay left
+    pending at the end, [B, H, S].
+
+    The time at which a slot was last touched is an integer and has no gradient;
+    the decay since then is a difference of running sums.
+    """
+    num_memories, num_slots = log_retention.shape[1], log_decay.shape[-1]
+    running = jnp.cumsum(jnp.maximum(log_retention, MIN_LOG_RETENTION), axis=0)
+    memory = jnp.arange(num_memories)[:, None]
+    before = log_decay.reshape(num_memories, num_slots)
+
+    def touch(last, at):
+        now, write, read = at
+        at_write = last[memory, write]
+        last = last.at[memory, write].set(now, unique_indices=True)
+        return last, (at_write, last[memory, read])
+
+    never = jnp.full((num_memories, num_slots), -1)
+    last, (at_write, at_read) = jax.lax.scan(
+        touch, never, (jnp.arange(len(running)), write_indices, read_indices)
+    )
+
+    def pending(now, last, slots):  # now [..., N, 1]; last, slots [..., N, A or S]
+        touched = now - running[jnp.maximum(last, 0), memory]
+        return jnp.where(last < 0, now + before[memory, slots], touched)
+
+    return (
+        pending(running[..., None], at_write, write_indices),
+        pending(running[..., None], at_read, read_indices),
+        pending(running[-1][:, None], last, jnp.arange(num_slots)).reshape(log_decay.shape),
+    )
+
+
+@jax.custom_vjp
+def _scan_rows(table, wi, w, ri, u, value, beta, decay):
+    """The recurrent form on one table of rows.
+
+    table: [N·S, P]. wi, ri: row numbers [T, N, A]. w, u: weights [T, N, A], u with
+    the decay at the read folded in. value: [T, N, P]. beta: [T, N].
+    decay: [T, N, A], applied to the rows that are written.
+    Returns reads [T, N, P] and the table after the last step.
+
+    Differentiating the scan would add a dense table of gradients at every step;
+    the gradient below touches the same A rows as the forward pass.
+    """
+    return _scan_rows_forward(table, wi, w, ri, u, value, beta, decay)[0]
+
+
+def _scan_rows_forward(table, wi, w, ri, u, value, beta, decay):
+    def one_step(table, x):
+        wi, w, ri, u, value, beta, decay = x
+        found = table[wi]
+        rows = decay[..., None] * found
+        delta = beta[:, None] * (value - jnp.einsum("na,nap->np", w, rows))
+        rows = rows + w[..., None] * delta[:, None]
+        table = table.at[wi].set(rows, unique_indices=True)
+        read = table[ri]
+        return table, (jnp.einsum("na,nap->np", u, read), found, read)
+
+    table, (reads, found, read) = jax.lax.scan(
+        one_step, table, (wi, w, ri, u, value, beta, decay)
+    )
+    return (reads, table), (wi, w, ri, u, value, beta, decay, found, read)
+
+
+def _scan_rows_backward(residuals, cotangents):
+    wi, w, ri, u, value, beta, decay, found, read = residuals
+    d_reads, d_table = cotangents
+
+    def one_step(d_table, x):
+        wi, w, ri, u, beta, decay, d_read = x
+        d_table = d_table.at[ri].add(u[..., None] * d_read[:, None], unique_indices=True)
+        d_written = d_table[wi]
+        d_delta = jnp.einsum("na,nap->np", w, d_written)
+        d_rows = d_written - w[..., None] * (beta[:, None] * d_delta)[:, None]
+        d_table = d_table.at[wi].set(decay[..., None] * d_rows, unique_indices=True)
+        return d_table, (d_written, d_delta)
+
+    d_table, (d_written, d_delta) = jax.lax.scan(
+        one_step, d_table, (wi, w, ri, u, beta, decay, d_reads), reverse=True
+    )
+    rows = decay[..., None] * found
+    d_value = beta[..., None] * d_delta
+    error = value - jnp.einsum("tna,tnap->tnp", w, rows)
+    d_beta = jnp.sum(d_delta * error, axis=-1)
+    d_w = jnp.einsum("tnap,tnp->tna", d_written, beta[..., None] * error)
+    d_w = d_w - jnp.einsum("tnap,tnp->tna", rows, d_value)
+    d_u = jnp.einsum("tnap,tnp->tna", read, d_reads)
+    d_rows = d_written - w[..., None] * d_value[:, :, None]
+    d_decay = jnp.sum(d_rows * found, axis=-1)
+    return d_table, None, d_w, None, d_u, d_value, d_beta, d_decay
+
+
+_scan_rows.defvjp(_scan_rows_forward, _scan_rows_backward)
+
+
+@jax.custom_vjp
+def _unit_lower_inverse(strict: jax.Array) -> jax.Array:
+    """(I + L)⁻¹ of strictly lower-triangular L, [..., C, C], C a power of two.
+
+    Blocks of doubling size: the inverse of [[X, 0], [Y, Z]] has −Z⁻¹ Y X⁻¹ in its
+    corner. Only matrix products, and as stable as forward substitution, which the
+    shorter Neumann product is not.
+    """
+    size = strict.shape[-1]
+    inverse = jnp.ones((*strict.shape[:-1], 1, 1), strict.dtype)
+    block = 1
+    while block < size:
+        pairs = size // (2 * block)
+        tiles = strict.reshape(*strict.shape[:-2], pairs, 2 * block, pairs, 2 * block)
+        diagonal = jnp.moveaxis(jnp.diagonal(tiles, axis1=-4, axis2=-2), -1, -3)
+        first, second = inverse[..., 0::2, :, :], inverse[..., 1::2, :, :]
+        corner = -second @ diagonal[..., block:, :block] @ first
+        top = jnp.concatenate([first, jnp.zeros_like(corner)], axis=-1)
+        inverse = jnp.concatenate([top, jnp.concatenate([corner, second], axis=-1)], axis=-2)
+        block *= 2
+    return inverse[..., 0, :, :]
+
+
+def _unit_lower_inverse_forward(strict):
+    inverse = _unit_lower_inverse(strict)
+    return inverse, inverse
+
+
+def _unit_lower_inverse_backward(inverse, d_inverse):
+    transposed = jnp.swapaxes(inverse, -1, -2)
+    return (jnp.tril(-(transposed @ d_inverse @ transposed), -1),)
+
+
+_unit_lower_inverse.defvjp(_unit_lower_inverse_forward, _unit_lower_inverse_backward)

@@ -1,0 +1,98 @@
+"""The model: embed → N MOCA layers → norm → logits for every token.
+
+Axes: B batch, T time, D width, V vocabulary, S slots.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mocanet_jax.core import budget
+from mocanet_jax.nn.layer import LayerAux, LayerSpec, LayerState, MocaLayer
+
+
+class ModelState(NamedTuple):
+    """The state of every layer, carried from one segment of a sequence to the next."""
+
+    layers: tuple[LayerState, ...]
+
+
+class ModelAux(NamedTuple):
+    """layers: what each layer did. balance_loss, z_loss: float [], means over layers.
+    dropped: int32 [], expert choices that found no room. usage: summed over layers.
+    """
+
+    layers: tuple[LayerAux, ...]
+    balance_loss: jax.Array
+    z_loss: jax.Array
+    dropped: jax.Array
+    usage: budget.Usage
+
+
+class MocaNet(nn.Module):
+    """`apply(params, tokens, state, mask) → (logits, state', aux)`.
+
+    Every token's logits depend on that token and those before it, so a sequence may be
+    fed whole or in segments with the state carried. The head is the transposed embedding,
+    scaled by D^-1/2 (Press and Wolf, 2017): what the memory returns is then decoded by the
+    table that encoded it.
+    """
+
+    vocab_size: int
+    num_layers: int
+    layer: LayerSpec
+
+    def setup(self):
+        self.embed = nn.Embed(
+            self.vocab_size,
+            self.layer.embedding_dim,
+            embedding_init=nn.initializers.normal(1.0),
+        )
+        self.layers = [MocaLayer(self.layer) for _ in range(self.num_layers)]
+        self.norm = nn.RMSNorm()
+
+    def initial_state(self, batch: int, num_slots: int | None = None) -> ModelState:
+        """State before a sequence: `apply(params, B, method="initial_state")`.
+
+        num_slots: enlarges every memory to S slots; only location heads use the extra room.
+        """
+        return ModelState(tuple(layer.initial_state(batch, num_slots) for layer in self.layers))
+
+    def __call__(
+        self,
+        tokens: jax.Array,
+        state: ModelState | None = None,
+        mask: jax.Array | None = None,
+        train: bool = False,
+    ) -> tuple[jax.Array, ModelState, ModelAux]:
+        """tokens: int [B, T] in [0, V). state: None for a fresh sequence.
+        mask: bool [B, T], False for padding, which leaves the state untouched.
+        train: soft pointers and bounded expert capacity.
+        Returns logits, float [B, T, V].
+        """
+        if state is None:
+            state = self.initial_state(tokens.shape[0])
+        if mask is None:
+            mask = jnp.ones(tokens.shape, bool)
+        x = self.embed(tokens)
+        states, auxs = [], []
+        for layer, layer_state in zip(self.layers, state.layers, strict=True):
+            x, layer_state, aux = layer(x, mask, layer_state, train)
+            states.append(layer_state)
+            auxs.append(aux)
+        logits = self.embed.attend(self.norm(x)) * self.layer.embedding_dim**-0.5
+        return logits, ModelState(tuple(states)), _collect(auxs)
+
+
+def _collect(layers: list[LayerAux]) -> ModelAux:
+    experts = [aux.experts for aux in layers if aux.experts is not None]
+    mean = lambda values: sum(values) / max(len(values), 1) + jnp.zeros(())
+    return ModelAux(
+        tuple(layers),
+        mean([e.balance_loss for e in experts]),
+        mean([e.z_loss for e in experts]),
+        sum((e.dropped for e in experts), start=jnp.zeros((), jnp.int32)),
+        jax.tree.map(lambda *parts: sum(parts), *(aux.usage for aux in layers)),
+    )

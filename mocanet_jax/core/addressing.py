@@ -46,6 +46,7 @@ def expected_shift(logits: jax.Array, hard: bool) -> jax.Array:
     hard: round to whole slots, as evaluation does; no gradient passes then.
     Returns float [...], in [-1, 1] slots.
     """
+    chex.assert_type(logits, float)
     chex.assert_axis_dimension(logits, -1, len(SHIFTS))
     shift = jax.nn.softmax(logits, axis=-1) @ jnp.array(SHIFTS, logits.dtype)
     return jnp.round(shift) if hard else shift
@@ -60,6 +61,8 @@ def advance(pointer: jax.Array, shifts: jax.Array, num_slots: int):
     last pointer, float [B, H], wrapped into [0, num_slots).
     """
     chex.assert_rank([pointer, shifts], [2, 3])
+    chex.assert_shape(shifts, (pointer.shape[0], None, pointer.shape[1]))
+    chex.assert_type([pointer, shifts], float)
     positions = pointer[:, None] + jnp.cumsum(shifts, axis=1)
     return positions, jnp.mod(positions[:, -1], num_slots)
 
@@ -74,10 +77,11 @@ def ring_address(
     sharpness: κ > 0; d is the distance in slots.
     """
     _check_active(num_active, num_slots)
+    chex.assert_type(position, float)
     shift_to_centre = 0.5 * (num_active % 2)
     nearest = jnp.floor(position + shift_to_centre)[..., None]
-    slots = nearest + jnp.arange(num_active) - (num_active - 1) // 2
-    slots = jax.lax.stop_gradient(slots)
+    offsets = jnp.arange(num_active) - (num_active - 1) // 2
+    slots = jax.lax.stop_gradient(nearest + jnp.expand_dims(offsets, tuple(range(position.ndim))))
     weights = jnp.exp(-sharpness * (position[..., None] - slots) ** 2)
     indices = jnp.mod(slots, num_slots).astype(jnp.int32)
     return Address(indices, unit_norm(weights))
@@ -90,6 +94,7 @@ def content_address(scores: jax.Array, num_active: int, temperature: float) -> A
     num_active: A, in [1, S].
     temperature: > 0; the limit 0 puts all weight on the best slot.
     """
+    chex.assert_type(scores, float)
     _check_active(num_active, scores.shape[-1])
     best, indices = jax.lax.top_k(scores, num_active)
     weights = jnp.exp((best - best[..., :1]) / temperature)
@@ -98,7 +103,8 @@ def content_address(scores: jax.Array, num_active: int, temperature: float) -> A
 
 def dense_weights(address: Address, num_slots: int) -> jax.Array:
     """The same address as a weight for every slot: float [..., S], A non-zero."""
-    hit = address.indices[..., None] == jnp.arange(num_slots)
+    chex.assert_equal_shape(address)
+    hit = jax.nn.one_hot(address.indices, num_slots, dtype=bool)
     return jnp.sum(jnp.where(hit, address.weights[..., None], 0), axis=-2)
 
 

@@ -11,6 +11,7 @@ Axes: B batch, T time.
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -62,6 +63,8 @@ def usage(engaged: dict[str, jax.Array], mask: jax.Array, prices: Prices) -> Usa
     engaged: for each part of Prices, the engaged share in [0, 1] of every token,
         float [B, T]. mask: bool [B, T]; masked tokens neither spend nor count.
     """
+    chex.assert_equal_shape([mask, *engaged.values()])
+    chex.assert_type(mask, bool)
     tokens = jnp.sum(mask)
     spent = {
         name: price * jnp.sum(engaged[name] * mask) for name, price in prices._asdict().items()

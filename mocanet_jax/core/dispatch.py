@@ -45,6 +45,8 @@ class Dispatch(NamedTuple):
 
 def top_k_gates(logits: jax.Array, k: int) -> Gates:
     """The K best experts of router logits [B, T, E], softmax-weighted among themselves."""
+    chex.assert_rank(logits, 3)
+    chex.assert_type(logits, float)
     best, indices = jax.lax.top_k(logits, k)
     return Gates(indices, jax.nn.softmax(best, axis=-1))
 
@@ -68,6 +70,8 @@ def plan_dispatch(
     indices: int32 [B, T, K]. mask: bool [B, T], False for padding, which takes no place.
     """
     chex.assert_rank([indices, mask], [3, 2])
+    chex.assert_equal_shape_prefix([indices, mask], 2)
+    chex.assert_type([indices, mask], [jnp.int32, bool])
     batch, length, k = indices.shape
     choices = indices.reshape(batch, length * k)
     chosen = jax.nn.one_hot(choices, num_experts, dtype=jnp.int32)
@@ -78,7 +82,8 @@ def plan_dispatch(
     nowhere = num_experts * capacity
     slot = jnp.where(kept, choices * capacity + place, nowhere)
 
-    steps = jnp.broadcast_to(jnp.arange(length * k) // k, slot.shape)
+    steps = jnp.arange(length * k, dtype=jnp.int32) // k
+    steps = jnp.broadcast_to(steps, slot.shape)
     token_of_slot = jnp.full((batch, nowhere + 1), length, jnp.int32)
     token_of_slot = token_of_slot.at[jnp.arange(batch)[:, None], slot].set(steps)
     token_of_slot = token_of_slot[:, :-1].reshape(batch, num_experts, capacity)
@@ -92,6 +97,7 @@ def plan_dispatch(
 @jax.custom_vjp
 def gather_tokens(x: jax.Array, dispatch: Dispatch) -> jax.Array:
     """Tokens [B, T, D] to expert buffers [E, B, C, D]; empty slots hold zeros."""
+    chex.assert_shape(x, (*dispatch.slot_of_choice.shape[:2], None))
     batch = jnp.arange(x.shape[0])[:, None]
     padded = jnp.pad(x, ((0, 0), (0, 1), (0, 0)))
     return padded[batch, dispatch.token_of_slot]
@@ -100,6 +106,7 @@ def gather_tokens(x: jax.Array, dispatch: Dispatch) -> jax.Array:
 @jax.custom_vjp
 def gather_results(y: jax.Array, dispatch: Dispatch) -> jax.Array:
     """Expert buffers [E, B, C, D] to choices [B, T, K, D]; dropped choices are zero."""
+    chex.assert_shape(y, (*dispatch.token_of_slot.shape, None))
     batch, width = y.shape[1], y.shape[-1]
     flat = jnp.swapaxes(y, 0, 1).reshape(batch, -1, width)
     padded = jnp.pad(flat, ((0, 0), (0, 1), (0, 0)))
@@ -113,9 +120,10 @@ def _spread_choices(d_choices, dispatch):
     length, k = d_choices.shape[1:3]
     flat = d_choices.reshape(batch, length * k, -1)
     choice_of_slot = jnp.full((batch, experts * capacity + 1), length * k, jnp.int32)
-    steps = jnp.broadcast_to(jnp.arange(length * k), (batch, length * k))
+    choice = jnp.arange(length * k, dtype=jnp.int32)
+    choice = jnp.broadcast_to(choice, (batch, length * k))
     at = dispatch.slot_of_choice.reshape(batch, -1)
-    choice_of_slot = choice_of_slot.at[jnp.arange(batch)[:, None], at].set(steps)[:, :-1]
+    choice_of_slot = choice_of_slot.at[jnp.arange(batch)[:, None], at].set(choice)[:, :-1]
     padded = jnp.pad(flat, ((0, 0), (0, 1), (0, 0)))
     spread = padded[jnp.arange(batch)[:, None], choice_of_slot]
     return jnp.swapaxes(spread.reshape(batch, experts, capacity, -1), 0, 1)
@@ -137,6 +145,9 @@ def load_balance_loss(logits: jax.Array, indices: jax.Array, mask: jax.Array) ->
     f_e is the share of choices that go to expert e and p_e its mean router
     probability, both over unmasked tokens. logits [B, T, E], indices [B, T, K].
     """
+    chex.assert_rank([logits, indices, mask], [3, 3, 2])
+    chex.assert_equal_shape_prefix([logits, indices, mask], 2)
+    chex.assert_type([logits, indices, mask], [float, jnp.int32, bool])
     num_experts = logits.shape[-1]
     tokens = jnp.maximum(jnp.sum(mask), 1)
     chosen = jnp.sum(jax.nn.one_hot(indices, num_experts), axis=-2)
@@ -149,5 +160,7 @@ def load_balance_loss(logits: jax.Array, indices: jax.Array, mask: jax.Array) ->
 
 def router_z_loss(logits: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean squared log-partition of router logits [B, T, E] (ST-MoE, Zoph et al., 2022, eq. 5)."""
+    chex.assert_shape(logits, (*mask.shape, None))
+    chex.assert_type([logits, mask], [float, bool])
     log_z = jax.nn.logsumexp(logits, axis=-1)
     return jnp.sum(mask * log_z**2) / jnp.maximum(jnp.sum(mask), 1)

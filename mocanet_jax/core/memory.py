@@ -73,6 +73,7 @@ def step(
     log_retention: [B, H], log α, at most 0; None means α = 1.
     Returns what was read, [B, H, P], and the next state.
     """
+    _check((), state, write, read, value, strength, log_retention)
     slots, log_decay = state
     if log_retention is not None:
         log_decay = log_decay + jnp.maximum(log_retention, MIN_LOG_RETENTION)[..., None]
@@ -103,12 +104,12 @@ def recurrent(
     strength: [B, T, H] in [0, 1]. log_retention: [B, T, H], log α, or None for α = 1.
     Returns what was read, [B, T, H, P], and the next state.
     """
-    _check_sequence(state, write, read, value, strength)
+    _check(value.shape[1:2], state, write, read, value, strength, log_retention)
     batch, heads, num_slots, width = state.slots.shape
     flat = _time_major_flat
     # One table of N·S rows and plain row numbers: XLA turns a gather along one
     # leading axis into a loop of row copies.
-    first_row = (jnp.arange(batch * heads) * num_slots)[:, None]
+    first_row = (jnp.arange(batch * heads) * num_slots)[None, :, None]
     write_indices, read_indices = flat(write.indices), flat(read.indices)
     write_weights, read_weights = flat(write.weights), flat(read.weights)
     if log_retention is None:
@@ -155,7 +156,7 @@ def chunked(
 
     chunk_size: C, a power of two; T need not be a multiple of it.
     """
-    _check_sequence(state, write, read, value, strength)
+    _check(value.shape[1:2], state, write, read, value, strength, log_retention)
     if chunk_size < 1 or chunk_size & (chunk_size - 1):
         raise ValueError(f"chunk_size must be a power of two, not {chunk_size}")
     length, num_slots = value.shape[1], state.slots.shape[2]
@@ -175,8 +176,9 @@ def chunked(
 
     both = jnp.concatenate([write_dense, read_dense], axis=-2)
     overlap = jnp.einsum("nbhcs,nbhds->nbhcd", both, write_dense)
-    lower = jnp.tril(jnp.ones((chunk_size, chunk_size), bool))
-    gamma = jnp.exp(jnp.where(lower, g[..., :, None] - g[..., None, :], -jnp.inf))
+    g_ts = g[..., :, None] - g[..., None, :]
+    lower = jnp.tril(jnp.ones(g_ts.shape, bool))
+    gamma = jnp.exp(jnp.where(lower, g_ts, -jnp.inf))
     to_writes = jnp.tril(overlap[..., :chunk_size, :] * gamma, -1)
     to_reads = overlap[..., chunk_size:, :] * gamma
     solve = _unit_lower_inverse(beta[..., None] * to_writes) * beta[..., None, :]
@@ -199,15 +201,21 @@ def chunked(
     return reads, initial_memory(slots)
 
 
-def _check_sequence(state, write, read, value, strength):
+def _check(time, state, write, read, value, strength, log_retention):
+    """time: (T,) for a sequence, () for one token."""
+    chex.assert_rank(state.slots, 4)
     batch, heads, _, width = state.slots.shape
-    length = value.shape[1]
     chex.assert_shape(state.log_decay, state.slots.shape[:-1])
-    chex.assert_shape(value, (batch, length, heads, width))
-    chex.assert_shape(strength, (batch, length, heads))
+    chex.assert_shape(value, (batch, *time, heads, width))
+    chex.assert_shape(strength, (batch, *time, heads))
+    if log_retention is not None:
+        chex.assert_shape(log_retention, (batch, *time, heads))
+        chex.assert_type(log_retention, float)
     for address in (write, read):
-        chex.assert_shape(address, (batch, length, heads, None))
-        chex.assert_type(address.indices, jnp.int32)
+        chex.assert_equal_shape(address)
+        chex.assert_shape(address, (batch, *time, heads, None))
+        chex.assert_type(address, [jnp.int32, float])
+    chex.assert_type([*state, value, strength], float)
 
 
 def _time_major_flat(x):

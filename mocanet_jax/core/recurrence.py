@@ -31,6 +31,8 @@ def linear_recurrence(
     """
     chex.assert_rank([decay, inputs, initial], [3, 3, 2])
     chex.assert_equal_shape([decay, inputs])
+    chex.assert_shape(initial, (decay.shape[0], decay.shape[2]))
+    chex.assert_type([decay, inputs, initial], float)
     return _run(decay, inputs, initial, form)
 
 

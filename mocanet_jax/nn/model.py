@@ -5,6 +5,7 @@ Axes: B batch, T time, D width, V vocabulary, S slots.
 
 from typing import NamedTuple
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -72,10 +73,13 @@ class MocaNet(nn.Module):
         train: soft pointers and bounded expert capacity.
         Returns logits, float [B, T, V].
         """
+        chex.assert_rank(tokens, 2)
         if state is None:
             state = self.initial_state(tokens.shape[0])
         if mask is None:
             mask = jnp.ones(tokens.shape, bool)
+        chex.assert_equal_shape([tokens, mask])
+        chex.assert_type([tokens, mask], [int, bool])
         x = self.embed(tokens)
         states, auxs = [], []
         for layer, layer_state in zip(self.layers, state.layers, strict=True):

@@ -11,47 +11,58 @@ bit vectors and a delay.)
 Axes: B batch, T time.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+
+from mocanet_jax.tasks.task import Batch
 
 BLANK, MARKER, VOCAB_SIZE = 0, 126, 128
 NUM_SYMBOLS = 125
 MIN_DELAY, MAX_DELAY = 3, 8
 
 
-class Batch(NamedTuple):
-    """tokens, targets: int32 [B, T]. scored, mask: bool [B, T]. length: int32 [B]."""
+@dataclass(frozen=True)
+class CopyTask:
+    """shortest, longest: range of L. first_longest: the longest L that training starts with."""
 
-    tokens: jax.Array
-    targets: jax.Array
-    scored: jax.Array
-    mask: jax.Array
-    length: jax.Array
+    shortest: int
+    longest: int
+    first_longest: int
+    vocab_size: int = VOCAB_SIZE
 
+    def __post_init__(self):
+        if (
+            not 1 <= self.shortest <= self.longest
+            or not 1 <= self.first_longest <= self.longest
+        ):
+            raise ValueError(
+                "payload lengths need 1 ≤ shortest ≤ longest and 1 ≤ first_longest ≤ longest, "
+                f"not {self.shortest}, {self.longest} and {self.first_longest}"
+            )
 
-def num_steps(max_length: int) -> int:
-    """T that fits a payload of `max_length` symbols with the longest delay."""
-    return 2 * max_length + MAX_DELAY + 1
+    def num_steps(self, length: int) -> int:
+        """T that fits a payload of `length` symbols with the longest delay."""
+        return 2 * length + MAX_DELAY + 1
 
+    def sample(self, key: jax.Array, batch: int, lengths: tuple, fit: int) -> Batch:
+        """B sequences, padded to num_steps(fit).
 
-def sample(key: jax.Array, batch: int, lengths: tuple, max_length: int) -> Batch:
-    """A batch, padded to num_steps(max_length).
+        lengths: inclusive bounds of L; Python or traced ints, at most `fit`.
+        """
+        length_key, delay_key, payload_key = jax.random.split(key, 3)
+        column = (batch, 1)
+        length = jax.random.randint(length_key, column, lengths[0], lengths[1] + 1)
+        delay = jax.random.randint(delay_key, column, MIN_DELAY, MAX_DELAY + 1)
+        payload = jax.random.randint(payload_key, (batch, fit), 1, NUM_SYMBOLS + 1)
 
-    lengths: (low, high), inclusive bounds of L; Python or traced ints, high ≤ max_length.
-    """
-    keys = jax.random.split(key, 3)
-    length = jax.random.randint(keys[0], (batch, 1), lengths[0], lengths[1] + 1)
-    delay = jax.random.randint(keys[1], (batch, 1), MIN_DELAY, MAX_DELAY + 1)
-    payload = jax.random.randint(keys[2], (batch, max_length), 1, NUM_SYMBOLS + 1)
-
-    step = jnp.arange(num_steps(max_length))
-    marker = length + delay
-    recall = step - marker - 1
-    in_recall = (recall >= 0) & (recall < length)
-    at = jnp.clip(jnp.where(step < length, step, recall), 0, max_length - 1)
-    symbol = jnp.take_along_axis(payload, at, axis=1)
-    tokens = jnp.where(step < length, symbol, jnp.where(step == marker, MARKER, BLANK))
-    targets = jnp.where(in_recall, symbol, BLANK)
-    return Batch(tokens, targets, in_recall, step <= marker + length, length[:, 0])
+        step = jnp.arange(self.num_steps(fit))[None]
+        marker = length + delay
+        since_marker = step - marker - 1
+        scored = (since_marker >= 0) & (since_marker < length)
+        place = jnp.clip(jnp.where(step < length, step, since_marker), 0, fit - 1)
+        symbol = jnp.take_along_axis(payload, place, axis=1)
+        tokens = jnp.where(step < length, symbol, jnp.where(step == marker, MARKER, BLANK))
+        targets = jnp.where(scored, symbol, BLANK)
+        return Batch(tokens, targets, scored, step <= marker + length, length[:, 0])

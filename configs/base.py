@@ -1,0 +1,82 @@
+"""Defaults of every config, and the ablations that any task can be run with."""
+
+from ml_collections import ConfigDict
+
+
+def base_config() -> ConfigDict:
+    config = ConfigDict()
+    config.task = ""
+    config.seed = 0
+    config.data = ConfigDict()
+
+    model = config.model = ConfigDict()
+    model.embedding_dim = 128
+    model.num_layers = 1
+    model.use_controller = True
+    model.use_memory = True
+    model.num_memory_heads = 1
+    model.num_location_heads = 1  # the other memory heads address by content
+    model.num_memory_slots = 64
+    model.top_k_slots = 3
+    model.pointer_sharpness = 1.0
+    model.router_temperature = 1.0
+    model.use_experts = True
+    model.num_experts = 4
+    model.top_k_experts = 1
+    model.expert_hidden_dim = 128
+    model.expert_capacity_factor = 1.5
+    model.target_budget = 1.0
+    model.budget_loss_weight = 1.0
+    model.balance_loss_weight = 0.01
+    model.z_loss_weight = 0.001
+    model.time = "auto"  # scan on CPU, parallel on accelerators
+
+    training = config.training = ConfigDict()
+    training.batch_size = 32
+    training.max_steps = 300
+    training.learning_rate = 3e-3
+    training.warmup_steps = 20
+    training.gradient_clip_norm = 1.0
+    training.weight_decay = 0.01
+    training.adam_b2 = 0.99
+    training.shortest = 1  # of the lengths trained on
+    training.curriculum_accuracy = 0.9  # a batch above it makes training lengths grow
+    training.curriculum_growth = 1.2
+    training.log_every = 10
+    training.eval_every = 50
+    training.save_every = 50
+    training.stop_at_accuracy = 2.0  # of validation; above 1 never stops early
+
+    evaluation = config.eval = ConfigDict()
+    evaluation.validation_sequences = 256
+    evaluation.test_sequences = 1024
+    evaluation.lengths = ()
+    evaluation.sequences_per_length = 64
+    evaluation.long_lengths = ()
+    evaluation.sequences_per_long_length = 16
+    evaluation.tokens_per_batch = 33_000
+    return config
+
+
+def no_memory(config: ConfigDict) -> None:
+    config.model.use_memory = False
+
+
+def no_experts(config: ConfigDict) -> None:
+    config.model.use_experts = False
+
+
+def no_controller(config: ConfigDict) -> None:
+    config.model.use_controller = False
+
+
+ABLATIONS = {f.__name__: f for f in (no_memory, no_experts, no_controller)}
+
+
+def with_ablation(config: ConfigDict, name: str | None) -> ConfigDict:
+    """The config after `--config=FILE:NAME`; None or empty is the baseline."""
+    if name and name not in ABLATIONS:
+        raise ValueError(f"unknown ablation {name!r}; known: {', '.join(ABLATIONS)}")
+    if name:
+        ABLATIONS[name](config)
+    return config

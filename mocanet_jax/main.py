@@ -1,0 +1,50 @@
+"""Trains or evaluates MOCA-Net.
+
+    python -m mocanet_jax.main --config=configs/copy.py
+    python -m mocanet_jax.main --config=configs/copy.py --mode=eval
+    python -m mocanet_jax.main --config=configs/copy.py:no_memory
+    python -m mocanet_jax.main --config=configs/copy.py --config.model.num_experts=8
+
+A run that was stopped goes on when the same command is given again.
+"""
+
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+from rich.console import Console
+
+from mocanet_jax import cli
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "File with get_config, and :NAME for an ablation.", lock_config=True
+)
+MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where the run is kept; runs/<config name> by default."
+)
+
+
+def default_workdir(config_path: str) -> Path:
+    """runs/copy for configs/copy.py, runs/copy_no_memory for configs/copy.py:no_memory."""
+    path, _, ablation = config_path.partition(":")
+    name = Path(path).stem
+    return Path("runs", f"{name}_{ablation}" if ablation else name)
+
+
+def main() -> None:
+    from mocanet_jax.training import loop
+
+    path = config_flags.get_config_filename(flags.FLAGS["config"])
+    workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(path)
+    console = Console()
+    if MODE.value == "train":
+        loop.train(CONFIG.value, workdir, console)
+    else:
+        overrides = config_flags.get_override_values(flags.FLAGS["config"])
+        loop.evaluate(CONFIG.value, workdir, console, overrides)
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    cli.run(main)

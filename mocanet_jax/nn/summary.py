@@ -1,0 +1,57 @@
+"""Parameters and forward FLOPs of each component of a model.
+
+FLOPs per token follow core/budget.py: matrix products and the memory's own arithmetic.
+"""
+
+from typing import NamedTuple
+
+import jax
+
+from mocanet_jax.core import budget
+from mocanet_jax.nn.layer import LayerSpec
+from mocanet_jax.nn.model import MocaNet
+from mocanet_jax.nn.router import CONVOLUTION_WIDTH
+
+
+class Cost(NamedTuple):
+    """parameters: how many numbers. flops: forward FLOPs per token."""
+
+    parameters: int
+    flops: float
+
+
+def component_costs(model: MocaNet, params: dict) -> dict[str, Cost]:
+    """Costs by component, summed over layers; the values add up to the whole model."""
+    flops = {name: model.num_layers * x for name, x in layer_flops(model.layer).items()}
+    flops["embedding and head"] = 2.0 * model.layer.embedding_dim * model.vocab_size
+    parameters = dict.fromkeys([*flops, "norms"], 0)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        parameters[_component(path)] += leaf.size
+    return {name: Cost(n, flops.get(name, 0.0)) for name, n in parameters.items() if n}
+
+
+def layer_flops(spec: LayerSpec) -> dict[str, float]:
+    """Forward FLOPs per token of one layer with fixed top-k selection."""
+    d = spec.embedding_dim
+    location, content, heads = spec.num_location_heads, spec.num_content_heads, spec.num_heads
+    outputs = spec.num_experts + heads + 6 * location + content
+    router = 2.0 * d * outputs
+    if content:
+        width = content * d // heads
+        router += 2.0 * CONVOLUTION_WIDTH * d
+        router += 2 * (2.0 * d * width + 2.0 * spec.num_memory_slots * width)
+    expert = budget.expert_price(d, spec.expert_hidden_dim)
+    return {
+        "controller": spec.use_controller * (4.0 * d**2 + 2.0 * d),
+        "router": router,
+        "memory": spec.prices.writes + spec.prices.reads,
+        "experts": bool(spec.num_experts) * spec.top_k_experts * expert,
+    }
+
+
+def _component(path) -> str:
+    names = [part.key for part in path]
+    if names[0] == "embed":
+        return "embedding and head"
+    part = names[1] if len(names) > 2 else names[0]
+    return part if part in ("controller", "router", "memory", "experts") else "norms"

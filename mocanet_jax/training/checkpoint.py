@@ -1,0 +1,132 @@
+"""Checkpoints by Orbax: the latest and the best are kept."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from mocanet_jax.errors import UserError
+from mocanet_jax.training.step import TrainState
+
+
+class Progress(NamedTuple):
+    """What a checkpoint knows besides arrays.
+
+    config: the config as plain JSON values. accuracy: of the validation at this step.
+    wall_seconds, train_seconds: spent up to here, over all runs of the command, from
+    process start and in the training loop alone. tokens: unmasked tokens trained on.
+    finished: nothing is left to train.
+    """
+
+    config: dict
+    accuracy: float
+    wall_seconds: float
+    train_seconds: float
+    tokens: float
+    finished: bool
+
+
+class Checkpoints:
+    """The checkpoints of one working directory."""
+
+    def __init__(self, workdir: Path):
+        by_accuracy = checkpoint_managers.BestN(get_metric_fn=lambda m: m["accuracy"], n=1)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(
+                [checkpoint_managers.LatestN(n=1), by_accuracy]
+            ),
+            best_fn=lambda metrics: metrics["accuracy"],
+            cleanup_tmp_directories=True,
+        )
+        self._directory = workdir / "checkpoints"
+        self._manager = ocp.CheckpointManager(self._directory.absolute(), options=options)
+
+    def save(self, state: TrainState, progress: Progress) -> None:
+        """Starts writing in the background; `close` waits for it."""
+        step = int(state.step)
+        rest = state._replace(params=None)
+        saved = self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(state.params),
+                training=ocp.args.StandardSave(_as_dict(rest)),
+                progress=ocp.args.JsonSave(progress._asdict()),
+            ),
+            metrics={"accuracy": progress.accuracy},
+        )
+        if not saved:
+            raise RuntimeError(f"Orbax refused to save step {step} in {self._directory}")
+
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """The step of highest validation accuracy; the newest of equals."""
+        return self._manager.best_step()
+
+    def progress(self, step: int) -> Progress:
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(progress=ocp.args.JsonRestore())
+        )
+        return Progress(**restored["progress"])
+
+    def restore(self, step: int, like: TrainState) -> TrainState:
+        """The state saved at `step`; `like` gives shapes, dtypes and shardings."""
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        rest = _as_dict(abstract._replace(params=None))
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(abstract.params),
+                training=ocp.args.StandardRestore(rest),
+            ),
+        )
+        return TrainState(params=restored["params"], **restored["training"])
+
+    def restore_params(self, step: int, like: dict) -> dict:
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(params=ocp.args.StandardRestore(abstract))
+        )
+        return restored["params"]
+
+    def close(self) -> None:
+        """Waits until everything is on disk."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def _as_dict(state: TrainState) -> dict:
+    return {name: part for name, part in state._asdict().items() if name != "params"}
+
+
+def differing_fields(old: dict, new: dict, prefix: str = "") -> list[str]:
+    """Names of fields that differ between two nested configs, with both values."""
+    lines = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name, "absent"), new.get(name, "absent")
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += differing_fields(before, after, f"{prefix}{name}.")
+        elif before != after:
+            lines.append(f"{prefix}{name} ({before} there, {after} now)")
+    return lines
+
+
+def read_config(workdir: Path) -> dict | None:
+    """The config that a working directory was trained with, None for a fresh one."""
+    path = workdir / "config.json"
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}); use another --workdir") from error

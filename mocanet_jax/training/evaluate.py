@@ -1,0 +1,105 @@
+"""Evaluation: accuracy on the training range and far beyond it."""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from mocanet_jax.nn.model import MocaNet
+from mocanet_jax.tasks.task import Task
+from mocanet_jax.training.step import (
+    TEST_STREAM,
+    VALIDATION_STREAM,
+    Evaluated,
+    eval_step,
+    stream,
+)
+
+
+class Results(NamedTuple):
+    """overall: metrics over the task's range of lengths.
+    by_length: metrics at single lengths, in rising order.
+    """
+
+    overall: dict[str, float]
+    by_length: dict[int, dict[str, float]]
+
+
+class Evaluator:
+    """Compiled evaluation of one model on one task.
+
+    Sequences come from streams of the seed that training never draws from: one for
+    validation while training runs, one for the final evaluation.
+    """
+
+    def __init__(self, model: MocaNet, task: Task, config: ConfigDict):
+        self.model, self.task, self.config = model, task, config
+        self._run = jax.jit(self._sample_and_score, static_argnums=(3, 4, 5))
+
+    def validate(self, params) -> dict[str, float]:
+        """Metrics on a fixed set of sequences over the task's range of lengths."""
+        return self._over_range(
+            params, VALIDATION_STREAM, self.config.eval.validation_sequences
+        )
+
+    def test(self, params) -> Results:
+        """Metrics over the range, and at every length that the config lists."""
+        settings, task = self.config.eval, self.task
+        overall = self._over_range(params, TEST_STREAM, settings.test_sequences)
+        lengths = sorted({*settings.lengths, *settings.long_lengths})
+        longest = max(lengths, default=task.longest)
+        by_length = {}
+        for length in lengths:
+            fit = task.longest if length <= task.longest else longest
+            count = (
+                settings.sequences_per_length
+                if length <= task.longest
+                else settings.sequences_per_long_length
+            )
+            key = jax.random.fold_in(stream(self.config.seed, TEST_STREAM), length)
+            by_length[length] = self._mean(params, key, (length, length), count, fit)
+        return Results(overall, by_length)
+
+    def enlarged_slots(self, fit: int) -> int | None:
+        """Slots in the proportion of slots to length that training had; None up to its range."""
+        if fit <= self.task.longest:
+            return None
+        return math.ceil(self.config.model.num_memory_slots * fit / self.task.longest)
+
+    def _over_range(self, params, name, count):
+        task = self.task
+        key = stream(self.config.seed, name)
+        return self._mean(params, key, (task.shortest, task.longest), count, task.longest)
+
+    def _mean(self, params, key, lengths, count, fit):
+        """Sums over batches of one size, whole batches until `count` sequences are reached.
+
+        The batch shrinks with the sequence, so that one compilation serves every length of
+        a fit and memory stays bounded.
+        """
+        tokens = self.config.eval.tokens_per_batch
+        batch = max(1, min(count, tokens // self.task.num_steps(fit)))
+        bounds = jnp.array(lengths, jnp.int32)
+        total = None
+        for i in range(math.ceil(count / batch)):
+            key_i = jax.random.fold_in(key, i)
+            sums = self._run(params, key_i, bounds, batch, fit, self.enlarged_slots(fit))
+            total = sums if total is None else jax.tree.map(jnp.add, total, sums)
+        return _means(total)
+
+    def _sample_and_score(self, params, key, lengths, batch, fit, num_slots) -> Evaluated:
+        sample = partial(self.task.sample, fit=fit)
+        batch = sample(key, batch, (lengths[0], lengths[1]))
+        return eval_step(params, self.model, batch, num_slots)
+
+
+def _means(sums: Evaluated) -> dict[str, float]:
+    usage = sums.usage.shares()
+    means = sums.scores.means() | {"usage": usage["total"]}
+    means |= {f"usage_{part}": usage[part] for part in ("experts", "writes", "reads")}
+    means["loss"] = means.pop("task_loss")
+    means["sequences"] = sums.scores.sequences
+    return {name: float(value) for name, value in jax.device_get(means).items()}

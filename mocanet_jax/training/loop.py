@@ -1,0 +1,210 @@
+"""Training from a config and a working directory, and evaluation of what it left there."""
+
+import time
+from functools import partial
+from pathlib import Path
+
+import jax
+import psutil
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from mocanet_jax.errors import UserError
+from mocanet_jax.nn.summary import component_costs
+from mocanet_jax.training.build import build_model, build_task
+from mocanet_jax.training.checkpoint import Checkpoints, Progress, differing_fields, read_config
+from mocanet_jax.training.evaluate import Evaluator
+from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
+from mocanet_jax.training.record import Recorder, write_json
+from mocanet_jax.training.report import report
+from mocanet_jax.training.step import initial_train_state, train_step
+from mocanet_jax.training.terminal import TrainingDisplay, show_costs
+
+
+def seconds_since_process_start() -> float:
+    return time.time() - psutil.Process().create_time()
+
+
+def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
+    """Trains, or goes on with, the run in `workdir`; returns what result.json holds.
+
+    Raises UserError for a config that cannot be built or a directory of another config.
+    """
+    check_training(config.training)
+    task = build_task(config)
+    model = build_model(config, task)
+    claim_workdir(workdir, plain(config))
+    optimizer = build_optimizer(config.training)
+    initial = jax.jit(partial(initial_train_state, model, task, optimizer, config.seed))
+    with Checkpoints(workdir) as checkpoints:
+        latest = checkpoints.latest_step()
+        if latest is None:
+            state, progress = initial(), Progress(plain(config), 0.0, 0.0, 0.0, 0.0, False)
+        else:
+            state = checkpoints.restore(latest, jax.eval_shape(initial))
+            progress = checkpoints.progress(latest)
+            verb = "already finished" if progress.finished else "resuming"
+            console.print(f"{workdir}: {verb} at step {latest}", highlight=False)
+        if not progress.finished:
+            show_costs(console, component_costs(model, state.params))
+            run = partial(
+                train_step, model=model, task=task, optimizer=optimizer, config=config
+            )
+            evaluator = Evaluator(model, task, config)
+            progress = _run(
+                config, workdir, console, checkpoints, evaluator, run, state, progress
+            )
+        best = checkpoints.best_step()
+        params = checkpoints.restore_params(best, jax.eval_shape(initial).params)
+    return report(config, workdir, "result.json", model, task, params, best, progress, console)
+
+
+def _run(config, workdir, console, checkpoints, evaluator, run, state, progress) -> Progress:
+    """The loop over steps; returns the progress at its end."""
+    training = config.training
+    start = int(state.step)
+    schedule = learning_rate_schedule(training)
+    step_fn = jax.jit(run, donate_argnums=0)
+    earlier = progress.wall_seconds
+    window, window_started = [], time.monotonic()
+
+    def spent(progress, metrics):
+        return progress._replace(
+            wall_seconds=earlier + seconds_since_process_start(),
+            train_seconds=progress.train_seconds + time.monotonic() - window_started,
+            tokens=progress.tokens + metrics["tokens"] * len(window),
+        )
+
+    with (
+        Recorder(workdir, start) as recorder,
+        TrainingDisplay(console, start, training.max_steps) as display,
+    ):
+        for step in range(start + 1, training.max_steps + 1):
+            state, metrics = step_fn(state)
+            if step == start + 1:
+                jax.block_until_ready(state)
+                window_started = time.monotonic()
+                display.say(f"first step after {seconds_since_process_start():.1f} s")
+            window.append(metrics)
+            last = step == training.max_steps
+            if last or step % training.log_every == 0:
+                means = _means(window)
+                before, progress = progress, spent(progress, means)
+                speed = (progress.tokens - before.tokens) / (
+                    progress.train_seconds - before.train_seconds
+                )
+                means |= {
+                    "learning_rate": float(schedule(step - 1)),
+                    "tokens_per_second": speed,
+                }
+                recorder.write(step, "train", means)
+                display.update(step, means, speed)
+                window = []
+            if last or step % training.eval_every == 0:
+                validation = evaluator.validate(state.params)
+                recorder.write(step, "eval", validation)
+                display.validated(step, validation)
+                finished = last or validation["accuracy"] >= training.stop_at_accuracy
+                progress = progress._replace(
+                    accuracy=validation["accuracy"],
+                    wall_seconds=earlier + seconds_since_process_start(),
+                    finished=finished,
+                )
+                if finished or step % training.save_every == 0:
+                    checkpoints.save(state, progress)
+                if finished:
+                    break
+            if not window:
+                window_started = time.monotonic()
+    return progress
+
+
+def evaluate(config: ConfigDict, workdir: Path, console: Console, overrides: dict) -> dict:
+    """Evaluates the best checkpoint in `workdir` with the model it was saved with.
+
+    overrides: config fields that the user set by name; only `eval.*` may differ from the
+    checkpoint's own. Returns what eval.json holds.
+    """
+    saved = read_config(workdir)
+    if saved is None or not (workdir / "checkpoints").is_dir():
+        raise UserError(f"nothing to evaluate in {workdir}: train first, or pass its --workdir")
+    with Checkpoints(workdir) as checkpoints:
+        step = checkpoints.best_step()
+        if step is None:
+            raise UserError(f"no checkpoint in {workdir}/checkpoints yet: train first")
+        progress = checkpoints.progress(step)
+        restored = ConfigDict(progress.config)
+        for name, value in overrides.items():
+            _override(restored, name, value)
+        restored.eval.update(config.eval)
+        task = build_task(restored)
+        model = build_model(restored, task)
+        optimizer = build_optimizer(restored.training)
+        like = jax.eval_shape(
+            partial(initial_train_state, model, task, optimizer, restored.seed)
+        )
+        params = checkpoints.restore_params(step, like.params)
+    return report(restored, workdir, "eval.json", model, task, params, step, progress, console)
+
+
+def _override(restored: ConfigDict, name: str, value) -> None:
+    section, _, field = name.partition(".")
+    if section == "eval":
+        return
+    part = restored[section] if field else restored
+    trained = part[field or section]
+    if trained != value:
+        raise UserError(
+            f"--config.{name}={value} contradicts the checkpoint, which was trained with "
+            f"{trained}; only config.eval fields can change in evaluation"
+        )
+
+
+def claim_workdir(workdir: Path, config: dict) -> None:
+    """Makes the directory and writes config.json, or checks that it is this config's own."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir} cannot be made a directory: {error.strerror}"
+        ) from error
+    saved = read_config(workdir)
+    if saved is None:
+        try:
+            write_json(workdir / "config.json", config)
+        except OSError as error:
+            raise UserError(f"cannot write into {workdir}: {error.strerror}") from error
+    elif saved != config:
+        fields = "; ".join(differing_fields(saved, config))
+        raise UserError(
+            f"{workdir} holds a run of another config: {fields}. Use another --workdir"
+        )
+
+
+def check_training(training: ConfigDict) -> None:
+    """Raises UserError for settings that cannot work together."""
+    for name in ("batch_size", "max_steps", "log_every", "eval_every", "save_every"):
+        if training[name] < 1:
+            raise UserError(f"config.training.{name} must be at least 1, not {training[name]}")
+    if training.save_every % training.eval_every:
+        raise UserError(
+            f"config.training.save_every ({training.save_every}) must be a multiple of "
+            f"eval_every ({training.eval_every}): every checkpoint carries its validation"
+        )
+
+
+def plain(config: ConfigDict) -> dict:
+    """The config as values that JSON returns unchanged."""
+    return {
+        name: plain(value)
+        if isinstance(value, ConfigDict)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in config.items()
+    }
+
+
+def _means(window: list[dict[str, jax.Array]]) -> dict[str, float]:
+    rows = jax.device_get(window)
+    return {name: float(sum(row[name] for row in rows) / len(rows)) for name in rows[0]}

@@ -1,0 +1,58 @@
+"""What a run leaves behind: metrics.jsonl, TensorBoard events, JSON results."""
+
+import json
+import os
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Replaces the file in one move, so that a reader never sees half of it."""
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def read_metrics(workdir: Path) -> list[dict]:
+    """Rows of metrics.jsonl; a last line cut short by a killed process is left out."""
+    path = workdir / "metrics.jsonl"
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class Recorder:
+    """Appends metrics of training and validation to metrics.jsonl and TensorBoard.
+
+    from_step: rows after this step are dropped first, since a resumed run writes them anew.
+    """
+
+    def __init__(self, workdir: Path, from_step: int):
+        rows = [row for row in read_metrics(workdir) if row["step"] <= from_step]
+        path = workdir / "metrics.jsonl"
+        temporary = path.with_name(path.name + ".partial")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        os.replace(temporary, path)
+        self._file = path.open("a")
+        self._events = SummaryWriter(str(workdir), purge_step=from_step + 1)
+
+    def write(self, step: int, group: str, metrics: dict[str, float]) -> None:
+        row = {f"{group}/{name}": value for name, value in metrics.items()}
+        self._file.write(json.dumps({"step": step, **row}) + "\n")
+        self._file.flush()
+        for name, value in row.items():
+            self._events.add_scalar(name, value, step)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._file.close()
+        self._events.close()

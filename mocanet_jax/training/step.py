@@ -1,0 +1,124 @@
+"""One training step and one evaluation step, as pure functions.
+
+    loss = task loss + λ · budget penalty + balance terms
+
+Axes: B batch, T time.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from mocanet_jax.core import budget
+from mocanet_jax.nn.model import MocaNet
+from mocanet_jax.tasks.task import Batch, Scores, Task, score
+
+TRAIN_STREAM, INIT_STREAM, VALIDATION_STREAM, TEST_STREAM = range(4)
+
+
+class TrainState(NamedTuple):
+    """Everything that training carries from step to step.
+
+    step: int32 [], updates made. params, opt_state: pytrees.
+    longest: float32 [], the longest length that training draws at present.
+    """
+
+    step: jax.Array
+    params: dict
+    opt_state: optax.OptState
+    longest: jax.Array
+
+
+class Evaluated(NamedTuple):
+    """Sums over one batch. dropped: expert choices without room, float []."""
+
+    scores: Scores
+    usage: budget.Usage
+    dropped: jax.Array
+
+
+def stream(seed: int, name: int) -> jax.Array:
+    """The key of one of the independent streams of randomness that a seed gives."""
+    return jax.random.fold_in(jax.random.key(seed), name)
+
+
+def initial_train_state(
+    model: MocaNet, task: Task, optimizer: optax.GradientTransformation, seed: int
+) -> TrainState:
+    tokens = jnp.zeros((1, 2), jnp.int32)
+    params = model.init(stream(seed, INIT_STREAM), tokens)["params"]
+    return TrainState(
+        jnp.zeros((), jnp.int32),
+        params,
+        optimizer.init(params),
+        jnp.full((), task.first_longest, jnp.float32),
+    )
+
+
+def total_loss(params, model: MocaNet, batch: Batch, weights: ConfigDict):
+    """The loss that is differentiated, and every term of it by name.
+
+    weights: the model section of the config.
+    """
+    logits, _, aux = model.apply({"params": params}, batch.tokens, mask=batch.mask, train=True)
+    scores = score(logits, batch)
+    usage = aux.usage.shares()
+    means = scores.means()
+    terms = {
+        "budget_loss": weights.budget_loss_weight
+        * budget.penalty(usage["total"], weights.target_budget),
+        "balance_loss": weights.balance_loss_weight * aux.balance_loss,
+        "z_loss": weights.z_loss_weight * aux.z_loss,
+    }
+    loss = means["task_loss"] + sum(terms.values())
+    metrics = {"loss": loss, **means, **terms, "usage": usage["total"]}
+    metrics |= {f"usage_{part}": usage[part] for part in ("experts", "writes", "reads")}
+    metrics["dropped"] = aux.dropped / jnp.sum(batch.mask)
+    return loss, metrics
+
+
+def train_step(
+    state: TrainState,
+    model: MocaNet,
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    config: ConfigDict,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One update on the batch that (seed, step) determines, and its metrics.
+
+    Curriculum: lengths are uniform on [1, longest]; `longest` grows by a constant factor
+    after every step whose accuracy passes the threshold, up to the task's own.
+    """
+    training = config.training
+    key = jax.random.fold_in(stream(config.seed, TRAIN_STREAM), state.step)
+    lengths = (training.shortest, state.longest.astype(jnp.int32))
+    batch = task.sample(key, training.batch_size, lengths, task.longest)
+    gradients, metrics = jax.grad(total_loss, has_aux=True)(
+        state.params, model, batch, config.model
+    )
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    grown = jnp.minimum(state.longest * training.curriculum_growth + 1, task.longest)
+    longest = jnp.where(
+        metrics["accuracy"] >= training.curriculum_accuracy, grown, state.longest
+    )
+    metrics |= {
+        "gradient_norm": optax.global_norm(gradients),
+        "longest": lengths[1].astype(jnp.float32),
+        "tokens": jnp.sum(batch.mask, dtype=jnp.float32),
+    }
+    return TrainState(state.step + 1, params, opt_state, longest), metrics
+
+
+def eval_step(params, model: MocaNet, batch: Batch, num_slots: int | None) -> Evaluated:
+    """Scores of one batch with whole-slot pointers and no dropped tokens.
+
+    num_slots: slots of the memory, None for the trained number.
+    """
+    variables = {"params": params}
+    state = model.apply(variables, len(batch.tokens), num_slots, method="initial_state")
+    logits, _, aux = model.apply(variables, batch.tokens, state, batch.mask)
+    return Evaluated(score(logits, batch), aux.usage, aux.dropped.astype(jnp.float32))

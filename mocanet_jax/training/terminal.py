@@ -1,0 +1,102 @@
+"""What a run shows: a progress bar on a terminal, plain lines elsewhere, and tables."""
+
+import time
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from mocanet_jax.nn.summary import Cost
+from mocanet_jax.training.evaluate import Results
+
+
+class TrainingDisplay:
+    """Loss, accuracy, usage, speed and time left, while training runs."""
+
+    def __init__(self, console: Console, start: int, max_steps: int):
+        self._console, self._max_steps = console, max_steps
+        self._started, self._start = time.monotonic(), start
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(
+            "", total=max_steps, completed=start, status="compiling"
+        )
+
+    def update(self, step: int, metrics: dict[str, float], tokens_per_second: float) -> None:
+        status = (
+            f"loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
+            f"usage {metrics['usage']:.2f}  lengths to {metrics['longest']:.0f}  "
+            f"{tokens_per_second / 1e3:.1f}k tokens/s"
+        )
+        self._bar.update(self._task, completed=step, status=status)
+        if not self._console.is_terminal:
+            left = (time.monotonic() - self._started) / max(step - self._start, 1)
+            left *= self._max_steps - step
+            self.say(f"step {step}/{self._max_steps}  {status}  {left:.0f} s left at most")
+
+    def validated(self, step: int, metrics: dict[str, float]) -> None:
+        self.say(
+            f"step {step}  validation: accuracy {metrics['accuracy']:.2%}, "
+            f"exact match {metrics['exact_match']:.2%}"
+        )
+
+    def say(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+    def __enter__(self):
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._bar.stop()
+
+
+def show_costs(console: Console, costs: dict[str, Cost]) -> None:
+    """Parameters and FLOPs per component."""
+    table = _table("component", "parameters", "forward FLOPs per token")
+    for name, cost in costs.items():
+        table.add_row(name, f"{cost.parameters:,}", f"{cost.flops:,.0f}")
+    parameters, flops = (sum(column) for column in zip(*costs.values(), strict=True))
+    table.add_section()
+    table.add_row("total", f"{parameters:,}", f"{flops:,.0f}")
+    console.print(table)
+
+
+def show_results(console: Console, results: Results, trained: tuple[int, int]) -> None:
+    """Accuracy by length, with the range of training marked."""
+    table = _table("length", "token accuracy", "exact match", "usage", "sequences")
+
+    def row(name, m):
+        scores = [f"{m[key]:.2%}" for key in ("accuracy", "exact_match", "usage")]
+        table.add_row(name, *scores, f"{m['sequences']:.0f}")
+
+    row(f"{trained[0]} to {trained[1]}", results.overall)
+    table.add_section()
+    for length, metrics in results.by_length.items():
+        beyond = "" if length <= trained[1] else "  (beyond training)"
+        row(f"{length}{beyond}", metrics)
+    console.print(table)
+
+
+def _table(first: str, *numbers: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(first)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table

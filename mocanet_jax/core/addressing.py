@@ -68,13 +68,13 @@ def advance(pointer: jax.Array, shifts: jax.Array, num_slots: int):
 
 
 def ring_address(
-    position: jax.Array, num_slots: int, num_active: int, sharpness: float
+    position: jax.Array, num_slots: int, num_active: int, sharpness: jax.Array
 ) -> Address:
     """The A slots nearest to a position on a ring, weighted by exp(-sharpness d²).
 
     position: float [...], in slots, any real number; slot s sits at s + n S.
     num_active: A, in [1, S].
-    sharpness: κ > 0; d is the distance in slots.
+    sharpness: κ ≥ 0, float [...] as position; d is the distance in slots.
     """
     _check_active(num_active, num_slots)
     chex.assert_type(position, float)
@@ -82,7 +82,7 @@ def ring_address(
     nearest = jnp.floor(position + shift_to_centre)[..., None]
     offsets = jnp.arange(num_active) - (num_active - 1) // 2
     slots = jax.lax.stop_gradient(nearest + jnp.expand_dims(offsets, tuple(range(position.ndim))))
-    weights = jnp.exp(-sharpness * (position[..., None] - slots) ** 2)
+    weights = jnp.exp(-sharpness[..., None] * (position[..., None] - slots) ** 2)
     indices = jnp.mod(slots, num_slots).astype(jnp.int32)
     return Address(indices, unit_norm(weights))
 

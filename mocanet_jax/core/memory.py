@@ -177,7 +177,7 @@ def chunked(
     both = jnp.concatenate([write_dense, read_dense], axis=-2)
     overlap = jnp.einsum("nbhcs,nbhds->nbhcd", both, write_dense)
     g_ts = g[..., :, None] - g[..., None, :]
-    lower = jnp.tril(jnp.ones(g_ts.shape, bool))
+    lower = jnp.tril(jnp.ones((chunk_size, chunk_size), bool))[None, None, None]
     gamma = jnp.exp(jnp.where(lower, g_ts, -jnp.inf))
     to_writes = jnp.tril(overlap[..., :chunk_size, :] * gamma, -1)
     to_reads = overlap[..., chunk_size:, :] * gamma

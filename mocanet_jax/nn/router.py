@@ -51,12 +51,14 @@ class Route(NamedTuple):
 class Router(nn.Module):
     """Linear decisions from the layer's state.
 
-    Location heads step their pointers by −1, 0 or +1. Content heads compare a query with
+    Location heads step their pointers by −1, 0 or +1 and choose how sharply to address
+    around them, as the γ of Graves et al., 2014, eq. 9. Content heads compare a query with
     S learned keys; the write query sees the last three tokens through a depthwise causal
     convolution, so that a value can be stored under the token before it (as the short
     convolutions of H3, Fu et al., 2023).
 
-    temperature: of content scores, > 0. sharpness: κ of the ring address, > 0.
+    temperature: of content scores, > 0. sharpness: κ of ring addresses before training, > 0;
+        a soft start lets the gradient feel the next slot.
     """
 
     num_experts: int
@@ -105,18 +107,20 @@ class Router(nn.Module):
 
     def _location(self, z, mask, state, num_slots, train):
         heads = self.num_location_heads
+        sharpness_start = jnp.log(jnp.expm1(self.sharpness))  # softplus maps it to κ
         addresses, positions, pointers = [], [], []
         for name, pointer in (("write", state.write_pointer), ("read", state.read_pointer)):
 
             def start(key, shape, dtype=jnp.float32, logits=LOCATION_START[name]):
-                return jnp.tile(jnp.array(logits, dtype), heads)
+                return jnp.tile(jnp.array([*logits, sharpness_start], dtype), heads)
 
-            logits = nn.Dense(3 * heads, bias_init=start, name=f"{name}_shift")(z)
-            logits = logits.reshape(*z.shape[:2], heads, 3)
-            shift = addressing.expected_shift(logits, hard=not train) * mask[..., None]
-            position, pointer = addressing.advance(pointer, shift, num_slots)
+            logits = nn.Dense(4 * heads, bias_init=start, name=f"{name}_pointer")(z)
+            logits = logits.reshape(*z.shape[:2], heads, 4)
+            shift = addressing.expected_shift(logits[..., :3], hard=not train)
+            position, pointer = addressing.advance(pointer, shift * mask[..., None], num_slots)
+            sharpness = nn.softplus(logits[..., 3])
             addresses.append(
-                addressing.ring_address(position, num_slots, self.num_active, self.sharpness)
+                addressing.ring_address(position, num_slots, self.num_active, sharpness)
             )
             positions.append(position)
             pointers.append(pointer)

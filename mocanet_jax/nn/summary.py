@@ -34,7 +34,7 @@ def layer_flops(spec: LayerSpec) -> dict[str, float]:
     """Forward FLOPs per token of one layer with fixed top-k selection."""
     d = spec.embedding_dim
     location, content, heads = spec.num_location_heads, spec.num_content_heads, spec.num_heads
-    outputs = spec.num_experts + heads + 6 * location + content
+    outputs = spec.num_experts + heads + 8 * location + content
     router = 2.0 * d * outputs
     if content:
         width = content * d // heads

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from absl import app, flags, logging
+from ml_collections import ConfigDict
 
 from mocanet_jax.errors import UserError
 
@@ -18,6 +19,17 @@ def run(main: Callable[[], None]) -> None:
     app.run(lambda _: _guarded(main), flags_parser=_parse)
 
 
+def config_value(flag: flags.FlagHolder) -> ConfigDict:
+    """The config of a config-file flag. Raises UserError where there is none to be had."""
+    if flag.value is None:
+        raise UserError("no config given; pass one, for example --config=configs/copy.py")
+    try:
+        flag.value.to_dict()  # a file that failed to load complains only when it is used
+    except Exception as error:
+        raise UserError(f"--{flag.name}: {_one_line(error)}") from error
+    return flag.value
+
+
 def _parse(argv: list[str]) -> list[str]:
     if {"--help", "-help", "-h", "-?"} & set(argv):
         print(sys.modules["__main__"].__doc__)
@@ -26,7 +38,7 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
     except Exception as error:  # a config file is the user's code and may raise anything
-        _fail(_first_line(error))
+        _fail(_one_line(error))
     if rest[1:]:
         _fail(f"unexpected argument {rest[1]!r}; flags are written --name=value")
     return rest
@@ -42,9 +54,15 @@ def _guarded(main):
         sys.exit(130)
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error.args[0] if isinstance(error, KeyError) else error).strip()
-    return " ".join(text.split()) or type(error).__name__
+def _one_line(error: Exception) -> str:
+    """The message of an error; of a message that quotes a traceback, its last line."""
+    text = str(error).replace("\\n", "\n").replace("\\'", "'").strip()
+    if isinstance(error, AttributeError | KeyError):
+        text = "unknown config field " + text.strip("'\"")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[-1] if "Traceback" in text or "earlier failure" in text else " ".join(lines)
 
 
 def _fail(line: str) -> None:

@@ -35,16 +35,16 @@ def default_workdir(config_path: str) -> Path:
 def main() -> None:
     from mocanet_jax.training import loop
 
+    config = cli.config_value(CONFIG)
     path = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(path)
     console = Console()
     if MODE.value == "train":
-        loop.train(CONFIG.value, workdir, console)
+        loop.train(config, workdir, console)
     else:
         overrides = config_flags.get_override_values(flags.FLAGS["config"])
-        loop.evaluate(CONFIG.value, workdir, console, overrides)
+        loop.evaluate(config, workdir, console, overrides)
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("config")
     cli.run(main)

@@ -39,17 +39,17 @@ def unit_norm(weights: jax.Array) -> jax.Array:
     return weights * jax.lax.rsqrt(jnp.sum(weights**2, axis=-1, keepdims=True))
 
 
-def expected_shift(logits: jax.Array, hard: bool) -> jax.Array:
-    """Mean of a softmax over the shifts -1, 0, +1.
+def expected_shift(logits: jax.Array, rounding: jax.Array | float) -> jax.Array:
+    """Mean of a softmax over the shifts -1, 0, +1, partly or wholly rounded.
 
     logits: float [..., 3], in the order of SHIFTS.
-    hard: round to whole slots, as evaluation does; no gradient passes then.
+    rounding: in [0, 1]; 0 gives the mean, 1 whole slots. The gradient is that of the mean
+        for every value (straight-through, Bengio et al., 2013).
     Returns float [...], in [-1, 1] slots.
     """
-    chex.assert_type(logits, float)
     chex.assert_axis_dimension(logits, -1, len(SHIFTS))
     shift = jax.nn.softmax(logits, axis=-1) @ jnp.array(SHIFTS, logits.dtype)
-    return jnp.round(shift) if hard else shift
+    return shift + rounding * jax.lax.stop_gradient(jnp.round(shift) - shift)
 
 
 def advance(pointer: jax.Array, shifts: jax.Array, num_slots: int):
@@ -58,7 +58,7 @@ def advance(pointer: jax.Array, shifts: jax.Array, num_slots: int):
     pointer: float [B, H], the position before the first shift, in slots.
     shifts: float [B, T, H], slots to move at each step.
     Returns positions after each shift, float [B, T, H], not wrapped, and the
-    last pointer, float [B, H], wrapped into [0, num_slots).
+    last pointer, float [B, H], wrapped into [0, num_slots] (rounding can reach the end).
     """
     chex.assert_rank([pointer, shifts], [2, 3])
     chex.assert_shape(shifts, (pointer.shape[0], None, pointer.shape[1]))
@@ -77,14 +77,17 @@ def ring_address(
     sharpness: κ ≥ 0, float [...] as position; d is the distance in slots.
     """
     _check_active(num_active, num_slots)
-    chex.assert_type(position, float)
+    chex.assert_equal_shape([position, sharpness])
+    chex.assert_type([position, sharpness], float)
     shift_to_centre = 0.5 * (num_active % 2)
     nearest = jnp.floor(position + shift_to_centre)[..., None]
     offsets = jnp.arange(num_active) - (num_active - 1) // 2
-    slots = jax.lax.stop_gradient(nearest + jnp.expand_dims(offsets, tuple(range(position.ndim))))
-    weights = jnp.exp(-sharpness[..., None] * (position[..., None] - slots) ** 2)
+    slots = jax.lax.stop_gradient(
+        nearest + jnp.expand_dims(offsets, tuple(range(position.ndim)))
+    )
+    scores = -sharpness[..., None] * (position[..., None] - slots) ** 2
     indices = jnp.mod(slots, num_slots).astype(jnp.int32)
-    return Address(indices, unit_norm(weights))
+    return Address(indices, _unit_exp(scores))
 
 
 def content_address(scores: jax.Array, num_active: int, temperature: float) -> Address:
@@ -97,8 +100,7 @@ def content_address(scores: jax.Array, num_active: int, temperature: float) -> A
     chex.assert_type(scores, float)
     _check_active(num_active, scores.shape[-1])
     best, indices = jax.lax.top_k(scores, num_active)
-    weights = jnp.exp((best - best[..., :1]) / temperature)
-    return Address(indices, unit_norm(weights))
+    return Address(indices, _unit_exp(best / temperature))
 
 
 def dense_weights(address: Address, num_slots: int) -> jax.Array:
@@ -106,6 +108,12 @@ def dense_weights(address: Address, num_slots: int) -> jax.Array:
     chex.assert_equal_shape(address)
     hit = jax.nn.one_hot(address.indices, num_slots, dtype=bool)
     return jnp.sum(jnp.where(hit, address.weights[..., None], 0), axis=-2)
+
+
+def _unit_exp(scores):
+    """exp(scores) scaled to unit L2 norm over the last axis, without overflow or underflow."""
+    highest = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
+    return unit_norm(jnp.exp(scores - highest))
 
 
 def _check_active(num_active: int, num_slots: int) -> None:

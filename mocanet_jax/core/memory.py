@@ -113,8 +113,8 @@ def recurrent(
     write_indices, read_indices = flat(write.indices), flat(read.indices)
     write_weights, read_weights = flat(write.weights), flat(read.weights)
     if log_retention is None:
-        decay = jnp.ones_like(write_weights)
-        log_decay = state.log_decay
+        state = initial_memory(content(state))
+        decay, log_decay = jnp.ones_like(write_weights), state.log_decay
     else:
         write_decay, read_decay, log_decay = _pending_decay(
             state.log_decay, write_indices, read_indices, flat(log_retention)

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 
 from mocanet_jax.core.recurrence import Form, linear_recurrence
 
+STRETCH = 0.05
+
 
 class ControllerState(NamedTuple):
     """hidden: float [B, D]."""
@@ -19,16 +21,21 @@ class ControllerState(NamedTuple):
 
 
 class Controller(nn.Module):
-    """h_t = a_t ⊙ h_{t−1} + (1 − a_t) ⊙ u_t, with a_t = σ(W z_t + b) and u_t linear in z_t.
+    """h_t = a_t ⊙ h_{t−1} + (1 − a_t) ⊙ u_t, with u_t linear in z_t and a gate a_t of z_t.
 
     The form is that of minimal gated recurrences (Feng et al., 2024, "Were RNNs All We
     Needed?", minGRU): gates see the input and not h, so time can be run in parallel.
 
-    longest: the biases b start at 0 … log(longest), so that time constants are
-        spread evenly in the logarithm from 1 to `longest` tokens.
+    The gate is a sigmoid stretched beyond [0, 1] and clipped (as the hard concrete gate of
+    Louizos et al., 2018), so that it can be exactly 1. A channel whose gate is 1 on all
+    tokens but a few is a latch: it holds what it saw for any length of sequence, where a
+    plain sigmoid would let it fade.
+
+    longest_hold: biases start at 0 … longest_hold, evenly, from channels that remember
+        about a token to channels that hold; above about 3 a gate starts at exactly 1.
     """
 
-    longest: float = 1e4
+    longest_hold: float = 6.0
     form: Form = "scan"
 
     def initial_state(self, batch: int, embedding_dim: int) -> ControllerState:
@@ -40,9 +47,10 @@ class Controller(nn.Module):
         width = z.shape[-1]
 
         def spread(key, shape, dtype=jnp.float32):
-            return jnp.linspace(0.0, jnp.log(self.longest), shape[0], dtype=dtype)
+            return jnp.linspace(0.0, self.longest_hold, shape[0], dtype=dtype)
 
-        decay = nn.sigmoid(nn.Dense(width, bias_init=spread, name="decay")(z))
+        gate = nn.sigmoid(nn.Dense(width, bias_init=spread, name="decay")(z))
+        decay = jnp.clip((1 + 2 * STRETCH) * gate - STRETCH, 0.0, 1.0)
         inputs = (1 - decay) * nn.Dense(width, name="input")(z)
         live = mask[..., None]
         decay, inputs = jnp.where(live, decay, 1.0), jnp.where(live, inputs, 0.0)

@@ -44,6 +44,17 @@ class LayerSpec:
     time: Literal["scan", "parallel"] = "scan"
 
     def __post_init__(self):
+        for name in ("embedding_dim", "expert_hidden_dim", "num_memory_slots"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("expert_capacity_factor", "router_temperature", "pointer_sharpness"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name in ("num_experts", "num_location_heads", "num_content_heads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
+        if self.time not in ("scan", "parallel"):
+            raise ValueError(f'time must be "scan" or "parallel", not {self.time!r}')
         heads = self.num_heads
         if heads and self.embedding_dim % heads:
             raise ValueError(
@@ -144,7 +155,12 @@ class MocaLayer(nn.Module):
         )
 
     def __call__(
-        self, x: jax.Array, mask: jax.Array, state: LayerState, train: bool
+        self,
+        x: jax.Array,
+        mask: jax.Array,
+        state: LayerState,
+        train: bool = False,
+        rounding: jax.Array | float = 1.0,
     ) -> tuple[jax.Array, LayerState, LayerAux]:
         spec = self.spec
         controller, memory, experts = state.controller, state.memory, None
@@ -153,7 +169,7 @@ class MocaLayer(nn.Module):
             x = x + c
         z = self.norm(x)
         num_slots = memory.slots.shape[2] if spec.num_heads else 0
-        route, router = self.router(z, mask, state.router, num_slots, train)
+        route, router = self.router(z, mask, state.router, num_slots, rounding)
         if spec.num_heads:
             m, memory = self.memory(z, route, memory)
             x = x + m

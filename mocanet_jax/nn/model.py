@@ -67,10 +67,12 @@ class MocaNet(nn.Module):
         state: ModelState | None = None,
         mask: jax.Array | None = None,
         train: bool = False,
+        rounding: jax.Array | float = 1.0,
     ) -> tuple[jax.Array, ModelState, ModelAux]:
         """tokens: int [B, T] in [0, V). state: None for a fresh sequence.
         mask: bool [B, T], False for padding, which leaves the state untouched.
-        train: soft pointers and bounded expert capacity.
+        train: experts have bounded room, so that a step has a fixed cost.
+        rounding: of pointer shifts, in [0, 1]; 1 moves pointers by whole slots.
         Returns logits, float [B, T, V].
         """
         chex.assert_rank(tokens, 2)
@@ -83,7 +85,7 @@ class MocaNet(nn.Module):
         x = self.embed(tokens)
         states, auxs = [], []
         for layer, layer_state in zip(self.layers, state.layers, strict=True):
-            x, layer_state, aux = layer(x, mask, layer_state, train)
+            x, layer_state, aux = layer(x, mask, layer_state, train, rounding)
             states.append(layer_state)
             auxs.append(aux)
         logits = self.embed.attend(self.norm(x)) * self.layer.embedding_dim**-0.5

@@ -80,11 +80,16 @@ class Router(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: jax.Array, mask: jax.Array, state: RouterState, num_slots: int, train: bool
+        self,
+        z: jax.Array,
+        mask: jax.Array,
+        state: RouterState,
+        num_slots: int,
+        rounding: jax.Array | float,
     ) -> tuple[Route, RouterState]:
         """z: [B, T, D]; mask: bool [B, T]; num_slots: S of the memory in use.
 
-        train: soft pointers; otherwise pointers move by whole slots.
+        rounding: of pointer shifts, in [0, 1]; 1 moves pointers by whole slots.
         """
         expert_logits = None
         if self.num_experts:
@@ -96,7 +101,7 @@ class Router(nn.Module):
         strength = strength * mask[..., None]
         addresses, positions, log_retention = [], None, None
         if self.num_location_heads:
-            address, positions, state = self._location(z, mask, state, num_slots, train)
+            address, positions, state = self._location(z, mask, state, num_slots, rounding)
             addresses.append(address)
         if self.num_content_heads:
             address, state = self._content(z, mask, state)
@@ -105,9 +110,10 @@ class Router(nn.Module):
         write, read = jax.tree.map(lambda *heads: jnp.concatenate(heads, axis=2), *addresses)
         return Route(expert_logits, write, read, strength, log_retention, positions), state
 
-    def _location(self, z, mask, state, num_slots, train):
+    def _location(self, z, mask, state, num_slots, rounding):
         heads = self.num_location_heads
-        sharpness_start = jnp.log(jnp.expm1(self.sharpness))  # softplus maps it to κ
+        # softplus maps it to κ; log(expm1(κ)), without its overflow
+        sharpness_start = self.sharpness + jnp.log(-jnp.expm1(-self.sharpness))
         addresses, positions, pointers = [], [], []
         for name, pointer in (("write", state.write_pointer), ("read", state.read_pointer)):
 
@@ -116,7 +122,7 @@ class Router(nn.Module):
 
             logits = nn.Dense(4 * heads, bias_init=start, name=f"{name}_pointer")(z)
             logits = logits.reshape(*z.shape[:2], heads, 4)
-            shift = addressing.expected_shift(logits[..., :3], hard=not train)
+            shift = addressing.expected_shift(logits[..., :3], rounding)
             position, pointer = addressing.advance(pointer, shift * mask[..., None], num_slots)
             sharpness = nn.softplus(logits[..., 3])
             addresses.append(

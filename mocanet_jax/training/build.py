@@ -34,6 +34,12 @@ def build_model(config: ConfigDict, task: Task) -> MocaNet:
         )
     if m.time not in ("auto", "scan", "parallel"):
         raise UserError(f"config.model: time must be auto, scan or parallel, not {m.time!r}")
+    if m.num_layers < 1:
+        raise UserError(f"config.model: num_layers must be at least 1, not {m.num_layers}")
+    if not 0 <= m.target_budget <= 1:
+        raise UserError(
+            f"config.model: target_budget is a share in [0, 1], not {m.target_budget}"
+        )
     fastest = "scan" if jax.default_backend() == "cpu" else "parallel"
     try:
         spec = LayerSpec(

@@ -30,7 +30,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
 
     Raises UserError for a config that cannot be built or a directory of another config.
     """
-    check_training(config.training)
+    check_settings(config)
     task = build_task(config)
     model = build_model(config, task)
     claim_workdir(workdir, plain(config))
@@ -137,6 +137,7 @@ def evaluate(config: ConfigDict, workdir: Path, console: Console, overrides: dic
         for name, value in overrides.items():
             _override(restored, name, value)
         restored.eval.update(config.eval)
+        check_settings(restored)
         task = build_task(restored)
         model = build_model(restored, task)
         optimizer = build_optimizer(restored.training)
@@ -181,16 +182,32 @@ def claim_workdir(workdir: Path, config: dict) -> None:
         )
 
 
-def check_training(training: ConfigDict) -> None:
-    """Raises UserError for settings that cannot work together."""
-    for name in ("batch_size", "max_steps", "log_every", "eval_every", "save_every"):
+def check_settings(config: ConfigDict) -> None:
+    """Raises UserError for training and evaluation settings that cannot work."""
+    training = config.training
+    whole = ("batch_size", "max_steps", "shortest", "log_every", "eval_every", "save_every")
+    for name in whole:
         if training[name] < 1:
             raise UserError(f"config.training.{name} must be at least 1, not {training[name]}")
+    for name in ("learning_rate", "gradient_clip_norm", "curriculum_growth"):
+        if not training[name] > 0:
+            raise UserError(f"config.training.{name} must be above 0, not {training[name]}")
+    if not 0 <= training.warmup_steps < training.max_steps:
+        raise UserError(
+            f"config.training.warmup_steps must be between 0 and max_steps "
+            f"{training.max_steps}, not {training.warmup_steps}"
+        )
     if training.save_every % training.eval_every:
         raise UserError(
             f"config.training.save_every ({training.save_every}) must be a multiple of "
             f"eval_every ({training.eval_every}): every checkpoint carries its validation"
         )
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"config.seed must be in [0, 2^32), not {config.seed}")
+    evaluation = config.eval
+    for name, value in evaluation.items():
+        if min(value if isinstance(value, tuple | list) else [value], default=1) < 1:
+            raise UserError(f"config.eval.{name} must be at least 1, not {value}")
 
 
 def plain(config: ConfigDict) -> dict:

@@ -7,170 +7,141 @@ Axes: T time, H memory heads (location heads first, Hl of them), S slots, K acti
 """
 
 import os
-import pathlib
-from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, to_rgba_array
+from matplotlib.colors import LinearSegmentedColormap, to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
-BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D00000"
-INK, GREY = "#222222", "#E4E4E4"
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+RED, INK, GREY = "#D00000", "#222222", "#E3E3E3"
 EXPERTS = [BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#555555"]
 colour_map = LinearSegmentedColormap.from_list
 WRITE_MAP = colour_map("write", ["#56B4E900", "#56B4E9", BLUE])
 READ_MAP = colour_map("read", ["#E69F0000", ORANGE, "#D55E00"])
 HELD_MAP = colour_map("held", ["#FFFFFF", "#DCECF7"])
 SYMBOL_MAP = colour_map("symbol", ["#16325C", "#2E6FA7", "#74B4D4", "#C9DFC0", "#F7DC6F"])
-BINS, MARKED = 400, 40
-TOUCHED = 0.02
-"""Weight above which a slot counts as written or read when empty slots are cropped."""
+TOUCHED = 0.02  # weight above which a slot counts as written or read
 
 
 class MemoryView(NamedTuple):
-    """What one layer's memory and experts did with one sequence.
+    """What one layer's memory and experts did with one sequence."""
 
-    tokens, targets, predictions: int [T]. scored: bool [T], where targets count.
-    write_weights, read_weights: float [H, S, T], dense addresses in [0, 1].
-    strength: float [T, H], β of the write in [0, 1].
-    write_pointer, read_pointer: float [T, Hl], in slots, not wrapped; or None.
-    experts: int [T, K], of num_experts, negative where none was chosen; or None.
-    layer: its name, for the title.
-    blank, marker: the tokens that are no symbols; None where the task has none.
-    """
-
-    tokens: np.ndarray
-    targets: np.ndarray
-    predictions: np.ndarray
-    scored: np.ndarray
-    write_weights: np.ndarray
-    read_weights: np.ndarray
-    strength: np.ndarray
-    write_pointer: np.ndarray | None
-    read_pointer: np.ndarray | None
-    experts: np.ndarray | None
+    tokens: np.ndarray  # int [T]
+    targets: np.ndarray  # int [T]
+    predictions: np.ndarray  # int [T]
+    scored: np.ndarray  # bool [T], where targets count
+    write_weights: np.ndarray  # float [H, S, T] in [0, 1], dense
+    read_weights: np.ndarray  # float [H, S, T] in [0, 1], dense
+    strength: np.ndarray  # float [T, H] in [0, 1], β of the write
+    write_pointer: np.ndarray | None  # float [T, Hl], in slots, not wrapped; if any
+    read_pointer: np.ndarray | None  # float [T, Hl], in slots, not wrapped; if any
+    experts: np.ndarray | None  # int [T, K] < num_experts, negative where none; if any
     num_experts: int
-    layer: str
-    blank: int | None = 0
-    marker: int | None = None
+    layer: str  # for the title
+    blank: int | None = 0  # the token that stands for nothing, if there is one
+    marker: int | None = None  # the token that asks for the answer, if there is one
 
 
-def learning_curves(rows: Sequence[dict[str, float]], path: pathlib.Path) -> None:
+def learning_curves(rows: list[dict[str, float]], path: Path) -> None:
     """Loss, accuracy, usage and curriculum length against the training step.
 
-    rows: lines of metrics.jsonl, each with "step" and any of "train/loss",
-        "train/task_loss", "eval/loss" (drawn on a log scale), "train/accuracy",
-        "eval/accuracy", "eval/exact_match", "train/usage", "eval/usage" (in [0, 1]) and
-        "train/longest" (in symbols). Of several rows with one step the last counts, so
-        that a resumed run replaces what it repeats. Values that are not finite are left
-        out. A long series is drawn as the mean and the range of 400 bins.
+    rows: lines of metrics.jsonl, each with "step" and any of the keys below: losses,
+        shares in [0, 1], and the longest payload in symbols. Of several rows with one
+        step the last counts, so that a resumed run replaces what it repeats. Losses ≤ 0
+        and values that are not finite are left out. A long series is drawn as the mean
+        and the range of 400 bins. ValueError where no row has any of the keys.
     """
     panels = {
         "loss (log scale)": ("train/loss", "train/task_loss", "eval/loss"),
         "accuracy": ("train/accuracy", "eval/accuracy", "eval/exact_match"),
-        "usage (share of full compute)": ("train/usage", "eval/usage"),
+        "usage (share of full)": ("train/usage", "eval/usage"),
+        "longest payload (symbols)": ("train/longest",),
     }
-    if any("train/longest" in row for row in rows):
-        panels["longest payload (symbols)"] = ("train/longest",)
+    panels = {name: keys for name, keys in panels.items() if set(keys) & set().union(*rows)}
+    if not panels:
+        raise ValueError("nothing to draw: no row has a loss, accuracy, usage or length")
     figure = Figure((9.0, 2.2 * len(panels) + 0.5), dpi=160, layout="constrained")
-    all_axes = figure.subplots(len(panels), 1, sharex=True)
+    all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for ax, (label, keys) in zip(all_axes, panels.items(), strict=True):
-        _tidy(ax, grid="both")
+        _tidy(ax)
         ax.set_ylabel(label, fontsize=9)
-        drawn = [_curve(ax, rows, *pair) for pair in zip(keys, (BLUE, ORANGE, GREEN))]  # noqa: B905
-        if any(drawn):
-            ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-        else:
-            ax.text(0.5, 0.5, "not recorded", transform=ax.transAxes, ha="center", color="grey")
+        for key, colour, width in zip(keys, EXPERTS, (2.4, 1.4, 1.4), strict=False):
+            _curve(ax, rows, key, color=colour, linewidth=width)
+        ax.legend(*ax.get_legend_handles_labels(), frameon=False, loc=(1.01, 0.4), fontsize=9)
         if label.startswith("loss"):
-            ax.set_yscale("log" if any(drawn) else "linear")
-        elif label.startswith("longest"):
-            ax.set_ylim(bottom=0)
+            ax.set_yscale("log")
+            low, high = np.log10(ax.get_ylim())
+            ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
+            ax.yaxis.set_major_formatter("{x:g}")
         else:
-            ax.set_ylim(-0.03, 1.03)
-    all_axes[-1].set_xlabel("training step")
-    all_axes[-1].xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+            ax.set_ylim(*((0, None) if label.startswith("longest") else (-0.03, 1.03)))
+    last = max(1, *(row["step"] for row in rows))
+    ax.set(xlabel="training step", xlim=(-0.02 * last, 1.02 * last))
+    ax.locator_params(axis="x", nbins=10, integer=True)
     figure.align_ylabels(all_axes)
     _save(figure, path)
 
 
 def accuracy_by_length(
-    accuracy: dict[int, float],
-    exact: dict[int, float],
-    trained: tuple[int, int],
-    path: pathlib.Path,
+    accuracy: dict[int, float], exact: dict[int, float], trained: tuple[int, int], path: Path
 ) -> None:
     """Share of symbols and of whole sequences that are right, against payload length.
 
-    accuracy, exact: length in symbols → share in [0, 1]; not both empty.
+    accuracy, exact: length in symbols → share in [0, 1].
     trained: shortest and longest payload in training, inclusive.
     """
     figure = Figure((8.0, 4.4), dpi=160, layout="constrained")
     ax = figure.subplots()
-    _tidy(ax, grid="both")
+    _tidy(ax)
     ax.axvspan(*trained, color=BLUE, alpha=0.12, linewidth=0)
     middle, label = np.sqrt(trained[0] * trained[1]), f"trained on {trained[0]}–{trained[1]}"
     ax.text(middle, 1.03, label, ha="center", color=BLUE)
-    for series, label, colour, marker in (
-        (accuracy, "accuracy (share of symbols)", ORANGE, "o"),
-        (exact, "exact match (share of sequences)", GREEN, "s"),
-    ):
-        points = np.array(sorted(series.items()), float).reshape(-1, 2).T
-        style = {"linewidth": 2, "clip_on": False, "zorder": 3}
-        ax.plot(*points, color=colour, marker=marker, label=label, **style)
-    ticks = sorted({*accuracy, *exact})
-    ax.set_xscale("log")
-    ax.set_xlim(min(*ticks, *trained) / 1.15, max(*ticks, *trained) * 1.15)
-    ax.set_xticks(ticks, [str(length) for length in ticks])
+    points = lambda series: np.array(sorted(series.items()), float).T
+    style = {"linewidth": 2, "clip_on": False, "zorder": 3}
+    if accuracy:
+        ax.plot(*points(accuracy), "o-", color=ORANGE, label="accuracy (of symbols)", **style)
+    if exact:
+        ax.plot(*points(exact), "s--", color=GREEN, label="exact match (of sequences)", **style)
+    lengths = sorted({*accuracy, *exact})
+    ax.set(xlabel="payload length (symbols)", xscale="log", ylabel="share correct", ylim=(0, 1))
+    ax.set_xlim(min(*lengths, *trained) / 1.15, max(*lengths, *trained) * 1.15)
+    ax.set_xticks(lengths, [str(length) for length in lengths])
     ax.minorticks_off()
-    ax.set_ylim(0, 1)
-    ax.set_xlabel("payload length (symbols, log scale)")
-    ax.set_ylabel("share correct")
     ax.legend(frameon=False, loc="best")
     _save(figure, path)
 
 
-def memory_over_time(view: MemoryView, path: pathlib.Path) -> None:
+def memory_over_time(view: MemoryView, path: Path) -> None:
     """Where a sequence was written in memory and read back, 1600 pixels wide.
 
-    From the top: input, target and prediction; for each head the weight of writes times
-    their strength and the weight of reads, with the pointers of location heads and a tint
-    on slots that have been written; the experts chosen. Slots above the last one touched
-    are not drawn.
+    From the top: input, target, prediction; what each head writes and reads, with the
+    pointers of location heads and a tint on slots written before; the experts chosen.
+    Slots above the last one that a head touches are not drawn.
     """
-    heads = view.write_weights.shape[0]
-    drawn = [_slots_drawn(view, head) for head in range(heads)]
-    heights = [0.66]
-    for slots in drawn:
-        heights += [float(np.clip(0.04 * slots, 0.8, 2.3 if heads == 1 else 1.5))] * 2
-    if view.experts is not None:
-        heights.append(0.17 * view.experts.shape[1])
-    top, gap, bottom = 0.72, 0.36, 0.55
+    heads = len(view.write_weights)
+    heights = [0.66] + [2.3 if heads == 1 else 1.5] * (2 * heads)
+    heights += [] if view.experts is None else [0.17 * view.experts.shape[1]]
+    top, gap, bottom = 0.72, 0.36, 0.55  # inches, as the heights
     total = top + sum(heights) + gap * (len(heights) - 1) + bottom
+    place = {"top": 1 - top / total, "bottom": bottom / total, "left": 0.085, "right": 0.985}
+    place |= {"height_ratios": heights, "hspace": gap / np.mean(heights)}
     figure = Figure((10.0, total), dpi=160)
-    all_axes, edge = [], total - top
-    for height in heights:
-        box = (0.085, (edge - height) / total, 0.9, height / total)
-        all_axes.append(figure.add_axes(box, sharex=all_axes[0] if all_axes else None))
-        edge -= height + gap
-
-    _symbols(all_axes[0], view)
+    grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw=place)
+    strip, *axes = grid[:, 0]
+    _symbols(strip, view)
     for head in range(heads):
-        _head(all_axes[1 + 2 * head : 3 + 2 * head], view, head, drawn[head])
+        _head(axes[2 * head : 2 * head + 2], view, head)
     if view.experts is not None:
-        _experts(all_axes[-1], view)
+        _experts(axes[-1], view)
     starts = np.flatnonzero(np.diff(view.scored.astype(int), prepend=0) == 1)
-    for ax in all_axes:
-        ax.tick_params(labelbottom=ax is all_axes[-1])
+    for ax in (strip, *axes):
         for start in starts if len(starts) <= 4 else starts[:1]:
             ax.axvline(start - 0.5, color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
-    ax.set_xlim(-0.5, len(view.tokens) - 0.5)
     ax.set_xlabel("time step (tokens); dashed line: scored from here on")
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=14, integer=True))
+    ax.locator_params(axis="x", nbins=14, integer=True)
     right = int((view.predictions == view.targets)[view.scored].sum())
     title = f"{view.layer}: {right} of {int(view.scored.sum())} scored symbols correct"
     figure.text(0.085, 1 - 0.3 / total, title, fontsize=13, weight="bold", color=INK)
@@ -190,70 +161,54 @@ def wrapped(position: np.ndarray, num_slots: int) -> tuple[np.ndarray, np.ndarra
     return time, np.insert(position - turn * num_slots, breaks, np.nan)
 
 
-def _accesses(view, head):
-    """Name, weights [S, T], pointer [T] or None and colours of a head's writes and reads."""
-    own = lambda p: p[:, head] if p is not None and head < p.shape[1] else None
-    written = view.write_weights[head] * view.strength[:, head]
-    return (
-        ("write weight × strength", written, own(view.write_pointer), WRITE_MAP),
-        ("read weight", view.read_weights[head], own(view.read_pointer), READ_MAP),
-    )
-
-
-def _slots_drawn(view, head):
-    """Slots from 0 to the last that this head touches or points at, and one more."""
-    touched, slots = [2], view.write_weights.shape[1]
-    for _, weights, pointer, _ in _accesses(view, head):
-        touched.extend(np.flatnonzero(weights.max(axis=1) > TOUCHED))
-        touched.extend([] if pointer is None else np.round(pointer) % slots)
-    return min(slots, int(max(touched)) + 2)
-
-
-def _head(axes, view, head, drawn):
-    (_, written, *_), _ = accesses = _accesses(view, head)
+def _head(axes, view, head):
+    """Heat maps of what one head writes (axes[0]) and reads (axes[1])."""
+    written, read = view.write_weights[head] * view.strength[:, head], view.read_weights[head]
+    held = np.maximum.accumulate(written, axis=1)
+    of_head = lambda pointer: [] if pointer is None else pointer.T[head : head + 1]
+    pointers = of_head(view.write_pointer), of_head(view.read_pointer)
     slots = len(written)
-    held = np.maximum.accumulate(written[:drawn], axis=1)
-    place = {"aspect": "auto", "origin": "lower", "vmin": 0, "vmax": 1}
-    place["interpolation"] = "nearest" if drawn <= 128 else "antialiased"
-    for ax, (name, weights, pointer, colours) in zip(axes, accesses, strict=True):
-        _tidy(ax, grid="y")
-        ax.imshow(held, HELD_MAP, **place)
-        ax.imshow(weights[:drawn], colours, **place)
-        ax.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-        note = "tint: written before"
-        if pointer is not None:
+    touched = [0, *np.flatnonzero(np.maximum(written, read).max(axis=1) > TOUCHED)]
+    touched += [slot for own in pointers for slot in np.ravel(np.round(own) % slots)]
+    drawn = min(slots, int(max(touched)) + 2)
+    crop = "" if drawn == slots else f"\n({drawn}–{slots - 1} never\ntouched, not drawn)"
+    heat = {"aspect": "auto", "origin": "lower", "vmin": 0, "vmax": 1}
+    names, maps = ("write weight × strength", "read weight"), (WRITE_MAP, READ_MAP)
+    panels = zip(axes, names, (written, read), pointers, maps, strict=True)
+    for ax, name, weights, own, colours in panels:
+        _tidy(ax)
+        ax.imshow(held[:drawn], HELD_MAP, **heat)
+        ax.imshow(weights[:drawn], colours, zorder=1, **heat)
+        for pointer in own:
             ax.plot(*wrapped(pointer, slots), color=INK, linewidth=0.8)
-            note = f"line: pointer, {note}"
-        ax.set_ylim(-0.5, drawn - 0.5)
-        crop = "" if drawn == slots else f"\n({drawn}–{slots - 1} never\ntouched, not drawn)"
-        ax.set_ylabel(f"slot{crop}", fontsize=9)
-        ax.set_title(f"head {head} · {name}  ({note})", fontsize=10, loc="left", y=1, pad=4)
+        ax.set(ylabel=f"slot{crop}", ylim=(-0.5, drawn - 0.5))
+        ax.locator_params(axis="y", nbins=5, integer=True)
+        note = f"({'line: pointer, ' * len(own)}tint: written before)"
+        ax.set_title(f"head {head} · {name}  {note}", fontsize=10, loc="left", y=1, pad=4)
         height = 0.09 / (ax.figure.get_figheight() * ax.get_position().height)
-        bar = ax.inset_axes((0.89, 1 + height, 0.09, height))
-        scale = ScalarMappable(cmap=colours)
-        ax.figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[])
-        for x in (0, 1):
-            bar.text(1.2 * x - 0.1, 0.45, str(x), ha="center", va="center", fontsize=8)
+        bar = ax.inset_axes((0.88, 1 + height, 0.1, height), xticks=[], yticks=[])
+        bar.imshow(np.linspace(0, 1, 64)[None], colours, aspect="auto", extent=(0, 1, 0, 1))
+        bar.text(-0.03, 0.45, "0", ha="right", va="center", fontsize=8)
+        bar.text(1.03, 0.45, "1", ha="left", va="center", fontsize=8)
 
 
 def _symbols(ax, view):
     """Input, target and prediction, a symbol coloured by its first place in the input."""
-    special = {view.blank: (0.89, 0.89, 0.89), view.marker: (0.0, 0.0, 0.0)}
+    special = {view.blank: to_rgb(GREY), view.marker: to_rgb("black")}
     symbols = [token for token in dict.fromkeys(view.tokens.tolist()) if token not in special]
     shades = SYMBOL_MAP(np.linspace(0, 1, len(symbols)))[:, :3]
     colour = special | dict(zip(symbols, shades, strict=True))
     shown = np.stack([np.ones_like(view.scored), view.scored, view.scored])
-    wrong = view.scored & (view.predictions != view.targets)
+    tokens = np.stack([view.tokens, view.targets, view.predictions])
+    wrong = shown & (tokens != view.targets) & np.array([[False], [False], [True]])
     cells, labels = np.ones((*shown.shape, 3)), np.full(shown.shape, "", dtype=object)
-    rows = np.stack([view.tokens, view.targets, view.predictions])
     for at in zip(*np.nonzero(shown), strict=True):
-        token = int(rows[at])
-        bad = at[0] == 2 and wrong[at[1]]
-        cells[at] = to_rgba_array(RED)[0, :3] if bad else colour.get(token, (0.6, 0.6, 0.6))
-        labels[at] = str(token) if bad or token not in special else ""
+        token = int(tokens[at])
+        cells[at] = to_rgb(RED) if wrong[at] else colour.get(token, to_rgb("grey"))
+        labels[at] = str(token) if wrong[at] or token not in special else ""
     _cells(ax, cells, labels, ["input", "target", "prediction"])
-    at = np.flatnonzero(wrong)
-    ax.plot(at, np.full(len(at), 2.75), "^", color=RED, markersize=4, clip_on=False)
+    times = np.flatnonzero(wrong[2])
+    ax.plot(times, np.full(len(times), 2.75), "^", color=RED, markersize=4, clip_on=False)
     ax.set_ylim(2.5, -0.5)
     legend = {"symbol, shaded by first appearance": SYMBOL_MAP(0.5)}
     legend |= {n: colour[t] for n in ("blank", "marker") if (t := getattr(view, n)) is not None}
@@ -261,32 +216,30 @@ def _symbols(ax, view):
 
 
 def _experts(ax, view):
-    few = view.num_experts <= len(EXPERTS)
+    few, chosen = view.num_experts <= len(EXPERTS), view.experts.T
     colours = to_rgba_array(EXPERTS if few else SYMBOL_MAP(np.linspace(0, 1, view.num_experts)))
-    chosen = view.experts.T
     cells = np.where(chosen[..., None] < 0, 1.0, colours[chosen][..., :3])
-    labels = np.where(chosen < 0, "", chosen.astype(str))
+    labels = np.where(few | (chosen < 0), "", chosen.astype(str))
     _cells(ax, cells, labels, [f"choice {k + 1}" for k in range(len(chosen))])
-    ax.set_title("experts chosen", fontsize=10, loc="left", y=1, pad=4)
-    some = np.unique(np.linspace(0, view.num_experts - 1, 12).astype(int))
-    _legend(ax, {str(e): colours[e] for e in some})
+    scale = "" if few else f" (0 dark, {view.num_experts - 1} light)"
+    ax.set_title(f"experts chosen{scale}", fontsize=10, loc="left", y=1, pad=4)
+    _legend(ax, {str(e): colours[e] for e in range(view.num_experts) if few})
 
 
 def _cells(ax, colours, labels, names):
     """Rows of coloured cells [rows, T, 3] with their labels, where these fit."""
     _tidy(ax)
     rows, length = labels.shape
-    ax.imshow(colours, aspect="auto", interpolation="nearest")
+    ax.imshow(colours, aspect="auto", interpolation="nearest", zorder=1)
     ax.hlines(np.arange(1, rows) - 0.5, -0.5, length - 0.5, color="white", linewidth=1.5)
     ax.set_yticks(range(rows), names, fontsize=9)
-    width = 648 / length  # points
+    width = 648 / length  # of a cell, in points
     upright = width > 5 * max(map(len, labels.flat))
-    size = 7 if upright else min(7, 0.9 * width)
-    style = {"rotation": 0 if upright else 90, "fontsize": size, "ha": "center"}
+    style = {"rotation": 0 if upright else 90, "fontsize": min(7, 0.9 * width), "ha": "center"}
     for (row, t), text in np.ndenumerate(labels):
-        if text and size >= 4:
-            ink = "white" if colours[row, t] @ (0.3, 0.6, 0.1) < 0.5 else INK
-            ax.text(t, row, text, va="center_baseline", color=ink, **style)
+        ink = "white" if colours[row, t] @ (0.3, 0.6, 0.1) < 0.5 else INK
+        if text and width > 4.4:
+            ax.text(t, row, text, va="center", color=ink, **style)
 
 
 def _legend(ax, colours):
@@ -296,30 +249,25 @@ def _legend(ax, colours):
     ax.legend(handles=handles, ncols=len(handles), columnspacing=1.2, **style, **place)
 
 
-def _curve(ax, rows, key, colour):
-    """Draws one key of the rows; returns whether there was anything to draw."""
+def _curve(ax, rows, key, color, linewidth):
     values = {row["step"]: row[key] for row in rows if key in row}
-    series = np.array(sorted(values.items()), float).reshape(-1, 2)
-    series = series[np.isfinite(series[:, 1])]
-    if not len(series):
-        return False
-    bins = np.array_split(series, min(len(series), BINS))
-    steps, mean = np.array([part.mean(axis=0) for part in bins]).T
-    marker = {"marker": "o", "markersize": 4} if len(series) <= MARKED else {}
-    ax.plot(steps, mean, color=colour, label=key, linewidth=1.6, **marker)
-    if len(series) > BINS:
+    floor = 0 if key.endswith("loss") else -np.inf
+    series = [pair for pair in sorted(values.items()) if floor < pair[1] < np.inf]
+    if series:
+        bins = np.array_split(np.array(series, float), min(len(series), 400))
+        steps, mean = np.array([part.mean(axis=0) for part in bins]).T
         low, high = np.array([(part[:, 1].min(), part[:, 1].max()) for part in bins]).T
-        ax.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
-    return True
+        dots = "o-" if len(series) <= 40 else "-"
+        ax.plot(steps, mean, dots, color=color, linewidth=linewidth, label=key, markersize=4)
+        ax.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
 
 
-def _tidy(ax, grid=None):
+def _tidy(ax):
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color("#999999")
-    ax.tick_params(color="#999999", labelsize=9)
-    if grid:
-        ax.grid(axis=grid, color=GREY, linewidth=0.6)
-        ax.set_axisbelow(True)
+    ax.tick_params(color="#999999", labelsize=9, grid_color=GREY, grid_linewidth=0.6)
+    ax.grid(True)
+    ax.set_axisbelow(True)
 
 
 def _save(figure, path):

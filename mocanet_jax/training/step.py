@@ -58,12 +58,14 @@ def initial_train_state(
     )
 
 
-def total_loss(params, model: MocaNet, batch: Batch, weights: ConfigDict):
+def total_loss(params, model: MocaNet, batch: Batch, rounding, weights: ConfigDict):
     """The loss that is differentiated, and every term of it by name.
 
-    weights: the model section of the config.
+    rounding: of pointer shifts. weights: the model section of the config.
     """
-    logits, _, aux = model.apply({"params": params}, batch.tokens, mask=batch.mask, train=True)
+    logits, _, aux = model.apply(
+        {"params": params}, batch.tokens, mask=batch.mask, train=True, rounding=rounding
+    )
     scores = score(logits, batch)
     usage = aux.usage.shares()
     means = scores.means()
@@ -90,14 +92,17 @@ def train_step(
     """One update on the batch that (seed, step) determines, and its metrics.
 
     Curriculum: lengths are uniform on [1, longest]; `longest` grows by a constant factor
-    after every step whose accuracy passes the threshold, up to the task's own.
+    after every step whose accuracy passes the threshold, up to the task's own. Pointers are
+    soft while it grows, since a search needs slopes; then they move by whole slots, as they
+    do in evaluation.
     """
     training = config.training
     key = jax.random.fold_in(stream(config.seed, TRAIN_STREAM), state.step)
     lengths = (training.shortest, state.longest.astype(jnp.int32))
     batch = task.sample(key, training.batch_size, lengths, task.longest)
+    rounding = (state.longest >= task.longest).astype(jnp.float32)
     gradients, metrics = jax.grad(total_loss, has_aux=True)(
-        state.params, model, batch, config.model
+        state.params, model, batch, rounding, config.model
     )
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

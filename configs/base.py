@@ -39,9 +39,10 @@ def base_config() -> ConfigDict:
     training.gradient_clip_norm = 1.0
     training.weight_decay = 0.01
     training.adam_b2 = 0.99
+    training.state_noise = 0.3  # on the controllers' first state
     training.shortest = 1  # of the lengths trained on
-    training.curriculum_accuracy = 0.9  # a batch above it makes training lengths grow
-    training.curriculum_growth = 1.2
+    training.curriculum_accuracy = 0.97  # a batch above it makes training lengths grow
+    training.curriculum_growth = 1.1
     training.log_every = 10
     training.eval_every = 50
     training.save_every = 50

@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 a mistake that the user can mend, told in one line on stde
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
@@ -35,6 +36,11 @@ def _parse(argv: list[str]) -> list[str]:
         print(sys.modules["__main__"].__doc__)
         print(flags.FLAGS.main_module_help())
         sys.exit(0)
+    # Config files import their base as configs.base, from whatever directory they are named.
+    for argument in argv:
+        if argument.endswith(".py") or ".py:" in argument:
+            path = Path(argument.rpartition("=")[2].partition(":")[0])
+            sys.path.append(str(path.absolute().parent.parent))
     try:
         rest = flags.FLAGS(argv)
     except Exception as error:  # a config file is the user's code and may raise anything

@@ -47,6 +47,7 @@ def expected_shift(logits: jax.Array, rounding: jax.Array | float) -> jax.Array:
         for every value (straight-through, Bengio et al., 2013).
     Returns float [...], in [-1, 1] slots.
     """
+    chex.assert_type(logits, float)
     chex.assert_axis_dimension(logits, -1, len(SHIFTS))
     shift = jax.nn.softmax(logits, axis=-1) @ jnp.array(SHIFTS, logits.dtype)
     return shift + rounding * jax.lax.stop_gradient(jnp.round(shift) - shift)

@@ -72,7 +72,7 @@ class MocaNet(nn.Module):
         """tokens: int [B, T] in [0, V). state: None for a fresh sequence.
         mask: bool [B, T], False for padding, which leaves the state untouched.
         train: experts have bounded room, so that a step has a fixed cost.
-        rounding: of pointer shifts, in [0, 1]; 1 moves pointers by whole slots.
+        rounding: of pointer shifts, [] or [B], in [0, 1]; 1 moves pointers by whole slots.
         Returns logits, float [B, T, V].
         """
         chex.assert_rank(tokens, 2)

@@ -18,6 +18,9 @@ LOCATION_START = {"write": (-4.0, -2.0, 4.0), "read": (-2.0, 4.0, -2.0)}
 """Initial logits of the shifts −1, 0, +1: write pointers move, read pointers rest. With
 both starting at half a step, training sticks at a bag of tokens in the first slot."""
 
+SHARPNESS_START = -3.0
+"""Initial logit of the extra sharpness: softplus(-3) ≈ 0.05."""
+
 
 class RouterState(NamedTuple):
     """write_pointer, read_pointer: float [B, location heads], in slots, in [0, S).
@@ -57,8 +60,9 @@ class Router(nn.Module):
     convolution, so that a value can be stored under the token before it (as the short
     convolutions of H3, Fu et al., 2023).
 
-    temperature: of content scores, > 0. sharpness: κ of ring addresses before training, > 0;
-        a soft start lets the gradient feel the next slot.
+    temperature: of content scores, > 0. sharpness: κ of the softest ring address, > 0. It
+        starts there, so that the gradient feels the next slot, and cannot go below, where
+        reading the mean of the neighbours would be a trap.
     """
 
     num_experts: int
@@ -89,7 +93,7 @@ class Router(nn.Module):
     ) -> tuple[Route, RouterState]:
         """z: [B, T, D]; mask: bool [B, T]; num_slots: S of the memory in use.
 
-        rounding: of pointer shifts, in [0, 1]; 1 moves pointers by whole slots.
+        rounding: of pointer shifts, [] or [B], in [0, 1]; 1 moves pointers by whole slots.
         """
         expert_logits = None
         if self.num_experts:
@@ -112,19 +116,18 @@ class Router(nn.Module):
 
     def _location(self, z, mask, state, num_slots, rounding):
         heads = self.num_location_heads
-        # softplus maps it to κ; log(expm1(κ)), without its overflow
-        sharpness_start = self.sharpness + jnp.log(-jnp.expm1(-self.sharpness))
+        rounding = jnp.broadcast_to(rounding, z.shape[:1])
         addresses, positions, pointers = [], [], []
         for name, pointer in (("write", state.write_pointer), ("read", state.read_pointer)):
 
             def start(key, shape, dtype=jnp.float32, logits=LOCATION_START[name]):
-                return jnp.tile(jnp.array([*logits, sharpness_start], dtype), heads)
+                return jnp.tile(jnp.array([*logits, SHARPNESS_START], dtype), heads)
 
             logits = nn.Dense(4 * heads, bias_init=start, name=f"{name}_pointer")(z)
             logits = logits.reshape(*z.shape[:2], heads, 4)
-            shift = addressing.expected_shift(logits[..., :3], rounding)
+            shift = addressing.expected_shift(logits[..., :3], rounding[:, None, None])
             position, pointer = addressing.advance(pointer, shift * mask[..., None], num_slots)
-            sharpness = nn.softplus(logits[..., 3])
+            sharpness = self.sharpness * (1 + nn.softplus(logits[..., 3]))
             addresses.append(
                 addressing.ring_address(position, num_slots, self.num_active, sharpness)
             )

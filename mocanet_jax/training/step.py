@@ -13,7 +13,7 @@ import optax
 from ml_collections import ConfigDict
 
 from mocanet_jax.core import budget
-from mocanet_jax.nn.model import MocaNet
+from mocanet_jax.nn.model import MocaNet, ModelState
 from mocanet_jax.tasks.task import Batch, Scores, Task, score
 
 TRAIN_STREAM, INIT_STREAM, VALIDATION_STREAM, TEST_STREAM = range(4)
@@ -58,13 +58,16 @@ def initial_train_state(
     )
 
 
-def total_loss(params, model: MocaNet, batch: Batch, rounding, weights: ConfigDict):
+def total_loss(params, model: MocaNet, batch: Batch, noise_key, rounding, config: ConfigDict):
     """The loss that is differentiated, and every term of it by name.
 
-    rounding: of pointer shifts. weights: the model section of the config.
+    noise_key: of the noise on the controllers' first state. rounding: of pointer shifts.
     """
+    variables, weights = {"params": params}, config.model
+    state = model.apply(variables, len(batch.tokens), method="initial_state")
+    state = disturbed(state, noise_key, config.training.state_noise)
     logits, _, aux = model.apply(
-        {"params": params}, batch.tokens, mask=batch.mask, train=True, rounding=rounding
+        variables, batch.tokens, state, batch.mask, train=True, rounding=rounding
     )
     scores = score(logits, batch)
     usage = aux.usage.shares()
@@ -80,6 +83,24 @@ def total_loss(params, model: MocaNet, batch: Batch, rounding, weights: ConfigDi
     metrics |= {f"usage_{part}": usage[part] for part in ("experts", "writes", "reads")}
     metrics["dropped"] = aux.dropped / jnp.sum(batch.mask)
     return loss, metrics
+
+
+def disturbed(state: ModelState, key: jax.Array, scale: float) -> ModelState:
+    """Adds normal noise to every controller's hidden state.
+
+    A long sequence leaves traces in the controller that short ones do not; a model that
+    meets traces in training learns decisions that they cannot tip.
+    """
+
+    def disturb(layer, key):
+        if layer.controller is None:
+            return layer
+        hidden = layer.controller.hidden
+        hidden += scale * jax.random.normal(key, hidden.shape, hidden.dtype)
+        return layer._replace(controller=layer.controller._replace(hidden=hidden))
+
+    keys = jax.random.split(key, len(state.layers))
+    return ModelState(tuple(map(disturb, state.layers, keys)))
 
 
 def train_step(
@@ -98,11 +119,12 @@ def train_step(
     """
     training = config.training
     key = jax.random.fold_in(stream(config.seed, TRAIN_STREAM), state.step)
+    batch_key, noise_key = jax.random.split(key)
     lengths = (training.shortest, state.longest.astype(jnp.int32))
-    batch = task.sample(key, training.batch_size, lengths, task.longest)
+    batch = task.sample(batch_key, training.batch_size, lengths, task.longest)
     rounding = (state.longest >= task.longest).astype(jnp.float32)
     gradients, metrics = jax.grad(total_loss, has_aux=True)(
-        state.params, model, batch, rounding, config.model
+        state.params, model, batch, noise_key, rounding, config
     )
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

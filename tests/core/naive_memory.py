@@ -48,7 +48,9 @@ class Problem(NamedTuple):
 RETENTIONS = ("none", "one", "zero", "random", "mixed")
 
 
-def random_problem(shape: Shape, retention: str, repeat: bool = False, seed: int = 0) -> Problem:
+def random_problem(
+    shape: Shape, retention: str, repeat: bool = False, seed: int = 0
+) -> Problem:
     """Float64 inputs. retention: "mixed" has exact zeros and ones among random values.
 
     repeat: every write goes to one address with strength 1.

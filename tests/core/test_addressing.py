@@ -19,24 +19,44 @@ def ring(position, num_slots, num_active, sharpness):
 
 def test_unit_norm_divides_by_the_euclidean_length():
     """Otherwise a write of strength 1 would not read back what it wrote."""
-    np.testing.assert_allclose(addressing.unit_norm(jnp.array([3.0, 4.0])), [0.6, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(
+        addressing.unit_norm(jnp.array([3.0, 4.0])), [0.6, 0.8], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
-    ("odds", "soft", "hard"),
+    ("odds", "rounding", "shift"),
     [
-        ((1, 2, 5), 0.5, None),  # -1/8 + 5/8; a half has no whole slot
-        ((1, 1, 6), 0.625, 1),  # -1/8 + 6/8
-        ((6, 1, 1), -0.625, -1),
-        ((2, 3, 3), 0.125, 0),
+        ((1, 2, 5), 0, 0.5),  # -1/8 + 5/8
+        ((6, 1, 1), 0, -0.625),  # -6/8 + 1/8
+        ((1, 1, 6), 1, 1),  # 0.625, rounded
+        ((6, 1, 1), 1, -1),
+        ((2, 3, 3), 1, 0),  # 0.125
+        ((1, 1, 6), 0.5, 0.8125),  # halfway from 0.625 to 1
     ],
 )
-def test_expected_shift_by_hand(odds, soft, hard):
+def test_expected_shift_by_hand(odds, rounding, shift):
     """A wrong order of shifts, or no rounding in evaluation, would move pointers wrongly."""
     logits = jnp.log(jnp.array(odds, float))
-    np.testing.assert_allclose(addressing.expected_shift(logits, hard=False), soft, atol=1e-6)
-    if hard is not None:
-        assert addressing.expected_shift(logits, hard=True) == hard
+    np.testing.assert_allclose(addressing.expected_shift(logits, rounding), shift, atol=1e-6)
+
+
+def test_rounded_shifts_are_whole():
+    """A shift that is off by one rounding error would drift over a long sequence."""
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(1000, 3)), jnp.float32)
+    shift = addressing.expected_shift(3 * logits, rounding=1.0)
+    assert set(np.unique(shift)) == {-1.0, 0.0, 1.0}
+
+
+def test_rounding_passes_the_gradient_of_the_mean():
+    """Without it, pointers that move by whole slots could not be trained."""
+    logits = jnp.array([0.3, -0.2, 0.9])
+    gradient = jax.grad(addressing.expected_shift)
+    np.testing.assert_allclose(gradient(logits, 1.0), gradient(logits, 0.0), rtol=1e-6)
+    # d mean / d logit_i = p_i (shift_i - mean)
+    p = np.exp(logits) / np.exp(logits).sum()
+    expected = p * (np.array([-1, 0, 1]) - (p[2] - p[0]))
+    np.testing.assert_allclose(gradient(logits, 0.5), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +204,8 @@ def test_an_impossible_number_of_active_slots_is_refused(num_active):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: addressing.expected_shift(jnp.ones((2, 4)), hard=False),
-        lambda: addressing.expected_shift(jnp.ones((2, 3), int), hard=False),
+        lambda: addressing.expected_shift(jnp.ones((2, 4)), 0.0),
+        lambda: addressing.expected_shift(jnp.ones((2, 3), int), 0.0),
         lambda: addressing.advance(jnp.ones((2, 1)), jnp.ones((2, 3, 4)), 8),
         lambda: addressing.advance(jnp.ones((2, 1)), jnp.ones((2, 1)), 8),
         lambda: addressing.ring_address(jnp.ones(2), 8, 2, jnp.ones(1)),

@@ -52,7 +52,9 @@ def test_an_earlier_write_is_read_later(form):
     """Slot 1 is written first and read after writes elsewhere, over two chunks."""
     write = sequence([[1], [2], [0]], [[1], [1], [1]])
     read = sequence([[3], [2], [1]], [[1], [1], [1]])
-    reads, _ = form(four_slots(), write, read, column([[5, 6], [7, 8], [9, 9]]), column([1] * 3))
+    reads, _ = form(
+        four_slots(), write, read, column([[5, 6], [7, 8], [9, 9]]), column([1] * 3)
+    )
     np.testing.assert_array_equal(reads[0, :, 0], [[6, 7], [7, 8], [5, 6]])
 
 
@@ -87,9 +89,7 @@ def test_retention_by_hand(form):
     value, strength = column([[8, 8], [1, 1], [0, 0]]), column([1, 0.5, 0])
     reads, state = form(four_slots(), write, read, value, strength, log_retention)
     # Slot 1 halves from (2, 3). Slot 0 holds 8, decays to 2, moves halfway to 1: 1.5.
-    np.testing.assert_allclose(
-        reads[0, :, 0], [[1, 1.5], [1.5, 1.5], [0.75, 0.75]], rtol=1e-5
-    )
+    np.testing.assert_allclose(reads[0, :, 0], [[1, 1.5], [1.5, 1.5], [0.75, 0.75]], rtol=1e-5)
     # Slots 1 to 3 are only decayed, by 0.5 · 0.25 · 0.5 = 1/16.
     np.testing.assert_allclose(
         memory.content(state)[0, 0, 1:], np.arange(2, 8).reshape(3, 2) / 16, rtol=1e-5
@@ -187,7 +187,9 @@ def _first(x):
 @pytest.mark.parametrize("chunk_size", [0, 3, 12])
 def test_chunk_size_must_be_a_power_of_two(chunk_size):
     """The block inverse doubles its blocks; other sizes would leave rows out."""
-    with pytest.raises(ValueError, match=f"chunk_size must be a power of two, not {chunk_size}"):
+    with pytest.raises(
+        ValueError, match=f"chunk_size must be a power of two, not {chunk_size}"
+    ):
         memory.chunked(**arguments(), chunk_size=chunk_size)
 
 

@@ -42,7 +42,9 @@ def compare(problem, functions, tolerance):
     at_content = rng.normal(size=problem.inputs.slots.shape)
 
     def named(values, gradient):
-        gradient = {f"gradient of {n}": x for n, x in gradient._asdict().items() if x is not None}
+        gradient = {
+            f"gradient of {n}": x for n, x in gradient._asdict().items() if x is not None
+        }
         return {"reads": values[0], "content": values[1]} | gradient
 
     def outcome(function, inputs):
@@ -134,7 +136,9 @@ def test_segments_join_into_the_whole_sequence(order, cuts, retention):
         for name, (start, stop) in zip(order, pairwise(cuts), strict=True):
             part = jax.tree.map(lambda x, i=start, j=stop: x[:, i:j], sequence)
             part = Inputs(*state, *part)
-            out, state = apply_form(FORMS[name], part, write[:, start:stop], read[:, start:stop])
+            out, state = apply_form(
+                FORMS[name], part, write[:, start:stop], read[:, start:stop]
+            )
             reads.append(out)
         return jnp.concatenate(reads, axis=1), state
 

@@ -62,8 +62,8 @@ def test_both_forms_are_a_loop_over_time(batch, length, width, seed):
 def test_segments_join_into_the_whole_sequence(form):
     """The last state must be all that a later segment needs."""
     rng = np.random.default_rng(0)
-    decay, inputs = rng.uniform(size=(2, 2, 7, 3))
-    initial = rng.normal(size=(2, 3))
+    decay, inputs = jnp.asarray(rng.uniform(size=(2, 2, 7, 3)))
+    initial = jnp.asarray(rng.normal(size=(2, 3)))
     first = linear_recurrence(decay[:, :3], inputs[:, :3], initial, form)
     second = linear_recurrence(decay[:, 3:], inputs[:, 3:], first[:, -1], form)
     whole = linear_recurrence(decay, inputs, initial, form)

@@ -1,0 +1,215 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mocanet_jax.core import dispatch
+from mocanet_jax.core.dispatch import Dispatch
+
+
+def random_choices(rng, batch, length, num_experts, k):
+    every = np.broadcast_to(
+        np.arange(num_experts, dtype=np.int32), (batch, length, num_experts)
+    )
+    return jnp.asarray(rng.permuted(every, axis=-1)[..., :k])
+
+
+def kept_by_counting(indices, mask, num_experts, capacity):
+    """Which choices find room: one token after another, in time order."""
+    kept = np.zeros(indices.shape, bool)
+    for b in range(indices.shape[0]):
+        used = [0] * num_experts
+        for t in range(indices.shape[1]):
+            for k, expert in enumerate(np.asarray(indices[b, t])):
+                if mask[b, t] and used[expert] < capacity:
+                    kept[b, t, k] = True
+                    used[expert] += 1
+    return kept
+
+
+def run_experts(x, weights, bias):
+    """[E, B, C, D]; the bias makes empty slots non-zero, so that a leak of one would show."""
+    return jnp.tanh(jnp.einsum("ebcd,edf->ebcf", x, weights) + bias[:, None, None])
+
+
+def test_top_k_gates_by_hand():
+    """Softmax over the chosen experts alone: odds 3 : 1 give 0.75 and 0.25."""
+    gates = dispatch.top_k_gates(jnp.log(jnp.array([[[1.0, 6.0, 0.5, 2.0]]])), 2)
+    np.testing.assert_array_equal(gates.indices, [[[1, 3]]])
+    np.testing.assert_allclose(gates.weights, [[[0.75, 0.25]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factor", "capacity"),
+    [
+        (1.0, 5),  # 2 · 10 / 4
+        (1.5, 8),  # 7.5, rounded up
+        (0.01, 1),  # never without room
+        (100.0, 10),  # a token goes to an expert at most once
+        (None, 10),
+    ],
+)
+def test_expert_capacity_by_hand(factor, capacity):
+    """Too little room drops tokens for nothing; too much wastes compute."""
+    assert (
+        dispatch.expert_capacity(num_tokens=10, num_experts=4, k=2, factor=factor) == capacity
+    )
+
+
+def test_plan_dispatch_by_hand():
+    """Four tokens, room for two per expert; the second is padding and takes none."""
+    indices = jnp.array([[[0], [0], [0], [0], [1]]], jnp.int32)
+    mask = jnp.array([[True, False, True, True, True]])
+    plan = dispatch.plan_dispatch(indices, mask, num_experts=3, capacity=2)
+    # Expert 0 serves steps 0 and 2, and drops 3; expert 1 serves 4; 5 marks an empty slot.
+    np.testing.assert_array_equal(plan.token_of_slot[:, 0], [[0, 2], [4, 5], [5, 5]])
+    # Places in the flat buffer of 3 · 2; 6 is nowhere.
+    np.testing.assert_array_equal(plan.slot_of_choice[0, :, 0], [0, 6, 1, 6, 2])
+    assert plan.dropped == 1
+
+
+@pytest.mark.usefixtures("float64")
+@example(2, 6, 3, 2, 6, 0)  # room for all
+@example(1, 5, 4, 4, 2, 0)  # every expert chosen
+@example(2, 6, 3, 1, 1, 0)  # almost all dropped
+@settings(max_examples=5)
+@given(
+    st.integers(1, 2),
+    st.integers(1, 7),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(1, 7),
+    st.integers(0, 99),
+)
+def test_dispatch_is_the_dense_mixture_of_what_found_room(
+    batch, length, num_experts, k, capacity, seed
+):
+    """Against all experts run on all tokens, in value, gradient and number of drops."""
+    rng, k, width = np.random.default_rng(seed), min(k, num_experts), 3
+    indices = random_choices(rng, batch, length, num_experts, k)
+    mask = jnp.asarray(rng.random((batch, length)) < 0.8)
+    x = rng.normal(size=(batch, length, width))
+    gates = rng.uniform(size=(batch, length, k))
+    weights, bias = rng.normal(size=(num_experts, width, width)), np.ones((num_experts, width))
+    target = rng.normal(size=x.shape)
+    kept = kept_by_counting(indices, mask, num_experts, capacity)
+
+    def routed(x, gates, weights, bias):
+        plan = dispatch.plan_dispatch(indices, mask, num_experts, capacity)
+        results = run_experts(dispatch.gather_tokens(x, plan), weights, bias)
+        results = dispatch.gather_results(results, plan)
+        return jnp.einsum("btkd,btk->btd", results, gates), plan.dropped
+
+    def dense(x, gates, weights, bias):
+        everywhere = jnp.broadcast_to(x[None], (num_experts, *x.shape))
+        results = jnp.moveaxis(run_experts(everywhere, weights, bias), 0, 2)
+        results = jnp.take_along_axis(results, indices[..., None], axis=2)
+        dropped = (np.asarray(mask)[..., None] & ~kept).sum()
+        return jnp.einsum("btkd,btk->btd", results, gates * kept), dropped
+
+    def outcome(function, *arguments):
+        def loss(*arguments):
+            output, dropped = function(*arguments)
+            return jnp.sum(output * target), (output, dropped)
+
+        gradient, values = jax.grad(loss, argnums=range(4), has_aux=True)(*arguments)
+        return *values, *gradient
+
+    every = jax.jit(lambda *arguments: [outcome(f, *arguments) for f in (routed, dense)])
+    got, expected = every(x, gates, weights, bias)
+    names = ("output", "dropped", "gradient of x", "of gates", "of weights", "of bias")
+    for name, a, b in zip(names, got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_tokens_are_served_in_time_order():
+    """A later token must not push an earlier one out: that would be a look into the future."""
+    rng = np.random.default_rng(0)
+    before = random_choices(rng, 2, 8, 3, 2)
+    after = before.at[:, 5:].set(random_choices(rng, 2, 3, 3, 2))
+    plan = partial(dispatch.plan_dispatch, num_experts=3, capacity=3)
+    plans = [plan(indices, jnp.ones((2, 8), bool)) for indices in (before, after)]
+    np.testing.assert_array_equal(*(p.slot_of_choice[:, :5] for p in plans))
+    assert not np.array_equal(*(p.slot_of_choice[:, 5:] for p in plans))
+
+
+def test_room_is_counted_for_each_sequence():
+    """A greedy sequence must not take room from its neighbour in the batch."""
+    indices = jnp.zeros((2, 3, 1), jnp.int32)
+    mask = jnp.array([[True, True, True], [False, False, True]])
+    plan = dispatch.plan_dispatch(indices, mask, num_experts=2, capacity=2)
+    np.testing.assert_array_equal(plan.slot_of_choice[..., 0], [[0, 1, 4], [4, 4, 0]])
+    assert plan.dropped == 1
+
+
+def test_load_balance_loss_is_one_for_even_routing():
+    """Each of 4 experts has a quarter of the choices and of the probability."""
+    indices = jnp.arange(8, dtype=jnp.int32).reshape(1, 4, 2) % 4
+    loss = dispatch.load_balance_loss(jnp.zeros((1, 4, 4)), indices, jnp.ones((1, 4), bool))
+    np.testing.assert_allclose(loss, 1.0, rtol=1e-6)
+
+
+def test_load_balance_loss_by_hand():
+    """Three tokens count, the masked fourth does not."""
+    logits = jnp.log(jnp.array([[[3.0, 1.0], [3.0, 1.0], [1.0, 3.0], [1.0, 99.0]]]))
+    indices = jnp.array([[[0], [0], [1], [1]]], jnp.int32)
+    mask = jnp.array([[True, True, True, False]])
+    # f = (2/3, 1/3); p = (0.75 + 0.75 + 0.25, 0.25 + 0.25 + 0.75) / 3 = (7/12, 5/12).
+    expected = 2 * (2 / 3 * 7 / 12 + 1 / 3 * 5 / 12)
+    loss = dispatch.load_balance_loss(logits, indices, mask)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_load_balance_loss_counts_every_choice():
+    """With K = 2 of 3, f = (1/2, 1/2, 0) adds up to 1 over choices, not to 2."""
+    logits = jnp.log(jnp.array([[[2.0, 1.0, 1.0], [1.0, 2.0, 1.0]]]))
+    indices = jnp.array([[[0, 1], [1, 0]]], jnp.int32)
+    # p = (3/8, 3/8, 1/4), so 3 · (3/16 + 3/16).
+    loss = dispatch.load_balance_loss(logits, indices, jnp.ones((1, 2), bool))
+    np.testing.assert_allclose(loss, 9 / 8, rtol=1e-6)
+
+
+def test_router_z_loss_by_hand():
+    """Log-partitions log 4 and log 2 count; the masked token does not."""
+    logits = jnp.log(jnp.array([[[3.0, 1.0], [50.0, 50.0]], [[1.0, 1.0], [50.0, 50.0]]]))
+    mask = jnp.array([[True, False], [True, False]])
+    expected = (np.log(4) ** 2 + np.log(2) ** 2) / 2
+    np.testing.assert_allclose(dispatch.router_z_loss(logits, mask), expected, rtol=1e-6)
+
+
+def test_losses_of_nothing_are_zero():
+    """A batch of padding alone must not put NaN into the gradient."""
+    logits, nothing = jnp.ones((1, 2, 3)), jnp.zeros((1, 2), bool)
+    indices = jnp.zeros((1, 2, 1), jnp.int32)
+    assert dispatch.load_balance_loss(logits, indices, nothing) == 0
+    assert dispatch.router_z_loss(logits, nothing) == 0
+
+
+INDICES, MASK = jnp.zeros((2, 3, 1), jnp.int32), jnp.ones((2, 3), bool)
+PLAN = Dispatch(jnp.zeros((4, 2, 5), jnp.int32), INDICES, jnp.zeros((), jnp.int32))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: dispatch.top_k_gates(jnp.ones((2, 3)), 1),
+        lambda: dispatch.top_k_gates(jnp.ones((2, 3, 4), int), 1),
+        lambda: dispatch.plan_dispatch(INDICES, MASK[:1], 4, 5),
+        lambda: dispatch.plan_dispatch(INDICES, MASK.astype(float), 4, 5),
+        lambda: dispatch.plan_dispatch(INDICES.astype(float), MASK, 4, 5),
+        lambda: dispatch.gather_tokens(jnp.ones((2, 4, 6)), PLAN),
+        lambda: dispatch.gather_results(jnp.ones((4, 2, 3, 6)), PLAN),
+        lambda: dispatch.load_balance_loss(jnp.ones((2, 3, 4)), INDICES, MASK[:, :1]),
+        lambda: dispatch.load_balance_loss(jnp.ones((2, 3, 4)), INDICES, MASK.astype(float)),
+        lambda: dispatch.router_z_loss(jnp.ones((2, 3, 4)), MASK[:, :1]),
+        lambda: dispatch.router_z_loss(jnp.ones((2, 3, 4), int), MASK),
+    ],
+)
+def test_wrong_shapes_and_types_are_refused(call):
+    """Gathers clamp their indices and would return the wrong tokens."""
+    with pytest.raises(AssertionError):
+        call()

@@ -1,0 +1,156 @@
+"""A layer and its parts. Axes: B batch, T time, D width, E experts, K active experts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mocanet_jax.nn.controller import Controller, ControllerState
+from mocanet_jax.nn.experts import Experts
+from mocanet_jax.nn.layer import MocaLayer
+from tests.nn import small
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embedding_dim": 0}, "embedding_dim must be at least 1, not 0"),
+        ({"expert_hidden_dim": 0}, "expert_hidden_dim must be at least 1, not 0"),
+        ({"num_memory_slots": 0}, "num_memory_slots must be at least 1, not 0"),
+        ({"expert_capacity_factor": 0.0}, "expert_capacity_factor must be above 0, not 0.0"),
+        ({"router_temperature": -1.0}, "router_temperature must be above 0, not -1.0"),
+        ({"pointer_sharpness": float("nan")}, "pointer_sharpness must be above 0, not nan"),
+        ({"num_experts": -1}, "num_experts must not be negative: -1"),
+        ({"num_location_heads": -1}, "num_location_heads must not be negative: -1"),
+        ({"num_content_heads": -2}, "num_content_heads must not be negative: -2"),
+        ({"time": "fast"}, 'time must be "scan" or "parallel", not \'fast\''),
+        ({"num_content_heads": 2}, "embedding_dim 8 is not divisible by 3 memory heads"),
+        ({"top_k_slots": 0}, "top_k_slots must be between 1 and num_memory_slots 9, not 0"),
+        ({"top_k_slots": 10}, "top_k_slots must be between 1 and num_memory_slots 9, not 10"),
+        ({"top_k_experts": 0}, "top_k_experts must be between 1 and num_experts 3, not 0"),
+        ({"top_k_experts": 4}, "top_k_experts must be between 1 and num_experts 3, not 4"),
+    ],
+)
+def test_impossible_sizes_are_refused(changes, message):
+    """Otherwise they would fail far away, or run as another model than asked for."""
+    with pytest.raises(ValueError) as error:
+        small.spec(**changes)
+    assert str(error.value) == message
+
+
+def test_absent_parts_need_no_sizes():
+    """Settings of a part that is switched off must not stand in the way."""
+    small.spec(num_experts=0, top_k_experts=5)
+    small.spec(num_location_heads=0, num_content_heads=0, top_k_slots=99)
+
+
+def test_prices_by_hand():
+    """3 experts of 4 · 8 · 6; accesses of 2 · 8² and two or one passes over 2 rows of 8."""
+    assert small.spec().prices == (3 * 192.0, 128 + 64.0, 128 + 32.0)
+    assert small.spec(num_experts=0).prices.experts == 0
+    assert small.spec(num_location_heads=0, num_content_heads=0).prices[1:] == (0, 0)
+
+
+def random_layer(changes):
+    """Random parameters, and params → (output, state, aux) of one layer on X, jitted."""
+    net = MocaLayer(small.spec(**changes))
+
+    def start(layer):
+        state = layer.initial_state(X.shape[0])
+        return layer(X, jnp.ones(X.shape[:2], bool), state, train=False)
+
+    shapes = jax.eval_shape(lambda key: net.init(key, method=start), jax.random.key(0))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)
+    return params, jax.jit(lambda params: net.apply(params, method=start))
+
+
+X = jnp.asarray(np.random.default_rng(5).normal(size=(2, 4, 8)), jnp.float32)
+ABSENT = {
+    "experts": {"num_experts": 0},
+    "memory": {"num_location_heads": 0, "num_content_heads": 0},
+    "controller": {"use_controller": False},
+}
+
+
+@pytest.mark.parametrize("absent", ABSENT)
+def test_parts_can_be_absent(absent):
+    """An ablation must leave out the part with its state and its price, and run."""
+    params, run = random_layer(ABSENT[absent])
+    output, state, aux = run(params)
+    assert jnp.isfinite(output).all()
+    assert (aux.experts is None) == (absent == "experts")
+    assert (state.memory is None) == (absent == "memory")
+    assert (state.controller is None) == (absent == "controller")
+    shares = aux.usage.shares()
+    for part, owner in (("experts", "experts"), ("writes", "memory"), ("reads", "memory")):
+        share = 2 / 3 if part == "experts" else 1.0
+        np.testing.assert_allclose(shares[part], 0 if owner == absent else share, rtol=1e-6)
+
+
+def test_every_part_adds_to_the_residual_stream():
+    """With all outputs at zero a layer is the identity; each part alone changes it."""
+    outputs = {
+        "controller": "['controller']['input']",
+        "memory": "['memory']['output']",
+        "experts": "['experts']['contract']",
+    }
+    params, run = random_layer({})
+    for alive in (None, *outputs):
+        silent = [name for part, name in outputs.items() if part != alive]
+
+        def mute(path, leaf, silent=silent):
+            return leaf * (not any(name in jax.tree_util.keystr(path) for name in silent))
+
+        output, _, _ = run(jax.tree_util.tree_map_with_path(mute, params))
+        assert np.array_equal(output, X) == (alive is None), alive
+
+
+@pytest.mark.parametrize(("train", "factor"), [(False, 0.5), (True, 3.0), (True, 0.5)])
+@pytest.mark.usefixtures("float64")
+def test_experts_are_the_dense_mixture_of_what_found_room(train, factor):
+    """Evaluation drops nothing however small the training room; a dropped choice adds zero."""
+    B, T, D, E, K, F = 2, 7, 4, 3, 2, 5
+    rng = np.random.default_rng(0)
+    z, logits = rng.normal(size=(B, T, D)), rng.normal(size=(B, T, E))
+    mask = rng.random((B, T)) < 0.8
+    expand, bias, contract = (rng.normal(size=s) for s in ((E, D, F), (E, F), (E, F, D)))
+    net = Experts(E, F, K, factor)
+    params = {"params": {"expand": expand, "bias": bias, "contract": contract}}
+    run = jax.jit(net.apply, static_argnums=4)
+    output, aux = run(params, z, logits, mask, train)
+
+    room = 3 if train and factor == 0.5 else T  # ceil(0.5 · 2 · 7 / 3)
+    expected, dropped = np.zeros((B, T, D)), 0
+    for b in range(B):
+        used = [0] * E
+        for t in np.flatnonzero(mask[b]):
+            chosen = np.argsort(-logits[b, t])[:K]
+            odds = np.exp(logits[b, t, chosen])
+            for expert, gate in zip(chosen, odds / odds.sum(), strict=True):
+                if used[expert] < room:
+                    used[expert] += 1
+                    hidden = np.maximum(z[b, t] @ expand[expert] + bias[expert], 0)
+                    expected[b, t] += gate * (hidden @ contract[expert])
+                else:
+                    dropped += 1
+    np.testing.assert_allclose(output, expected, atol=1e-9)
+    assert aux.dropped == dropped
+    assert (dropped > 0) == (room == 3)
+
+
+def test_controller_by_hand():
+    """Gate biases 0 and 9 give decays 1.1/2 - 0.05 = 0.5 and, clipped, exactly 1: a latch."""
+    params = {
+        "decay": {"kernel": jnp.zeros((2, 2)), "bias": jnp.array([0.0, 9.0])},
+        "input": {"kernel": jnp.eye(2), "bias": jnp.zeros(2)},
+    }
+    z = jnp.array([[[2.0, 5.0], [4.0, 5.0], [4.0, 5.0]]])
+    mask = jnp.array([[True, False, True]])
+    start = ControllerState(jnp.array([[8.0, 0.3]]))
+    for form in ("scan", "associative"):
+        hidden, state = Controller(form=form).apply({"params": params}, z, mask, start)
+        # (8 + 2) / 2 = 5, then a masked step, then (5 + 4) / 2.
+        np.testing.assert_allclose(hidden[0, :, 0], [5, 5, 4.5], rtol=1e-6)
+        np.testing.assert_array_equal(hidden[0, :, 1], jnp.full(3, 0.3))
+        np.testing.assert_array_equal(state.hidden, hidden[:, -1])

@@ -1,0 +1,151 @@
+"""Routing decisions. Axes: B batch, T time, D width, H memory heads, S slots."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mocanet_jax.nn.router import Router, causal_window
+
+
+def router(location=1, content=1, experts=3):
+    return Router(experts, location, content, 6, 2, temperature=0.5, sharpness=0.7)
+
+
+def route(net, z, mask, rounding=1.0, params=None, num_slots=6):
+    """Route, next state and parameters; random parameters unless given."""
+    start = net.initial_state(z.shape[0], z.shape[2])
+    arguments = z, mask, start, num_slots, rounding
+    if params is None:
+        shapes = jax.eval_shape(lambda key: net.init(key, *arguments), jax.random.key(0))
+        rng = np.random.default_rng(0)
+        params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)
+    return *jax.jit(net.apply, static_argnums=4)(params, *arguments), params
+
+
+def random_inputs(B=2, T=6, D=4):
+    rng = np.random.default_rng(1)
+    return jnp.asarray(rng.normal(size=(B, T, D))), jnp.asarray(rng.random((B, T)) < 0.7)
+
+
+def test_causal_window_by_hand():
+    """Padding inside a sequence must not push real tokens out of the window."""
+    z = jnp.arange(1.0, 6.0)[None, :, None]
+    mask = jnp.array([[True, False, True, True, False]])
+    window, recent = causal_window(z, mask, jnp.array([[[-2.0], [-1.0]]]))
+    # Oldest first; step 1 is padding, so that steps 2 and 3 look past it.
+    np.testing.assert_array_equal(
+        window[0, [0, 2, 3], :, 0], [[-2, -1, 1], [-1, 1, 3], [1, 3, 4]]
+    )
+    np.testing.assert_array_equal(recent[0, :, 0], [3, 4])
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [((0, 0, 0), (-2, -1)), ((0, 1, 0), (-1, 2)), ((1, 0, 1), (1, 3))],
+)
+def test_recent_tokens_are_the_last_unmasked(mask, expected):
+    """Short segments must keep part of what came before them."""
+    z = jnp.arange(1.0, 4.0)[None, :, None]
+    _, recent = causal_window(z, jnp.array([mask], bool), jnp.array([[[-2.0], [-1.0]]]))
+    np.testing.assert_array_equal(recent[0, :, 0], expected)
+
+
+def test_pointers_start_by_writing_ahead_and_reading_in_place():
+    """The start from which copying is learned: one slot a token, and none where masked."""
+    net, z = router(content=0), jnp.zeros((1, 5, 4))
+    mask = jnp.array([[True, True, False, True, True]])
+    params = net.init(jax.random.key(0), z, mask, net.initial_state(1, 4), 6, 1.0)
+    decided, state, _ = route(net, z, mask, 1.0, params)
+    np.testing.assert_array_equal(decided.positions[0, :, 0, 0], [1, 2, 2, 3, 4])
+    np.testing.assert_array_equal(decided.positions[0, :, 1, 0], [0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(decided.write.indices[0, :, 0, 0], [1, 2, 2, 3, 4])
+    np.testing.assert_array_equal(decided.read.indices[0, :, 0], [[0, 1]] * 5)
+    assert (state.write_pointer, state.read_pointer) == (4, 0)
+    # softmax(-4, -2, 4): a mean shift of (e^4 - e^-4) / (e^4 + e^-2 + e^-4) = 0.9969.
+    soft, _, _ = route(net, z, mask, 0.0, params)
+    np.testing.assert_allclose(soft.positions[0, -1, 0, 0], 4 * 0.9969, atol=1e-3)
+
+
+@pytest.mark.usefixtures("float64")
+def test_rounding_may_differ_between_examples():
+    """Each example must be routed as it would be under its own rounding."""
+    net, (z, mask) = router(location=2, content=0), random_inputs()
+    mixed, _, params = route(net, z, mask, jnp.array([0.0, 1.0]))
+    for example, rounding in enumerate((0.0, 1.0)):
+        alone, _, _ = route(net, z, mask, rounding, params)
+        np.testing.assert_allclose(mixed.positions[example], alone.positions[example])
+    assert (mixed.positions[1] == np.round(mixed.positions[1])).all()
+    assert (np.abs(mixed.positions[0] - np.round(mixed.positions[0])) > 1e-3).any()
+
+
+@pytest.mark.usefixtures("float64")
+def test_content_heads_take_the_slots_whose_keys_score_highest():
+    """Against a loop: the write query sees three tokens, the read query one."""
+    net, (z, _) = router(location=0, content=2), random_inputs(B=1)
+    decided, _, variables = route(net, z, jnp.ones(z.shape[:2], bool))
+    params = variables["params"]
+    before = np.concatenate([np.zeros((2, 4)), z[0]])
+    for t in range(z.shape[1]):
+        mixed = sum(params["convolution"][k] * before[t + k] for k in range(3))
+        sources = (("write", mixed, decided.write), ("read", z[0, t], decided.read))
+        for name, source, address in sources:
+            query = (source @ params[f"{name}_query"]["kernel"]).reshape(2, 2)
+            for head in range(2):
+                scores = params["keys"][head] @ query[head]
+                best = np.argsort(-scores)[:2]
+                weights = np.exp((scores[best] - scores[best[0]]) / 0.5)
+                np.testing.assert_array_equal(address.indices[0, t, head], best)
+                np.testing.assert_allclose(
+                    address.weights[0, t, head], weights / np.linalg.norm(weights), atol=1e-9
+                )
+
+
+@pytest.mark.usefixtures("float64")
+def test_masked_tokens_neither_write_nor_forget():
+    """Strength 0 and retention 1 where masked; location heads never forget."""
+    net, (z, mask) = router(location=1, content=1), random_inputs()
+    decided, _, _ = route(net, z, mask)
+    assert (decided.strength[~mask] == 0).all()
+    assert ((decided.strength[mask] > 0) & (decided.strength[mask] < 1)).all()
+    assert (decided.log_retention[~mask] == 0).all()
+    assert (decided.log_retention[..., 0] == 0).all()
+    assert (decided.log_retention[..., 1][mask] < 0).all()
+
+
+@pytest.mark.usefixtures("float64")
+def test_heads_keep_their_order():
+    """Location heads come first; content heads address only trained slots of a larger
+    memory, location heads all of it."""
+    net, (z, mask) = router(location=2, content=1, experts=0), random_inputs(D=6)
+    decided, _, params = route(net, z, mask, num_slots=60)
+    assert decided.expert_logits is None
+    assert decided.write.indices.shape == decided.read.weights.shape == (2, 6, 3, 2)
+    assert decided.write.indices[:, :, 2].max() < 6
+    nearest = np.mod(np.floor(decided.positions[:, :, 0]), 60)
+    np.testing.assert_array_equal(decided.write.indices[:, :, :2, 0], nearest)
+    fewer, _, _ = route(net, z, mask, params=params)
+    np.testing.assert_array_equal(decided.write.indices[:, :, 2], fewer.write.indices[:, :, 2])
+
+
+def test_without_heads_only_experts_are_routed():
+    """A model without memory must not pay for addresses."""
+    net, (z, mask) = router(location=0, content=0), random_inputs()
+    decided, _, params = route(net, z, mask)
+    assert decided.expert_logits.shape == (2, 6, 3)
+    assert all(part is None for part in decided[1:])
+    assert params["params"].keys() == {"expert"}
+
+
+@pytest.mark.parametrize("sharpness", [1e-3, 0.7, 200.0])
+def test_pointer_sharpness_of_any_size_is_finite(sharpness):
+    """A pointer between two slots must address both, not divide nothing by nothing."""
+    net = Router(0, 1, 0, 6, 2, temperature=1.0, sharpness=sharpness)
+    z, mask = jnp.zeros((1, 3, 4)), jnp.ones((1, 3), bool)
+    params = net.init(jax.random.key(0), z, mask, net.initial_state(1, 4), 6, 0.0)
+    # Odds 1 : 1 of the shifts 0 and +1 put the first position at 0.5.
+    params["params"]["write_pointer"]["bias"] = jnp.array([-99.0, 0.0, 0.0, 0.0])
+    decided, _, _ = route(net, z, mask, 0.0, params)
+    np.testing.assert_allclose(decided.positions[0, :, 0, 0], [0.5, 1.0, 1.5], rtol=1e-6)
+    np.testing.assert_allclose(decided.write.weights[0, 0, 0], [0.5**0.5] * 2, rtol=1e-4)
+    assert jnp.isfinite(decided.write.weights).all()

@@ -46,7 +46,7 @@ def base_config() -> ConfigDict:
     training.log_every = 10
     training.eval_every = 50
     training.save_every = 50
-    training.stop_at_accuracy = 2.0  # of validation; above 1 never stops early
+    training.stop_at_loss = 0.0  # nats of validation; 0 never stops early
 
     evaluation = config.eval = ConfigDict()
     evaluation.validation_sequences = 256

@@ -159,7 +159,7 @@ def load_balance_loss(logits: jax.Array, indices: jax.Array, mask: jax.Array) ->
 
 
 def router_z_loss(logits: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean squared log-partition of router logits [B, T, E] (ST-MoE, Zoph et al., 2022, eq. 5)."""
+    """Mean squared log-partition of logits [B, T, E] (ST-MoE, Zoph et al., 2022, eq. 5)."""
     chex.assert_shape(logits, (*mask.shape, None))
     chex.assert_type([logits, mask], [float, bool])
     log_z = jax.nn.logsumexp(logits, axis=-1)

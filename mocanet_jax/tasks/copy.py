@@ -12,6 +12,7 @@ Axes: B batch, T time.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,10 @@ class CopyTask:
     shortest: int
     longest: int
     first_longest: int
-    vocab_size: int = VOCAB_SIZE
+
+    vocab_size: ClassVar[int] = VOCAB_SIZE
+    blank: ClassVar[int] = BLANK
+    marker: ClassVar[int] = MARKER
 
     def __post_init__(self):
         if (

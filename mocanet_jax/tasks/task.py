@@ -47,11 +47,14 @@ class Scores(NamedTuple):
 class Task(Protocol):
     """A family of sequences drawn on device from a key.
 
-    The range of lengths is [shortest, longest]; training may start at `first_longest` and
+    `blank` and `marker` are the tokens that pictures tell apart from symbols. The range of
+    lengths is [shortest, longest]; training may start at `first_longest` and
     grow, evaluation goes on to any length.
     """
 
     vocab_size: int
+    blank: int
+    marker: int | None
     shortest: int
     longest: int
     first_longest: int

@@ -64,7 +64,7 @@ class Evaluator:
         return Results(overall, by_length)
 
     def enlarged_slots(self, fit: int) -> int | None:
-        """Slots in the proportion of slots to length that training had; None up to its range."""
+        """Slots in training's proportion of slots to length; None up to its range."""
         if fit <= self.task.longest:
             return None
         return math.ceil(self.config.model.num_memory_slots * fit / self.task.longest)

@@ -59,22 +59,44 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     return report(config, workdir, "result.json", model, task, params, best, progress, console)
 
 
+class _Clock:
+    """Adds up a run's time and tokens, in windows of steps between logs."""
+
+    def __init__(self, progress: Progress):
+        self.progress = progress
+        self._earlier = progress.wall_seconds
+        self.restart()
+
+    def restart(self) -> None:
+        """Starts a window; what came before it is not training time."""
+        self._started = time.monotonic()
+
+    def close_window(self, tokens: float) -> float:
+        """Books the window's time and tokens; returns its tokens per second."""
+        seconds = time.monotonic() - self._started
+        self.progress = self.progress._replace(
+            train_seconds=self.progress.train_seconds + seconds,
+            tokens=self.progress.tokens + tokens,
+        )
+        return tokens / seconds
+
+    def book(self, accuracy: float, finished: bool) -> Progress:
+        """The progress as a checkpoint of this moment keeps it."""
+        self.progress = self.progress._replace(
+            accuracy=accuracy,
+            finished=finished,
+            wall_seconds=self._earlier + seconds_since_process_start(),
+        )
+        return self.progress
+
+
 def _run(config, workdir, console, checkpoints, evaluator, run, state, progress) -> Progress:
     """The loop over steps; returns the progress at its end."""
     training = config.training
     start = int(state.step)
     schedule = learning_rate_schedule(training)
     step_fn = jax.jit(run, donate_argnums=0)
-    earlier = progress.wall_seconds
-    window, window_started = [], time.monotonic()
-
-    def spent(progress, metrics):
-        return progress._replace(
-            wall_seconds=earlier + seconds_since_process_start(),
-            train_seconds=progress.train_seconds + time.monotonic() - window_started,
-            tokens=progress.tokens + metrics["tokens"] * len(window),
-        )
-
+    clock, window = _Clock(progress), []
     with (
         Recorder(workdir, start) as recorder,
         TrainingDisplay(console, start, training.max_steps) as display,
@@ -83,39 +105,30 @@ def _run(config, workdir, console, checkpoints, evaluator, run, state, progress)
             state, metrics = step_fn(state)
             if step == start + 1:
                 jax.block_until_ready(state)
-                window_started = time.monotonic()
                 display.say(f"first step after {seconds_since_process_start():.1f} s")
+                clock.restart()
             window.append(metrics)
             last = step == training.max_steps
-            if last or step % training.log_every == 0:
+            validate = last or step % training.eval_every == 0
+            if validate or step % training.log_every == 0:
                 means = _means(window)
-                before, progress = progress, spent(progress, means)
-                speed = (progress.tokens - before.tokens) / (
-                    progress.train_seconds - before.train_seconds
-                )
-                means |= {
-                    "learning_rate": float(schedule(step - 1)),
-                    "tokens_per_second": speed,
-                }
+                means["tokens_per_second"] = clock.close_window(means["tokens"] * len(window))
+                means["learning_rate"] = float(schedule(step - 1))
                 recorder.write(step, "train", means)
-                display.update(step, means, speed)
+                display.update(step, means)
                 window = []
-            if last or step % training.eval_every == 0:
+            if validate:
                 validation = evaluator.validate(state.params)
                 recorder.write(step, "eval", validation)
                 display.validated(step, validation)
-                finished = last or validation["accuracy"] >= training.stop_at_accuracy
-                progress = progress._replace(
-                    accuracy=validation["accuracy"],
-                    wall_seconds=earlier + seconds_since_process_start(),
-                    finished=finished,
-                )
+                finished = last or validation["loss"] <= training.stop_at_loss
+                progress = clock.book(validation["accuracy"], finished)
                 if finished or step % training.save_every == 0:
                     checkpoints.save(state, progress)
                 if finished:
                     break
             if not window:
-                window_started = time.monotonic()
+                clock.restart()
     return progress
 
 

@@ -80,12 +80,12 @@ def memory_views(config, model: MocaNet, task: Task, params) -> list[pictures.Me
     if not model.layer.num_heads:
         return []
     return [
-        _view(model, layer, batch, predictions, f"layer {i + 1}")
+        _view(model, task, layer, batch, predictions, f"layer {i + 1}")
         for i, layer in enumerate(aux.layers)
     ]
 
 
-def _view(model: MocaNet, aux: LayerAux, batch: Batch, predictions, name: str):
+def _view(model: MocaNet, task: Task, aux: LayerAux, batch: Batch, predictions, name: str):
     live = int(batch.mask[0].sum())
     spec, route = model.layer, aux.route
 
@@ -107,6 +107,8 @@ def _view(model: MocaNet, aux: LayerAux, batch: Batch, predictions, name: str):
         experts=None if aux.experts is None else aux.experts.indices[0, :live],
         num_experts=spec.num_experts,
         layer=name,
+        blank=task.blank,
+        marker=task.marker,
     )
 
 

@@ -133,7 +133,7 @@ def train_step(
         metrics["accuracy"] >= training.curriculum_accuracy, grown, state.longest
     )
     metrics |= {
-        "gradient_norm": optax.global_norm(gradients),
+        "gradient_norm": optax.tree.norm(gradients),
         "longest": lengths[1].astype(jnp.float32),
         "tokens": jnp.sum(batch.mask, dtype=jnp.float32),
     }

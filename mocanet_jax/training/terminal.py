@@ -38,11 +38,11 @@ class TrainingDisplay:
             "", total=max_steps, completed=start, status="compiling"
         )
 
-    def update(self, step: int, metrics: dict[str, float], tokens_per_second: float) -> None:
+    def update(self, step: int, metrics: dict[str, float]) -> None:
         status = (
             f"loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
             f"usage {metrics['usage']:.2f}  lengths to {metrics['longest']:.0f}  "
-            f"{tokens_per_second / 1e3:.1f}k tokens/s"
+            f"{metrics['tokens_per_second'] / 1e3:.1f}k tokens/s"
         )
         self._bar.update(self._task, completed=step, status=status)
         if not self._console.is_terminal:

@@ -1,3 +1,5 @@
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -10,11 +12,11 @@ from mocanet_jax.core import addressing
 from mocanet_jax.core.addressing import Address
 
 
+@partial(jax.jit, static_argnums=(1, 2))
 def ring(position, num_slots, num_active, sharpness):
     position = jnp.asarray(position, float)
-    return addressing.ring_address(
-        position, num_slots, num_active, jnp.full_like(position, sharpness)
-    )
+    sharpness = jnp.broadcast_to(sharpness, position.shape)
+    return addressing.ring_address(position, num_slots, num_active, sharpness)
 
 
 def test_unit_norm_divides_by_the_euclidean_length():
@@ -99,7 +101,7 @@ def test_advance_keeps_heads_and_examples_apart():
 )
 def test_ring_address_by_hand(position, indices, weights):
     """A wrong distance, neighbour or wrap would write beside the pointer."""
-    address = ring(position, num_slots=8, num_active=len(indices), sharpness=2 * np.log(2))
+    address = ring(position, 8, len(indices), 2 * np.log(2))
     np.testing.assert_array_equal(address.indices, indices)
     np.testing.assert_allclose(address.weights, weights, rtol=1e-5)
 
@@ -147,7 +149,7 @@ def test_ring_address_gradient_reaches_position_and_sharpness():
 
 def test_very_sharp_addresses_stay_finite():
     """Weights that all underflow would turn into 0/0; at 2.5 both neighbours are equal."""
-    address = ring(2.5, num_slots=8, num_active=2, sharpness=1e5)
+    address = ring(2.5, 8, 2, 1e5)
     np.testing.assert_allclose(address.weights, [0.5**0.5] * 2, rtol=1e-6)
     address = addressing.content_address(jnp.array([1e4, -1e4, 1e4]), 2, temperature=1e-3)
     np.testing.assert_allclose(address.weights, [0.5**0.5] * 2, rtol=1e-6)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from mocanet_jax.core.memory import MemoryState
 from tests.core.naive_memory import run_step
 
 FORMS = {
-    "step": run_step,
-    "recurrent": memory.recurrent,
-    "chunked": partial(memory.chunked, chunk_size=2),
+    "step": jax.jit(run_step),
+    "recurrent": jax.jit(memory.recurrent),
+    "chunked": jax.jit(partial(memory.chunked, chunk_size=2)),
 }
 each_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 
@@ -156,7 +157,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-@pytest.mark.parametrize("form", [memory.recurrent, memory.chunked])
+@pytest.mark.parametrize("form", [FORMS["recurrent"], FORMS["chunked"]])
 def test_wrong_shapes_and_types_are_refused(form, name):
     """Broadcasting would otherwise turn a mistake into a wrong memory."""
     form(**arguments())

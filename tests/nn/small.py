@@ -31,8 +31,8 @@ def spec(**changes) -> LayerSpec:
     return LayerSpec(**EASY | changes)
 
 
-def model(**changes) -> MocaNet:
-    return MocaNet(VOCABULARY, num_layers=2, layer=spec(**changes))
+def model(num_layers: int = 2, **changes) -> MocaNet:
+    return MocaNet(VOCABULARY, num_layers, spec(**changes))
 
 
 @lru_cache
@@ -47,7 +47,7 @@ def random_params(net: MocaNet, seed: int = 0) -> dict:
         values = 0.5 * rng.normal(size=leaf.shape)
         names = jax.tree_util.keystr(path)
         if "pointer" in names and "bias" in names:
-            values = values.reshape(-1, 4) + [-4.0, 0.0, 1.5, 0.0]
+            values = values.reshape(-1, 4) + np.array([[-4.0, 0.0, 1.5, 0.0]])
         return values.reshape(leaf.shape)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)

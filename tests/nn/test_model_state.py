@@ -76,7 +76,7 @@ def test_a_fresh_state_is_the_default():
 def test_a_larger_memory_changes_nothing_until_it_is_needed(time):
     """A model trained with S slots is run with more on longer sequences. Pointers move at
     most 7 slots ahead in 7 steps and touch one more: 9 suffice, which 14 steps outgrow."""
-    net = small.model(time=time)
+    net = small.model(1, time=time)
     params, run = small.random_params(net), small.compiled(net, False, 1.0)
     fresh = [small.compiled_start(net, B, slots)(params) for slots in (9, 13)]
     assert [state.layers[0].memory.slots.shape[2] for state in fresh] == [9, 13]
@@ -108,8 +108,10 @@ HEADS = {"location": (2, 0), "content": (0, 2), "mixed": (1, 1)}
 
 
 def heads_of(kind, **changes):
+    """Two layers with both kinds of head, or one layer with one kind."""
     location, content = HEADS[kind]
-    return small.model(num_location_heads=location, num_content_heads=content, **changes)
+    changes |= {"num_location_heads": location, "num_content_heads": content}
+    return small.model(2 if kind == "mixed" else 1, **changes)
 
 
 @pytest.mark.usefixtures("float64")

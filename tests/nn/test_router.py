@@ -55,7 +55,8 @@ def test_pointers_start_by_writing_ahead_and_reading_in_place():
     """The start from which copying is learned: one slot a token, and none where masked."""
     net, z = router(content=0), jnp.zeros((1, 5, 4))
     mask = jnp.array([[True, True, False, True, True]])
-    params = net.init(jax.random.key(0), z, mask, net.initial_state(1, 4), 6, 1.0)
+    start = net.initial_state(1, 4)
+    params = jax.jit(lambda key: net.init(key, z, mask, start, 6, 1.0))(jax.random.key(0))
     decided, state, _ = route(net, z, mask, 1.0, params)
     np.testing.assert_array_equal(decided.positions[0, :, 0, 0], [1, 2, 2, 3, 4])
     np.testing.assert_array_equal(decided.positions[0, :, 1, 0], [0, 0, 0, 0, 0])
@@ -142,7 +143,8 @@ def test_pointer_sharpness_of_any_size_is_finite(sharpness):
     """A pointer between two slots must address both, not divide nothing by nothing."""
     net = Router(0, 1, 0, 6, 2, temperature=1.0, sharpness=sharpness)
     z, mask = jnp.zeros((1, 3, 4)), jnp.ones((1, 3), bool)
-    params = net.init(jax.random.key(0), z, mask, net.initial_state(1, 4), 6, 0.0)
+    start = net.initial_state(1, 4)
+    params = jax.jit(lambda key: net.init(key, z, mask, start, 6, 0.0))(jax.random.key(0))
     # Odds 1 : 1 of the shifts 0 and +1 put the first position at 0.5.
     params["params"]["write_pointer"]["bias"] = jnp.array([-99.0, 0.0, 0.0, 0.0])
     decided, _, _ = route(net, z, mask, 0.0, params)

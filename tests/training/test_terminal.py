@@ -1,0 +1,72 @@
+"""What a run prints: plain lines where nobody watches, and tables that add up."""
+
+import io
+
+from rich.console import Console
+
+from mocanet_jax.nn.summary import Cost
+from mocanet_jax.training.evaluate import Results
+from mocanet_jax.training.terminal import TrainingDisplay, show_costs, show_results
+
+TRAIN = {
+    "loss": 0.125,
+    "accuracy": 0.875,
+    "usage": 0.5,
+    "longest": 12.0,
+    "tokens_per_second": 2500.0,
+}
+METRICS = {"accuracy": 0.75, "exact_match": 0.5, "usage": 0.25, "sequences": 32.0}
+
+
+def printed(show, *arguments, terminal=False):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    show(console, *arguments)
+    return console.file.getvalue()
+
+
+def training(console):
+    with TrainingDisplay(console, 4, 10) as display:
+        display.update(6, TRAIN)
+        display.validated(6, METRICS)
+
+
+def cells(line):
+    return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+def test_a_log_file_gets_one_plain_line_a_report():
+    """Otherwise a log is full of control codes, or of lines cut at the width of a terminal."""
+    lines = printed(training).splitlines()
+    assert "\x1b" not in "".join(lines)
+    assert lines[0].startswith(
+        "step 6/10  loss 0.1250  accuracy 87.50%  usage 0.50  lengths to 12  2.5k tokens/s  "
+    )
+    assert lines[0].endswith(" s left at most")
+    assert lines[1] == "step 6  validation: accuracy 75.00%, exact match 50.00%"
+    assert len([line for line in lines if line.strip()]) == 2
+
+
+def test_a_terminal_gets_a_bar_and_no_line_for_every_report():
+    """Otherwise the bar is broken up by lines."""
+    text = printed(training, terminal=True)
+    assert "6/10" in text
+    assert "s left at most" not in text
+    assert "validation: accuracy 75.00%" in text
+
+
+def test_costs_are_listed_and_summed():
+    costs = {"router": Cost(1000, 20.0), "experts": Cost(234, 2500.0)}
+    rows = [cells(line) for line in printed(show_costs, costs).splitlines()]
+    assert ["router", "1,000", "20"] in rows
+    assert ["experts", "234", "2,500"] in rows
+    assert ["total", "1,234", "2,520"] in rows
+
+
+def test_results_mark_what_lies_beyond_training():
+    """Otherwise an extrapolation reads like a result on the range of training."""
+    far = METRICS | {"accuracy": 0.125, "sequences": 4.0}
+    results = Results(METRICS, {10: METRICS, 61: far})
+    rows = [cells(line) for line in printed(show_results, results, (10, 60)).splitlines()]
+    assert ["10 to 60", "75.00%", "50.00%", "25.00%", "32"] in rows
+    assert ["10", "75.00%", "50.00%", "25.00%", "32"] in rows
+    assert ["61", "(beyond training)", "12.50%", "50.00%", "25.00%", "4"] in rows

@@ -22,7 +22,7 @@ class Gates(NamedTuple):
     """Which experts a token uses, and how much of each.
 
     indices: int32 [B, T, K], distinct experts in [0, E).
-    weights: float [B, T, K], non-negative, summing to 1 over K.
+    weights: float [B, T, K], non-negative, summing to at most 1 over K.
     """
 
     indices: jax.Array
@@ -44,11 +44,15 @@ class Dispatch(NamedTuple):
 
 
 def top_k_gates(logits: jax.Array, k: int) -> Gates:
-    """The K best experts of router logits [B, T, E], softmax-weighted among themselves."""
+    """The K most probable experts of router logits [B, T, E], weighted by their probability.
+
+    Probabilities are of all E experts and are not rescaled to sum to 1 over K, so that the
+    loss can tell the router about its choice even for K = 1 (Fedus et al., 2021, section 2.1).
+    """
     chex.assert_rank(logits, 3)
     chex.assert_type(logits, float)
-    best, indices = jax.lax.top_k(logits, k)
-    return Gates(indices, jax.nn.softmax(best, axis=-1))
+    weights, indices = jax.lax.top_k(jax.nn.softmax(logits, axis=-1), k)
+    return Gates(indices, weights)
 
 
 def expert_capacity(num_tokens: int, num_experts: int, k: int, factor: float | None) -> int:

@@ -21,7 +21,7 @@ slots per access, `chunked` with dense addresses and matrix products.
 
 Retention decays every slot at every step, which would cost O(S). It is applied
 lazily: a slot's pending decay is kept as a logarithm and paid when the slot is
-next touched.
+next written; a read allows for it and leaves it pending.
 """
 
 from typing import NamedTuple
@@ -231,7 +231,7 @@ def _pending_decay(log_decay, write_indices, read_indices, log_retention):
     Returns log decay at writes and at reads, [T, N, A], and the log decay left
     pending at the end, [B, H, S].
 
-    The time at which a slot was last touched is an integer and has no gradient;
+    The time at which a slot was last written is an integer and has no gradient;
     the decay since then is a difference of running sums.
     """
     num_memories, num_slots = log_retention.shape[1], log_decay.shape[-1]

@@ -23,7 +23,7 @@ SHARPNESS_START = -3.0
 
 
 class RouterState(NamedTuple):
-    """write_pointer, read_pointer: float [B, location heads], in slots, in [0, S).
+    """write_pointer, read_pointer: float [B, location heads], in slots, in [0, S].
     recent: float [B, 2, D], the last inputs, for the content heads' convolution.
     """
 

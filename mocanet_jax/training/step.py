@@ -112,8 +112,9 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update on the batch that (seed, step) determines, and its metrics.
 
-    Curriculum: lengths are uniform on [1, longest]; `longest` grows by a constant factor
-    after every step whose accuracy passes the threshold, up to the task's own. Pointers are
+    Curriculum: lengths are uniform on [shortest, longest]; `longest` is multiplied by a
+    factor, plus one, after every step whose accuracy passes the threshold, up to the task's
+    own. Pointers are
     soft while it grows, since a search needs slopes; then they move by whole slots, as they
     do in evaluation.
     """

@@ -37,10 +37,18 @@ def run_experts(x, weights, bias):
 
 
 def test_top_k_gates_by_hand():
-    """Softmax over the chosen experts alone: odds 3 : 1 give 0.75 and 0.25."""
-    gates = dispatch.top_k_gates(jnp.log(jnp.array([[[1.0, 6.0, 0.5, 2.0]]])), 2)
+    """Odds 1 : 6 : 1 : 2 are probabilities 0.1, 0.6, 0.1, 0.2, of which the best two are kept."""
+    gates = dispatch.top_k_gates(jnp.log(jnp.array([[[1.0, 6.0, 1.0, 2.0]]])), 2)
     np.testing.assert_array_equal(gates.indices, [[[1, 3]]])
-    np.testing.assert_allclose(gates.weights, [[[0.75, 0.25]]], rtol=1e-6)
+    np.testing.assert_allclose(gates.weights, [[[0.6, 0.2]]], rtol=1e-6)
+
+
+def test_the_weight_of_a_single_choice_has_a_gradient():
+    """A weight rescaled to 1 would leave the router no say in what the loss thinks of it."""
+    weight = lambda logits: dispatch.top_k_gates(logits, 1).weights[0, 0, 0]
+    gradient = jax.grad(weight)(jnp.log(jnp.array([[[1.0, 3.0]]])))
+    # p = 0.75: dp/dlogit of the chosen is p(1 - p), of the other -p(1 - p)
+    np.testing.assert_allclose(gradient, [[[-0.1875, 0.1875]]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

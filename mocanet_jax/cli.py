@@ -64,7 +64,7 @@ def _one_line(error: Exception) -> str:
     """The message of an error; of a message that quotes a traceback, its last line."""
     text = str(error).replace("\\n", "\n").replace("\\'", "'").strip()
     if isinstance(error, AttributeError | KeyError):
-        text = "unknown config field " + text.strip("'\"")
+        text = "unknown config field " + text.strip("'\"").replace("'\nDid", ". Did")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

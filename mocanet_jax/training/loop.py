@@ -219,8 +219,9 @@ def check_settings(config: ConfigDict) -> None:
         raise UserError(f"config.seed must be in [0, 2^32), not {config.seed}")
     evaluation = config.eval
     for name, value in evaluation.items():
-        if min(value if isinstance(value, tuple | list) else [value], default=1) < 1:
-            raise UserError(f"config.eval.{name} must be at least 1, not {value}")
+        numbers = value if isinstance(value, tuple | list) else [value]
+        if not all(isinstance(number, int) and number >= 1 for number in numbers):
+            raise UserError(f"config.eval.{name} takes whole numbers from 1 on, not {value}")
 
 
 def plain(config: ConfigDict) -> dict:

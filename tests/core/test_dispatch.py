@@ -37,7 +37,7 @@ def run_experts(x, weights, bias):
 
 
 def test_top_k_gates_by_hand():
-    """Odds 1 : 6 : 1 : 2 are probabilities 0.1, 0.6, 0.1, 0.2, of which the best two are kept."""
+    """Odds 1 : 6 : 1 : 2 are probabilities 0.1, 0.6, 0.1 and 0.2; the best two are kept."""
     gates = dispatch.top_k_gates(jnp.log(jnp.array([[[1.0, 6.0, 1.0, 2.0]]])), 2)
     np.testing.assert_array_equal(gates.indices, [[[1, 3]]])
     np.testing.assert_allclose(gates.weights, [[[0.6, 0.2]]], rtol=1e-6)

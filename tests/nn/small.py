@@ -78,7 +78,9 @@ def compiled_gradient(net: MocaNet):
         target = np.random.default_rng(3).normal(size=logits.shape)
         return jnp.sum(logits * jnp.asarray(target, logits.dtype) * mask[..., None]), logits
 
-    return jax.jit(jax.grad(loss, has_aux=True))
+    # Compiling takes far longer than running it.
+    quick = {"xla_backend_optimization_level": 0}
+    return jax.jit(jax.grad(loss, has_aux=True), compiler_options=quick)
 
 
 def random_tokens(batch, length, seed=0):

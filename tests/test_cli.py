@@ -1,0 +1,234 @@
+"""The command line: a mistake is told in one line on stderr with exit code 2, and nothing is
+written."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from configs import copy
+from mocanet_jax import cli, main
+from mocanet_jax.training import loop
+from mocanet_jax.training.checkpoint import Checkpoints, Progress
+from mocanet_jax.training.step import TrainState
+
+ROOT = Path(__file__).parent.parent
+CONFIG = f"--config={ROOT / 'configs' / 'copy.py'}"
+
+
+def run(*arguments):
+    """Runs the entry point in this process; returns its exit code."""
+    saved, argv, path = flagsaver.save_flag_values(), sys.argv, list(sys.path)
+    sys.argv = ["main", *arguments]
+    try:
+        cli.run(main.main)
+    except SystemExit as done:
+        return done.code or 0
+    finally:
+        flagsaver.restore_flag_values(saved)
+        sys.argv, sys.path[:] = argv, path
+    raise AssertionError("the entry point returned without an exit code")
+
+
+def contents(directory):
+    return {
+        str(path): path.read_bytes() if path.is_file() else None
+        for path in sorted(directory.rglob("*"))
+    }
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """Runs a command in an empty directory that must be refused; returns its one line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loop, "_run", lambda *_: pytest.fail("training was started"))
+
+    def check(*arguments):
+        before = contents(tmp_path)
+        code = run(*arguments)
+        out, err = capsys.readouterr()
+        assert code == 2, (out, err)
+        assert out == ""
+        assert err.startswith("error: ")
+        assert err.endswith("\n")
+        assert len(err.splitlines()) == 1, err
+        assert "Traceback" not in err
+        assert contents(tmp_path) == before, "something was written"
+        return err.removeprefix("error: ").strip()
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--nope=3"], "Unknown command line flag 'nope'"),
+        ([], "no config given; pass one, for example --config=configs/copy.py"),
+        (["--config=configs/none.py"], "No such file or directory: 'configs/none.py'"),
+        ([f"{CONFIG}:bogus"], "unknown ablation 'bogus'; known: no_memory, no_experts, no_"),
+        (
+            [CONFIG, "--config.model.num_expert=8"],
+            'unknown config field num_expert. Did you mean "num_experts" instead of',
+        ),
+        (
+            [CONFIG, "--config.modle.num_experts=8"],
+            'unknown config field modle. Did you mean "model" instead of "modle"?',
+        ),
+        ([CONFIG, "--config.model.bogus.deep=0"], "unknown config field bogus"),
+        ([CONFIG, "--config.model.num_experts=many"], "--config.model.num_experts=many"),
+        ([CONFIG, "--config.seed=1.5"], "--config.seed=1.5"),
+        ([CONFIG, "--config.model.use_memory=7"], "--config.model.use_memory=7"),
+        ([CONFIG, "--mode=play"], "--mode=play: value should be one of <train|eval>"),
+        ([CONFIG, "config.seed=2"], "unexpected argument 'config.seed=2'; flags are written"),
+        ([CONFIG, "--mode=eval"], "nothing to evaluate in runs/copy: train first"),
+        ([f"{CONFIG}:no_memory", "--mode=eval"], "nothing to evaluate in runs/copy_no_memory"),
+        ([CONFIG, "--config.task=paste"], "unknown task 'paste'; known tasks: copy"),
+        ([CONFIG, "--config.model.num_memory_heads=3"], "128 is not divisible by 3 memory"),
+        ([CONFIG, "--config.model.top_k_slots=65"], "between 1 and num_memory_slots 64, not"),
+        ([CONFIG, "--config.data.longest=0"], "payload lengths need 1 ≤ shortest ≤ longest"),
+        ([CONFIG, "--config.training.max_steps=0"], "max_steps must be at least 1, not 0"),
+        ([CONFIG, "--config.eval.lengths=(7,'a')"], "eval.lengths takes whole numbers"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(refused, arguments, message):
+    """Otherwise a user reads a traceback, or a run starts with something else than asked."""
+    assert message in refused(*arguments)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_file_where_the_directory_should_be_is_left_alone(refused, tmp_path, mode):
+    (tmp_path / "taken").write_text("mine")
+    line = refused(CONFIG, "--workdir=taken", f"--mode={mode}")
+    assert "taken" in line
+
+
+def test_a_directory_of_another_config_is_refused(refused, tmp_path):
+    """Naming every field that differs, so that the user sees which run is there."""
+    loop.claim_workdir(tmp_path / "run", loop.plain(copy.get_config()))
+    changes = ["--config.model.num_experts=8", "--config.seed=3"]
+    line = refused(CONFIG, "--workdir=run", *changes)
+    assert "run holds a run of another config: model.num_experts (4 there, 8 now)" in line
+    assert "seed (0 there, 3 now). Use another --workdir" in line
+
+
+def test_a_directory_without_a_checkpoint_has_nothing_to_evaluate(refused, tmp_path):
+    loop.claim_workdir(tmp_path / "run", loop.plain(copy.get_config()))
+    assert "nothing to evaluate in run" in refused(CONFIG, "--workdir=run", "--mode=eval")
+
+
+def test_evaluation_refuses_what_contradicts_the_checkpoint(refused, tmp_path):
+    """Otherwise numbers of one model are reported under the settings of another."""
+    config = loop.plain(copy.get_config())
+    loop.claim_workdir(tmp_path / "run", config)
+    state = TrainState(jnp.int32(1), {"w": jnp.ones(2)}, {"m": jnp.ones(2)}, jnp.float32(1))
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        checkpoints.save(state, Progress(config, 0.5, 1.0, 1.0, 1.0, True))
+    line = refused(CONFIG, "--workdir=run", "--mode=eval", "--config.model.num_experts=8")
+    assert "--config.model.num_experts=8 contradicts the checkpoint" in line
+    assert "trained with 4; only config.eval fields can change" in line
+
+
+def test_a_config_that_fails_is_told_by_its_own_words(refused, tmp_path):
+    """A config file is code and may raise anything."""
+    (tmp_path / "mine.py").write_text(
+        "def get_config():\n    raise RuntimeError('no such corpus')\n"
+    )
+    assert "no such corpus" in refused(f"--config={tmp_path / 'mine.py'}")
+
+
+WRONG = {
+    "seed": st.one_of(st.integers(max_value=-1), st.floats().filter(lambda x: x % 1)),
+    "training.batch_size": st.integers(max_value=0),
+    "training.learning_rate": st.floats(max_value=0),
+    "training.save_every": st.integers(1, 10**6).filter(lambda n: n % 20),
+    "model.top_k_experts": st.integers(min_value=5) | st.integers(max_value=0),
+    "model.num_layers": st.integers(max_value=0),
+    "model.target_budget": st.floats(min_value=1.01) | st.floats(max_value=-0.01),
+    "model.use_experts": st.sampled_from(["yes!", "2", "-"]),
+    "task": st.text("abcdef", min_size=1),
+    "eval.tokens_per_batch": st.integers(max_value=0),
+}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_wrong_values_name_their_field(refused, data):
+    """Whatever the value, its field is named: the mistake may be one of many flags."""
+    field = data.draw(st.sampled_from(sorted(WRONG)))
+    line = refused(CONFIG, f"--config.{field}={data.draw(WRONG[field])}")
+    assert field.rpartition(".")[2] in line
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", interrupted)
+    assert run(CONFIG, f"--workdir={tmp_path}") == 130
+    assert "the same command goes on from the last checkpoint" in capsys.readouterr().err
+
+
+def test_flags_reach_training_and_evaluation(monkeypatch, tmp_path):
+    """Otherwise a flag is accepted and has no effect."""
+    seen = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loop, "train", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(loop, "evaluate", lambda *arguments: seen.append(arguments))
+    assert run(f"{CONFIG}:no_experts", "--config.model.num_layers=2") == 0
+    assert run(CONFIG, "--mode=eval", "--workdir=here", "--config.eval.lengths=(5, 9)") == 0
+    (config, workdir, _), (evaluated, there, _, overrides) = seen
+    assert (config.model.num_layers, config.model.use_experts) == (2, False)
+    assert (workdir, there) == (Path("runs/copy_no_experts"), Path("here"))
+    assert tuple(evaluated.eval.lengths) == (5, 9)
+    assert list(overrides) == ["eval.lengths"]
+    assert not flags.FLAGS["workdir"].value, "flags of one call stay for the next"
+
+
+@pytest.mark.parametrize("ablation", ["", "no_memory", "no_experts", "no_controller"])
+def test_an_ablation_changes_its_one_field(ablation):
+    """Otherwise a comparison with the baseline is of more than it says."""
+    changed = loop.plain(copy.get_config(ablation))
+    if ablation:
+        field = "use_" + ablation.removeprefix("no_")
+        assert changed["model"].pop(field) is False
+        changed["model"][field] = True
+    assert changed == loop.plain(copy.get_config())
+    assert json.loads(json.dumps(changed)) == changed
+
+
+def process(*arguments, cwd):
+    """The real thing: exit code, stdout, stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mocanet_jax.main", *arguments],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_help_shows_examples_and_flags(tmp_path):
+    code, out, err = process("--help", cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert "python -m mocanet_jax.main --config=configs/copy.py --mode=eval" in out
+    assert "--workdir" in out
+
+
+def test_a_process_that_refuses_exits_with_2(tmp_path):
+    code, out, err = process(CONFIG, "--config.model.num_expert=8", cwd=tmp_path)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: unknown config field num_expert. Did you mean")
+    assert len(err.splitlines()) == 1
+    code, out, err = process(CONFIG, "--config.model.embedding_dim=0", cwd=tmp_path)
+    assert (code, out) == (2, "")
+    assert err == "error: config.model: embedding_dim must be at least 1, not 0\n"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,129 @@
+"""Checkpoints: what is restored is what was saved, and the right ones are kept."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mocanet_jax.errors import UserError
+from mocanet_jax.training.checkpoint import (
+    Checkpoints,
+    Progress,
+    differing_fields,
+    read_config,
+)
+from mocanet_jax.training.step import TrainState
+
+OPTIMIZER = optax.adamw(0.1)
+
+
+def state(step):
+    """A small state whose every number depends on the step, with values that a conversion
+    to text or another dtype would change."""
+    rng = np.random.default_rng(step)
+    params = {
+        "layer": {"kernel": jnp.asarray(rng.normal(size=(3, 2)), jnp.float32)},
+        "edge": jnp.array([np.nan, np.inf, -0.0, 1e-40, 1 / 3], jnp.float32),
+    }
+    moments = jax.tree.map(lambda x: x + step, OPTIMIZER.init(params))
+    return TrainState(jnp.int32(step), params, moments, jnp.float32(step / 7))
+
+
+def progress(accuracy, **changes):
+    fields = {
+        "config": {"seed": 3, "eval": {"lengths": [10, 20]}, "name": "a", "share": 0.1},
+        "accuracy": accuracy,
+        "wall_seconds": 1 / 3,
+        "train_seconds": 0.2,
+        "tokens": 1e9 + 1,
+        "finished": False,
+    }
+    return Progress(**fields | changes)
+
+
+def saved(workdir, accuracies):
+    """A directory with a checkpoint at each step; step → accuracy of its validation."""
+    with Checkpoints(workdir) as checkpoints:
+        for step, accuracy in accuracies.items():
+            checkpoints.save(state(step), progress(accuracy))
+    return workdir
+
+
+def kept(workdir):
+    return {int(path.name) for path in (workdir / "checkpoints").iterdir()}
+
+
+def bits(tree):
+    return [(x.dtype, np.asarray(x).tobytes()) for x in jax.tree.leaves(tree)]
+
+
+def test_a_state_comes_back_bit_for_bit(tmp_path):
+    """Otherwise a resumed run is another run."""
+    saved(tmp_path, {4: 0.5})
+    like = jax.eval_shape(lambda: state(0))
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(4, like)
+        params = checkpoints.restore_params(4, like.params)
+    assert jax.tree.structure(restored) == jax.tree.structure(state(4))
+    assert bits(restored) == bits(state(4))
+    assert bits(params) == bits(state(4).params)
+
+
+def test_progress_comes_back_as_it_was(tmp_path):
+    """Otherwise times and the config that evaluation builds its model from are wrong."""
+    expected = progress(0.1, finished=True)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state(2), expected)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.progress(2) == expected
+
+
+def test_the_latest_and_the_best_are_kept(tmp_path):
+    """Otherwise a run cannot go on, or its best parameters are lost."""
+    saved(tmp_path, {1: 0.2, 2: 0.9, 3: 0.3, 4: 0.4})
+    assert kept(tmp_path) == {2, 4}
+    with Checkpoints(tmp_path) as checkpoints:
+        assert (checkpoints.best_step(), checkpoints.latest_step()) == (2, 4)
+
+
+def test_the_newest_of_equally_good_ones_is_the_best(tmp_path):
+    """Otherwise a run at 100 % reports parameters from before it settled."""
+    saved(tmp_path, {1: 0.5, 2: 1.0, 3: 1.0, 4: 0.9})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.best_step() == 3
+    assert kept(tmp_path) == {3, 4}
+
+
+def test_an_empty_directory_has_no_checkpoint(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step() is None
+        assert checkpoints.best_step() is None
+
+
+def test_a_step_that_is_not_saved_is_an_error(tmp_path):
+    """Orbax answers a step that is not newer with False, which would pass unseen."""
+    saved(tmp_path, {4: 0.5})
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(RuntimeError, match="refused to save step 3"),
+    ):
+        checkpoints.save(state(3), progress(0.6))
+
+
+def test_differences_name_field_and_both_values():
+    old = {"a": 1, "model": {"heads": 2, "slots": 64}, "gone": True}
+    new = {"a": 1, "model": {"heads": 3, "slots": 64}, "seed": 7}
+    assert differing_fields(old, new) == [
+        "gone (True there, absent now)",
+        "model.heads (2 there, 3 now)",
+        "seed (absent there, 7 now)",
+    ]
+    assert differing_fields(old, old) == []
+
+
+def test_a_config_that_cannot_be_read_is_told(tmp_path):
+    assert read_config(tmp_path) is None
+    (tmp_path / "config.json").write_text('{"seed": 1')
+    with pytest.raises(UserError, match=r"config\.json cannot be read .* use another"):
+        read_config(tmp_path)

@@ -1,0 +1,223 @@
+"""Whole runs: what they leave behind, and that stopping, going on and evaluating later give
+what an uninterrupted run gives."""
+
+import json
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from configs import copy
+from mocanet_jax.errors import UserError
+from mocanet_jax.training import build, loop
+from mocanet_jax.training.checkpoint import Checkpoints
+from mocanet_jax.training.optimizer import build_optimizer
+from mocanet_jax.training.record import Recorder, read_metrics
+from mocanet_jax.training.step import initial_train_state
+from tests.training import tiny
+
+TIMING = ("train/tokens_per_second",)
+
+
+def contents(directory):
+    """Every file below a directory with its bytes."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def final_state(workdir, config):
+    task = build.build_task(config)
+    model = build.build_model(config, task)
+    optimizer = build_optimizer(config.training)
+    like = jax.eval_shape(partial(initial_train_state, model, task, optimizer, config.seed))
+    with Checkpoints(workdir) as checkpoints:
+        return checkpoints.restore(checkpoints.latest_step(), like)
+
+
+def rows(workdir):
+    """metrics.jsonl without what depends on the clock."""
+    return [
+        {name: value for name, value in row.items() if name not in TIMING}
+        for row in read_metrics(workdir)
+    ]
+
+
+def interrupt_at(monkeypatch, step, group):
+    """The run is interrupted when it is about to record this row."""
+    write = Recorder.write
+
+    def interrupted(self, at, name, metrics):
+        if (at, name) == (step, group):
+            raise KeyboardInterrupt
+        write(self, at, name, metrics)
+
+    monkeypatch.setattr(Recorder, "write", interrupted)
+
+
+@pytest.fixture(scope="module")
+def resumed(shared_compilation, tmp_path_factory):
+    """A run that was stopped in its fourth step, after the checkpoint of the second, and
+    went on by the same call: (directory, result, what was printed)."""
+    workdir, console = tmp_path_factory.mktemp("resumed") / "run", tiny.console()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        interrupt_at(monkeypatch, 4, "train")
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(tiny.config(), workdir, tiny.console())
+    assert [row["step"] for row in read_metrics(workdir)] == [1, 1, 2, 2, 3, 3]
+    assert not (workdir / "result.json").exists()
+    result = loop.train(tiny.config(), workdir, console)
+    return workdir, result, tiny.printed(console)
+
+
+def test_resuming_starts_at_the_checkpoint(resumed):
+    """Otherwise the comparison below is of two uninterrupted runs."""
+    assert f"resuming at step {tiny.SAVE_EVERY}" in resumed[2]
+
+
+def test_a_resumed_run_ends_in_the_state_of_an_uninterrupted_one(finished, resumed):
+    """Bit for bit: parameters, moments of the optimizer, step and curriculum."""
+    config = tiny.config()
+    one, other = final_state(finished[0], config), final_state(resumed[0], config)
+    assert int(one.step) == tiny.STEPS
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_a_resumed_run_leaves_the_metrics_of_an_uninterrupted_one(finished, resumed):
+    """Every row once, every value to the last bit; and the same evaluation."""
+    assert rows(resumed[0]) == rows(finished[0])
+    assert [row["step"] for row in rows(finished[0])] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    timing = ("wall_seconds", "train_tokens_per_second")
+    for name, value in finished[1].items():
+        assert name in timing or resumed[1][name] == value, name
+
+
+def test_a_run_leaves_its_result(finished):
+    """Otherwise what reads results finds a field missing or of another form."""
+    workdir, returned = finished
+    result = json.loads((workdir / "result.json").read_text())
+    assert result == returned
+    assert result["task"] == "copy"
+    assert result["steps"] in range(1, tiny.STEPS + 1)
+    assert result["wall_seconds"] > 0
+    assert result["train_tokens_per_second"] > 0
+    state = final_state(workdir, tiny.config())
+    assert result["parameters"] == sum(x.size for x in jax.tree.leaves(state.params))
+    for name in ("eval/accuracy", "eval/exact_match", "eval/usage"):
+        assert 0 <= result[name] <= 1, name
+    for name in ("eval/accuracy_by_length", "eval/exact_match_by_length"):
+        assert list(result[name]) == ["2", "4", "8"]
+    assert result["eval/sequences"] == 8
+
+
+def test_a_run_leaves_its_config_record_and_pictures(finished):
+    names = {path.name for path in finished[0].iterdir() if "tfevents" not in path.name}
+    assert names == {
+        "config.json",
+        "metrics.jsonl",
+        "result.json",
+        "checkpoints",
+        "curves.png",
+        "accuracy_by_length.png",
+        "memory_layer_1.png",
+    }
+    config = json.loads((finished[0] / "config.json").read_text())
+    assert config == loop.plain(tiny.config())
+
+
+def test_evaluation_later_gives_the_numbers_of_the_run(finished):
+    """Otherwise a checkpoint is not the model that was reported."""
+    workdir, result = finished
+    evaluated = loop.evaluate(tiny.config(), workdir, tiny.console(), {})
+    assert json.loads((workdir / "eval.json").read_text()) == evaluated
+    (workdir / "eval.json").unlink()
+    assert list(evaluated) == list(result)
+    for name in ("wall_seconds", "train_tokens_per_second"):  # of the best, not of the end
+        evaluated.pop(name)
+    assert evaluated.items() <= result.items()
+
+
+def test_another_configs_directory_is_refused_and_left_alone(finished):
+    """Otherwise one run's record and checkpoints are mixed with another's."""
+    workdir = finished[0]
+    before = contents(workdir)
+    other = tiny.config(model_top_k_slots=2, seed=5)
+    with pytest.raises(UserError) as error:
+        loop.train(other, workdir, tiny.console())
+    assert "model.top_k_slots (3 there, 2 now); seed (0 there, 5 now)" in str(error.value)
+    assert contents(workdir) == before
+
+
+def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
+    """Otherwise the same command changes a result that was already reported."""
+    workdir, result = finished
+
+    def refuse(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(loop, "_run", refuse)
+    record, console = (workdir / "metrics.jsonl").read_bytes(), tiny.console()
+    assert loop.train(tiny.config(), workdir, console) == result
+    assert f"already finished at step {tiny.STEPS}" in tiny.printed(console)
+    assert (workdir / "metrics.jsonl").read_bytes() == record
+
+
+def test_training_stops_when_validation_is_good_enough(shared_compilation, tmp_path):
+    """Any loss is good enough here, so the first validation ends the run and is kept, although
+    no checkpoint was due. Without memory, its pictures are left out and nothing breaks."""
+    changes = {"training_stop_at_loss": 100.0, "model_use_experts": False}
+    changes |= {"eval_lengths": (), "eval_long_lengths": ()}
+    config, console = tiny.config("no_memory", **changes), tiny.console()
+    result = loop.train(config, tmp_path / "run", console)
+    assert result["steps"] == 1
+    assert result["eval/usage"] == 0.0
+    assert result["eval/accuracy_by_length"] == {}
+    pictures = {path.name for path in (tmp_path / "run").glob("*.png")}
+    assert pictures == {"curves.png"}
+    again = tiny.console()
+    assert loop.train(config, tmp_path / "run", again) == result
+    assert "already finished at step 1" in tiny.printed(again)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training_max_steps": 0}, "training.max_steps must be at least 1, not 0"),
+        ({"training_learning_rate": 0.0}, "training.learning_rate must be above 0, not 0.0"),
+        ({"training_learning_rate": float("nan")}, "learning_rate must be above 0, not nan"),
+        ({"training_warmup_steps": 5}, "warmup_steps must be between 0 and max_steps 5, not 5"),
+        ({"training_save_every": 3, "training_eval_every": 2}, "must be a multiple of"),
+        ({"seed": -1}, r"seed must be in \[0, 2\^32\), not -1"),
+        ({"eval_lengths": (2, 0)}, r"eval.lengths takes whole numbers from 1 on, not \(2, 0\)"),
+        ({"eval_lengths": (2.5,)}, r"eval.lengths takes whole numbers from 1 on, not \(2.5,\)"),
+        ({"eval_lengths": ("a", 2)}, "eval.lengths takes whole numbers from 1 on"),
+        ({"eval_test_sequences": 0}, "eval.test_sequences takes whole numbers from 1 on"),
+        ({"task": "paste"}, "unknown task 'paste'; known tasks: copy"),
+        ({"data_longest": 0}, "config.data: payload lengths need"),
+        ({"model_num_layers": 0}, "num_layers must be at least 1, not 0"),
+        ({"model_time": "fast"}, "time must be auto, scan or parallel, not 'fast'"),
+        ({"model_target_budget": 1.5}, r"target_budget is a share in \[0, 1\], not 1.5"),
+        ({"model_num_memory_heads": 3}, "embedding_dim 16 is not divisible by 3"),
+        ({"model_num_memory_heads": 0}, "num_location_heads must be between 0"),
+        ({"model_top_k_slots": 9}, "top_k_slots must be between 1 and num_memory_slots 8"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_is_written(
+    changes, message, tmp_path
+):
+    """Otherwise the mistake shows as a traceback out of a library, or not at all."""
+    with pytest.raises(UserError, match=message):
+        loop.train(tiny.config(**changes), tmp_path / "run", tiny.console())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_published_copy_config_learns_to_copy(tmp_path):
+    """The whole claim: exact recall in the range of training, and far beyond it."""
+    result = loop.train(copy.get_config(), tmp_path / "run", tiny.console())
+    assert result["eval/accuracy"] >= 0.999
+    assert result["eval/exact_match"] >= 0.99
+    assert result["eval/accuracy_by_length"]["500"] >= 0.99

@@ -1,0 +1,216 @@
+"""The training step: its loss, its data and its curriculum."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mocanet_jax.nn.controller import ControllerState
+from mocanet_jax.nn.layer import LayerState
+from mocanet_jax.nn.model import ModelState
+from mocanet_jax.tasks.copy import CopyTask
+from mocanet_jax.training import build, optimizer, step
+from mocanet_jax.training.record import read_metrics
+from tests.training import tiny
+
+TASK = CopyTask(shortest=1, longest=4, first_longest=2)
+SGD = optax.sgd(0.1)
+
+
+@pytest.fixture
+def rows(finished):
+    return [row for row in read_metrics(finished[0]) if "train/loss" in row]
+
+
+def test_the_loss_is_the_sum_of_its_logged_terms(rows):
+    """Otherwise something is trained for that no record shows."""
+    terms = ("task_loss", "budget_loss", "balance_loss", "z_loss")
+    for row in rows:
+        total = sum(row[f"train/{name}"] for name in terms)
+        assert row["train/loss"] == pytest.approx(total, rel=1e-6)
+        assert all(row[f"train/{name}"] > 0 for name in terms)
+    assert len(rows) == tiny.STEPS
+
+
+def test_usage_above_the_target_costs_its_weight(rows):
+    """Otherwise the budget is not part of the loss, or at another price than configured."""
+    weight, target = 3.0, 0.5
+    for row in rows:
+        assert row["train/usage"] > target
+        expected = weight * (row["train/usage"] - target)
+        assert row["train/budget_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_lengths_grow_by_the_factor_and_one_up_to_the_longest(rows):
+    """From 1, by a factor of 1.1 and 1: 2.1, 3.31, and then the longest, 4."""
+    assert [row["train/longest"] for row in rows] == [1, 2, 3, 4, 4]
+
+
+class Seen:
+    """Stands in for `total_loss`: notes what it is given and reports a fixed accuracy."""
+
+    def __init__(self, monkeypatch, accuracy):
+        self.accuracy = accuracy
+        monkeypatch.setattr(step, "total_loss", self)
+
+    def __call__(self, params, model, batch, noise_key, rounding, config):
+        self.batch, self.noise_key, self.rounding = batch, noise_key, rounding
+        loss = jnp.sum(params["w"])
+        return loss, {"loss": loss, "accuracy": jnp.float32(self.accuracy)}
+
+
+def after(number, longest, **changes):
+    """The state after step number + 1 of training from `longest`."""
+    params = {"w": jnp.ones(3)}
+    state = step.TrainState(jnp.int32(number), params, SGD.init(params), jnp.float32(longest))
+    return step.train_step(state, None, TASK, SGD, tiny.config(**changes))
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "longest", "expected"),
+    [(0.96, 2.0, 2.0), (0.97, 2.0, 3.2), (1.0, 2.5, 3.75), (1.0, 3.0, 4.0), (0.0, 4.0, 4.0)],
+)
+def test_only_an_accurate_step_makes_lengths_grow(monkeypatch, accuracy, longest, expected):
+    """Otherwise long sequences come before short ones are learned, or never."""
+    Seen(monkeypatch, accuracy)
+    state, _ = after(
+        0, longest, training_curriculum_accuracy=0.97, training_curriculum_growth=1.1
+    )
+    assert float(state.longest) == pytest.approx(expected)
+
+
+def test_a_step_updates_and_counts(monkeypatch):
+    """Gradient 1, learning rate 0.1."""
+    Seen(monkeypatch, 0.0)
+    state, metrics = after(6, 2.0)
+    assert int(state.step) == 7
+    np.testing.assert_allclose(state.params["w"], 0.9, rtol=1e-6)
+    assert float(metrics["gradient_norm"]) == pytest.approx(3**0.5)
+    assert float(metrics["longest"]) == 2
+
+
+@pytest.mark.parametrize(("longest", "rounding"), [(3.9, 0.0), (4.0, 1.0)])
+def test_pointers_move_whole_slots_once_lengths_are_grown(monkeypatch, longest, rounding):
+    """Otherwise training ends on pointers that evaluation does not have."""
+    seen = Seen(monkeypatch, 0.0)
+    after(0, longest)
+    assert float(seen.rounding) == rounding
+
+
+def test_a_batch_is_a_function_of_seed_and_step(monkeypatch):
+    """Otherwise a resumed run sees other data than an uninterrupted one."""
+    seen = Seen(monkeypatch, 0.0)
+
+    def drawn(number, seed):
+        _, metrics = after(number, 4.0, seed=seed)
+        assert float(metrics["tokens"]) == seen.batch.mask.sum()
+        return seen.batch, jax.random.key_data(seen.noise_key)
+
+    one = drawn(3, 0)
+    jax.tree.map(np.testing.assert_array_equal, one, drawn(3, 0))
+    for batch, noise in (drawn(4, 0), drawn(3, 1)):
+        assert (batch.tokens != one[0].tokens).any()
+        assert (noise != one[1]).any()
+
+
+@pytest.mark.parametrize("longest", [1.0, 2.0, 3.9])
+def test_batches_hold_the_lengths_of_the_moment(monkeypatch, longest):
+    """Otherwise the curriculum has no effect, or changes shapes and compiles at every step."""
+    seen = Seen(monkeypatch, 0.0)
+    after(0, longest, training_batch_size=64)
+    assert set(seen.batch.length.tolist()) == set(range(1, int(longest) + 1))
+    assert seen.batch.tokens.shape == (64, TASK.num_steps(4))
+
+
+def test_streams_are_independent():
+    """Otherwise training draws what validation or the final evaluation measures on."""
+    names = (step.TRAIN_STREAM, step.INIT_STREAM, step.VALIDATION_STREAM, step.TEST_STREAM)
+    keys = [jax.random.key_data(step.stream(s, n)).tolist() for s in (0, 1) for n in names]
+    assert len(set(map(tuple, keys))) == 8
+
+
+def test_noise_changes_controllers_and_nothing_else():
+    """Otherwise training starts from memories or pointers that no sequence starts from."""
+    layer = LayerState(ControllerState(jnp.zeros((50, 40))), jnp.ones(3), jnp.ones((2, 2)))
+    without = layer._replace(controller=None)
+    state = ModelState((layer, without, layer))
+    first, second, third = step.disturbed(state, jax.random.key(1), 0.5).layers
+    for disturbed in (first, third):
+        hidden = np.asarray(disturbed.controller.hidden)
+        assert abs(hidden.mean()) < 0.05  # 2000 numbers: 0 ± 0.011
+        assert abs(hidden.std() - 0.5) < 0.05  # 0.5 ± 0.008
+    assert (first.controller.hidden != third.controller.hidden).any()
+    assert second is without
+    for disturbed in (first, third):
+        assert disturbed.router is layer.router
+        assert disturbed.memory is layer.memory
+
+
+def test_no_noise_changes_nothing():
+    state = ModelState((LayerState(ControllerState(jnp.arange(6.0)), None, None),))
+    (layer,) = step.disturbed(state, jax.random.key(1), 0.0).layers
+    np.testing.assert_array_equal(layer.controller.hidden, jnp.arange(6.0))
+
+
+def decayed():
+    """Names of decayed and of undecayed parameters of a model with every part."""
+    config = tiny.config(model_num_memory_heads=2)
+    task = build.build_task(config)
+    model = build.build_model(config, task)
+    params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 2), int))["params"]
+    mask = optimizer.decay_mask(params)
+    assert jax.tree.structure(mask) == jax.tree.structure(params)
+    names = {True: set(), False: set()}
+    for path, value in jax.tree_util.tree_leaves_with_path(mask):
+        names[value].add(".".join(part.key for part in path).removeprefix("layers_0."))
+    return names[True], names[False]
+
+
+def test_weight_decay_shrinks_matrices_and_spares_scales_biases_and_slots():
+    """Decay of a norm, a bias or a slot pulls it to a value that has no meaning."""
+    matrices, others = decayed()
+    assert matrices == {
+        "embed.embedding",
+        "controller.decay.kernel",
+        "controller.input.kernel",
+        "experts.expand",
+        "experts.contract",
+        "memory.output.kernel",
+        "memory.value.kernel",
+        "router.convolution",
+        "router.expert.kernel",
+        "router.read_pointer.kernel",
+        "router.write_pointer.kernel",
+        "router.read_query.kernel",
+        "router.write_query.kernel",
+        "router.retention.kernel",
+        "router.strength.kernel",
+    }
+    endings = {name.split(".")[-1] for name in others}
+    assert endings == {"scale", "bias", "ring_slots", "content_slots", "keys"}
+
+
+def test_weight_decay_shrinks():
+    """A decay with the wrong sign grows parameters. Gradient 0, rate 0.1 after one step of
+    warm-up, decay 0.5: 1 - 0.1 · 0.5."""
+    training = tiny.config(training_weight_decay=0.5, training_learning_rate=0.1).training
+    params = {"kernel": jnp.ones(2), "bias": jnp.ones(2)}
+    optimize = optimizer.build_optimizer(training)
+    moments = optimize.init(params)
+    for _ in range(2):
+        updates, moments = optimize.update(
+            jax.tree.map(jnp.zeros_like, params), moments, params
+        )
+    stepped = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(stepped["kernel"], 0.95, rtol=1e-5)
+    np.testing.assert_array_equal(stepped["bias"], params["bias"])
+
+
+def test_the_learning_rate_warms_up_and_falls_to_a_tenth():
+    training = tiny.config(training_warmup_steps=2, training_learning_rate=0.4).training
+    schedule = optimizer.learning_rate_schedule(training)
+    rates = [float(schedule(number)) for number in range(tiny.STEPS + 1)]
+    assert rates[:3] == pytest.approx([0.0, 0.2, 0.4])
+    assert rates[5] == pytest.approx(0.04)
+    assert rates[2:] == sorted(rates[2:], reverse=True)

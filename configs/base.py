@@ -52,10 +52,10 @@ def base_config() -> ConfigDict:
     evaluation.validation_sequences = 256
     evaluation.test_sequences = 1024
     evaluation.lengths = ()
-    evaluation.sequences_per_length = 64
+    evaluation.sequences_per_length = 256
     evaluation.long_lengths = ()
     evaluation.sequences_per_long_length = 16
-    evaluation.tokens_per_batch = 33_000
+    evaluation.tokens_per_batch = 33_024  # 256 sequences of 129 steps
     return config
 
 

@@ -68,7 +68,8 @@ def _one_line(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    return lines[-1] if "Traceback" in text or "earlier failure" in text else " ".join(lines)
+    quoted = "Traceback" in text or "earlier failure" in text
+    return lines[-1].removeprefix("ValueError: ") if quoted else " ".join(lines)
 
 
 def _fail(line: str) -> None:

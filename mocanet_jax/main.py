@@ -42,8 +42,10 @@ def main() -> None:
     if MODE.value == "train":
         loop.train(config, workdir, console)
     else:
-        overrides = config_flags.get_override_values(flags.FLAGS["config"])
-        loop.evaluate(config, workdir, console, overrides)
+        chosen = config_flags.get_override_values(flags.FLAGS["config"])
+        if ":" in path:
+            chosen |= {f"model.{name}": value for name, value in config.model.items()}
+        loop.evaluate(config, workdir, console, chosen)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     model = build_model(config, task)
     claim_workdir(workdir, plain(config))
     optimizer = build_optimizer(config.training)
+    evaluator = Evaluator(model, task, config)
     initial = jax.jit(partial(initial_train_state, model, task, optimizer, config.seed))
     with Checkpoints(workdir) as checkpoints:
         latest = checkpoints.latest_step()
@@ -50,13 +51,12 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
             run = partial(
                 train_step, model=model, task=task, optimizer=optimizer, config=config
             )
-            evaluator = Evaluator(model, task, config)
             progress = _run(
                 config, workdir, console, checkpoints, evaluator, run, state, progress
             )
         best = checkpoints.best_step()
         params = checkpoints.restore_params(best, jax.eval_shape(initial).params)
-    return report(config, workdir, "result.json", model, task, params, best, progress, console)
+    return report(workdir, "result.json", evaluator, params, best, progress, console)
 
 
 class _Clock:
@@ -95,7 +95,8 @@ def _run(config, workdir, console, checkpoints, evaluator, run, state, progress)
     training = config.training
     start = int(state.step)
     schedule = learning_rate_schedule(training)
-    step_fn = jax.jit(run, donate_argnums=0)
+    step_fn = jax.jit(run, donate_argnums=0).lower(state).compile()
+    console.print(f"compiled after {seconds_since_process_start():.1f} s", highlight=False)
     clock, window = _Clock(progress), []
     with (
         Recorder(workdir, start) as recorder,
@@ -103,10 +104,6 @@ def _run(config, workdir, console, checkpoints, evaluator, run, state, progress)
     ):
         for step in range(start + 1, training.max_steps + 1):
             state, metrics = step_fn(state)
-            if step == start + 1:
-                jax.block_until_ready(state)
-                display.say(f"first step after {seconds_since_process_start():.1f} s")
-                clock.restart()
             window.append(metrics)
             last = step == training.max_steps
             validate = last or step % training.eval_every == 0
@@ -158,7 +155,8 @@ def evaluate(config: ConfigDict, workdir: Path, console: Console, overrides: dic
             partial(initial_train_state, model, task, optimizer, restored.seed)
         )
         params = checkpoints.restore_params(step, like.params)
-    return report(restored, workdir, "eval.json", model, task, params, step, progress, console)
+    evaluator = Evaluator(model, task, restored)
+    return report(workdir, "eval.json", evaluator, params, step, progress, console)
 
 
 def _override(restored: ConfigDict, name: str, value) -> None:

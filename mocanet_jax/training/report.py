@@ -4,7 +4,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 from rich.console import Console
 
 from mocanet_jax.core.addressing import dense_weights
@@ -23,18 +22,17 @@ EXAMPLE_LENGTH = 40
 
 
 def report(
-    config: ConfigDict,
     workdir: Path,
     file_name: str,
-    model: MocaNet,
-    task: Task,
+    evaluator: Evaluator,
     params: dict,
     step: int,
     progress: Progress,
     console: Console,
 ) -> dict:
     """Evaluates `params`, the checkpoint of `step`, and writes `file_name` and pictures."""
-    results = Evaluator(model, task, config).test(params)
+    model, task, config = evaluator.model, evaluator.task, evaluator.config
+    results = evaluator.test(params)
     costs = component_costs(model, params)
     summary = {
         "task": config.task,

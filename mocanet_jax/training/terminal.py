@@ -34,9 +34,7 @@ class TrainingDisplay:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task(
-            "", total=max_steps, completed=start, status="compiling"
-        )
+        self._task = self._bar.add_task("", total=max_steps, completed=start, status="starting")
 
     def update(self, step: int, metrics: dict[str, float]) -> None:
         status = (

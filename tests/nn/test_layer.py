@@ -127,8 +127,9 @@ def test_experts_are_the_dense_mixture_of_what_found_room(train, factor):
         used = [0] * E
         for t in np.flatnonzero(mask[b]):
             chosen = np.argsort(-logits[b, t])[:K]
-            odds = np.exp(logits[b, t, chosen])
-            for expert, gate in zip(chosen, odds / odds.sum(), strict=True):
+            odds = np.exp(logits[b, t])
+            for expert in chosen:
+                gate = odds[expert] / odds.sum()
                 if used[expert] < room:
                     used[expert] += 1
                     hidden = np.maximum(z[b, t] @ expand[expert] + bias[expert], 0)

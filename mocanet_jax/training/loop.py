@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import psutil
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -17,7 +18,7 @@ from mocanet_jax.training.evaluate import Evaluator
 from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
 from mocanet_jax.training.record import Recorder, write_json
 from mocanet_jax.training.report import report
-from mocanet_jax.training.step import initial_train_state, train_step
+from mocanet_jax.training.step import initial_train_state, train_steps
 from mocanet_jax.training.terminal import TrainingDisplay, show_costs
 
 
@@ -49,7 +50,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
         if not progress.finished:
             show_costs(console, component_costs(model, state.params))
             run = partial(
-                train_step, model=model, task=task, optimizer=optimizer, config=config
+                train_steps, model=model, task=task, optimizer=optimizer, config=config
             )
             progress = _run(
                 config, workdir, console, checkpoints, evaluator, run, state, progress
@@ -93,28 +94,29 @@ class _Clock:
 def _run(config, workdir, console, checkpoints, evaluator, run, state, progress) -> Progress:
     """The loop over steps; returns the progress at its end."""
     training = config.training
-    start = int(state.step)
+    step = start = int(state.step)
     schedule = learning_rate_schedule(training)
-    step_fn = jax.jit(run, donate_argnums=0).lower(state).compile()
+    count = jnp.zeros((), jnp.int32)
+    step_fn = jax.jit(run, donate_argnums=0).lower(state, count).compile()
     console.print(f"compiled after {seconds_since_process_start():.1f} s", highlight=False)
-    clock, window = _Clock(progress), []
+    clock = _Clock(progress)
     with (
         Recorder(workdir, start) as recorder,
         TrainingDisplay(console, start, training.max_steps) as display,
     ):
-        for step in range(start + 1, training.max_steps + 1):
-            state, metrics = step_fn(state)
-            window.append(metrics)
+        while not progress.finished:
+            clock.restart()
+            taken = _steps_to_next_event(step, training)
+            state, metrics = step_fn(state, jnp.array(taken, jnp.int32))
+            step += taken
+            means = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            means["tokens_per_second"] = clock.close_window(means["tokens"] * taken)
+            means["learning_rate"] = float(schedule(step - 1))
+            recorder.write(step, "train", means)
+            display.update(step, means)
+
             last = step == training.max_steps
-            validate = last or step % training.eval_every == 0
-            if validate or step % training.log_every == 0:
-                means = _means(window)
-                means["tokens_per_second"] = clock.close_window(means["tokens"] * len(window))
-                means["learning_rate"] = float(schedule(step - 1))
-                recorder.write(step, "train", means)
-                display.update(step, means)
-                window = []
-            if validate:
+            if last or step % training.eval_every == 0:
                 validation = evaluator.validate(state.params)
                 recorder.write(step, "eval", validation)
                 display.validated(step, validation)
@@ -122,11 +124,14 @@ def _run(config, workdir, console, checkpoints, evaluator, run, state, progress)
                 progress = clock.book(validation["accuracy"], finished)
                 if finished or step % training.save_every == 0:
                     checkpoints.save(state, progress)
-                if finished:
-                    break
-            if not window:
-                clock.restart()
     return progress
+
+
+def _steps_to_next_event(step: int, training: ConfigDict) -> int:
+    """Steps until the next log, validation or end; saving falls on a validation."""
+    intervals = (training.log_every, training.eval_every)
+    upcoming = [(step // every + 1) * every for every in intervals]
+    return min(*upcoming, training.max_steps) - step
 
 
 def evaluate(config: ConfigDict, workdir: Path, console: Console, overrides: dict) -> dict:
@@ -232,8 +237,3 @@ def plain(config: ConfigDict) -> dict:
         else value
         for name, value in config.items()
     }
-
-
-def _means(window: list[dict[str, jax.Array]]) -> dict[str, float]:
-    rows = jax.device_get(window)
-    return {name: float(sum(row[name] for row in rows) / len(rows)) for name in rows[0]}

@@ -5,6 +5,7 @@
 Axes: B batch, T time.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -139,6 +140,31 @@ def train_step(
         "tokens": jnp.sum(batch.mask, dtype=jnp.float32),
     }
     return TrainState(state.step + 1, params, opt_state, longest), metrics
+
+
+def train_steps(
+    state: TrainState,
+    count: jax.Array,
+    model: MocaNet,
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    config: ConfigDict,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """`count` training steps, int32 [], in one dispatch, and the means of their metrics.
+
+    On CPU a step inside a compiled loop takes about half the time of a step on its own.
+    """
+    step = partial(train_step, model=model, task=task, optimizer=optimizer, config=config)
+
+    def one_more(_, carry):
+        state, sums = carry
+        state, metrics = step(state)
+        return state, jax.tree.map(jnp.add, sums, metrics)
+
+    _, metrics = jax.eval_shape(step, state)
+    sums = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), metrics)
+    state, sums = jax.lax.fori_loop(0, count, one_more, (state, sums))
+    return state, jax.tree.map(lambda total: total / count, sums)
 
 
 def eval_step(params, model: MocaNet, batch: Batch, num_slots: int | None) -> Evaluated:

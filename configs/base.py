@@ -55,7 +55,7 @@ def base_config() -> ConfigDict:
     evaluation.sequences_per_length = 256
     evaluation.long_lengths = ()
     evaluation.sequences_per_long_length = 16
-    evaluation.tokens_per_batch = 33_024  # 256 sequences of 129 steps
+    evaluation.tokens_per_batch = 16_512  # 128 sequences of 129 steps
     return config
 
 

@@ -103,6 +103,10 @@ def recurrent(
     write, read: addresses [B, T, H, A]. value: [B, T, H, P].
     strength: [B, T, H] in [0, 1]. log_retention: [B, T, H], log α, or None for α = 1.
     Returns what was read, [B, T, H, P], and the next state.
+
+    Decay since a slot was last written is a difference of sums of log α over this call, so
+    digits are lost as those sums grow: feed very long sequences that forget much in
+    segments, each of which starts its sums anew.
     """
     _check(value.shape[1:2], state, write, read, value, strength, log_retention)
     batch, heads, num_slots, width = state.slots.shape

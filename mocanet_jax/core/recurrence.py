@@ -11,7 +11,7 @@ backwards in time.
 """
 
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import chex
 import jax
@@ -37,6 +37,8 @@ def linear_recurrence(
 
 
 def _run(decay, inputs, initial, form, reverse=False):
+    if form not in get_args(Form):
+        raise ValueError(f"form must be one of {get_args(Form)}, not {form!r}")
     if form == "associative":
         edge = -1 if reverse else 0
         inputs = inputs.at[:, edge].add(decay[:, edge] * initial)

@@ -25,6 +25,8 @@ from mocanet_jax.nn.router import Route, Router, RouterState
 class LayerSpec:
     """Sizes of a layer. A part is absent where its count is 0.
 
+    top_k_slots: A; at 1 the only weight of an address is 1, so that neither pointers nor
+        queries get a gradient.
     time: "scan" runs the recurrences step by step (fast on CPU), "parallel" as prefix
         sums and chunked matrix products (for accelerators). Same values either way.
     """

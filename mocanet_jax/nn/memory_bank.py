@@ -3,7 +3,7 @@
 Axes: B batch, T time, D width, H memory heads, S slots, P = D/H value width per head.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import flax.linen as nn
 import jax
@@ -30,6 +30,8 @@ class MemoryBank(nn.Module):
     form: Form = "recurrent"
 
     def setup(self):
+        if self.form not in get_args(Form):
+            raise ValueError(f"form must be one of {get_args(Form)}, not {self.form!r}")
         heads = self.num_location_heads + self.num_content_heads
         width = self.embedding_dim // heads
         start = nn.initializers.normal(0.02)

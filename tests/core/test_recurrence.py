@@ -89,3 +89,10 @@ def test_wrong_types_are_refused():
     """Integer decays are all 0 or 1: a cast was forgotten."""
     with pytest.raises(AssertionError):
         linear_recurrence(jnp.ones((2, 4, 3), int), jnp.ones((2, 4, 3)), jnp.ones((2, 3)))
+
+
+def test_an_unknown_form_is_refused():
+    """A misspelt form must not run as some other form."""
+    x = jnp.zeros((1, 2, 3))
+    with pytest.raises(ValueError, match="form must be one of"):
+        linear_recurrence(x, x, jnp.zeros((1, 3)), "assocative")

@@ -4,6 +4,7 @@ Exit codes: 0 done; 2 a mistake that the user can mend, told in one line on stde
 130 interrupted.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,9 @@ def _guarded(main):
         _fail(str(error))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        sys.stderr.flush()
+        # XLA's threads may still be computing, and crash if Python is taken down around them.
+        os._exit(130)
 
 
 def _one_line(error: Exception) -> str:

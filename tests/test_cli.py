@@ -172,6 +172,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "train", interrupted)
+    monkeypatch.setattr(cli.os, "_exit", sys.exit)
     assert run(CONFIG, f"--workdir={tmp_path}") == 130
     assert "the same command goes on from the last checkpoint" in capsys.readouterr().err
 

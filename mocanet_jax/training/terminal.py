@@ -24,12 +24,11 @@ class TrainingDisplay:
         self._console, self._max_steps = console, max_steps
         self._started, self._start = time.monotonic(), start
         self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
+            BarColumn(bar_width=8),
             MofNCompleteColumn(),
             TextColumn("{task.fields[status]}"),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -37,16 +36,21 @@ class TrainingDisplay:
         self._task = self._bar.add_task("", total=max_steps, completed=start, status="starting")
 
     def update(self, step: int, metrics: dict[str, float]) -> None:
-        status = (
-            f"loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
-            f"usage {metrics['usage']:.2f}  lengths to {metrics['longest']:.0f}  "
-            f"{metrics['tokens_per_second'] / 1e3:.1f}k tokens/s"
+        speed = f"{metrics['tokens_per_second'] / 1e3:.1f}k"
+        brief = (  # with bar and times, 80 columns
+            f"loss {metrics['loss']:.4f} acc {metrics['accuracy']:.1%} "
+            f"usage {metrics['usage']:.2f} {speed} tok/s"
         )
-        self._bar.update(self._task, completed=step, status=status)
+        self._bar.update(self._task, completed=step, status=brief)
         if not self._console.is_terminal:
             left = (time.monotonic() - self._started) / max(step - self._start, 1)
             left *= self._max_steps - step
-            self.say(f"step {step}/{self._max_steps}  {status}  {left:.0f} s left at most")
+            self.say(
+                f"step {step}/{self._max_steps}  loss {metrics['loss']:.4f}  "
+                f"accuracy {metrics['accuracy']:.2%}  usage {metrics['usage']:.2f}  "
+                f"lengths to {metrics['longest']:.0f}  {speed} tokens/s  "
+                f"{left:.0f} s left at most"
+            )
 
     def validated(self, step: int, metrics: dict[str, float]) -> None:
         self.say(

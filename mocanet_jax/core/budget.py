@@ -43,6 +43,12 @@ class Usage(NamedTuple):
         shares["total"] = _ratio(sum(spent.values()), sum(self.possible))
         return shares
 
+    def metrics(self) -> dict[str, jax.Array]:
+        """The shares by the names they are logged under: usage, and usage_PART of each."""
+        shares = self.shares()
+        total = shares.pop("total")
+        return {"usage": total} | {f"usage_{part}": x for part, x in shares.items()}
+
 
 def expert_price(embedding_dim: int, hidden_dim: int) -> float:
     """One token through one two-layer expert."""

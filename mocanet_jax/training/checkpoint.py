@@ -47,12 +47,11 @@ class Checkpoints:
     def save(self, state: TrainState, progress: Progress) -> None:
         """Starts writing in the background; `close` waits for it."""
         step = int(state.step)
-        rest = state._replace(params=None)
         saved = self._manager.save(
             step,
             args=ocp.args.Composite(
                 params=ocp.args.StandardSave(state.params),
-                training=ocp.args.StandardSave(_as_dict(rest)),
+                training=ocp.args.StandardSave(_without_params(state)),
                 progress=ocp.args.JsonSave(progress._asdict()),
             ),
             metrics={"accuracy": progress.accuracy},
@@ -76,12 +75,11 @@ class Checkpoints:
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state saved at `step`; `like` gives shapes, dtypes and shardings."""
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        rest = _as_dict(abstract._replace(params=None))
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
                 params=ocp.args.StandardRestore(abstract.params),
-                training=ocp.args.StandardRestore(rest),
+                training=ocp.args.StandardRestore(_without_params(abstract)),
             ),
         )
         return TrainState(params=restored["params"], **restored["training"])
@@ -105,7 +103,7 @@ class Checkpoints:
         self.close()
 
 
-def _as_dict(state: TrainState) -> dict:
+def _without_params(state: TrainState) -> dict:
     return {name: part for name, part in state._asdict().items() if name != "params"}
 
 

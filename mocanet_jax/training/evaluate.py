@@ -97,9 +97,7 @@ class Evaluator:
 
 
 def _means(sums: Evaluated) -> dict[str, float]:
-    usage = sums.usage.shares()
-    means = sums.scores.means() | {"usage": usage["total"]}
-    means |= {f"usage_{part}": usage[part] for part in ("experts", "writes", "reads")}
+    means = sums.scores.means() | sums.usage.metrics()
     means["loss"] = means.pop("task_loss")
     means["sequences"] = sums.scores.sequences
     return {name: float(value) for name, value in jax.device_get(means).items()}

@@ -66,7 +66,6 @@ class _Clock:
     def __init__(self, progress: Progress):
         self.progress = progress
         self._earlier = progress.wall_seconds
-        self.restart()
 
     def restart(self) -> None:
         """Starts a window; what came before it is not training time."""

@@ -71,17 +71,15 @@ def total_loss(params, model: MocaNet, batch: Batch, noise_key, rounding, config
         variables, batch.tokens, state, batch.mask, train=True, rounding=rounding
     )
     scores = score(logits, batch)
-    usage = aux.usage.shares()
     means = scores.means()
     terms = {
         "budget_loss": weights.budget_loss_weight
-        * budget.penalty(usage["total"], weights.target_budget),
+        * budget.penalty(aux.usage.shares()["total"], weights.target_budget),
         "balance_loss": weights.balance_loss_weight * aux.balance_loss,
         "z_loss": weights.z_loss_weight * aux.z_loss,
     }
     loss = means["task_loss"] + sum(terms.values())
-    metrics = {"loss": loss, **means, **terms, "usage": usage["total"]}
-    metrics |= {f"usage_{part}": usage[part] for part in ("experts", "writes", "reads")}
+    metrics = {"loss": loss, **means, **terms, **aux.usage.metrics()}
     metrics["dropped"] = aux.dropped / jnp.sum(batch.mask)
     return loss, metrics
 
@@ -115,9 +113,8 @@ def train_step(
 
     Curriculum: lengths are uniform on [shortest, longest]; `longest` is multiplied by a
     factor, plus one, after every step whose accuracy passes the threshold, up to the task's
-    own. Pointers are
-    soft while it grows, since a search needs slopes; then they move by whole slots, as they
-    do in evaluation.
+    own. Pointers are soft while it grows, since a search needs slopes; then they move by
+    whole slots, as they do in evaluation.
     """
     training = config.training
     key = jax.random.fold_in(stream(config.seed, TRAIN_STREAM), state.step)

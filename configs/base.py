@@ -39,6 +39,7 @@ def base_config() -> ConfigDict:
     training.gradient_clip_norm = 1.0
     training.weight_decay = 0.01
     training.adam_b2 = 0.99
+    training.average_decay = 0.0  # of the running average that is evaluated; 0 for none
     training.state_noise = 0.3  # on the controllers' first state
     training.shortest = 1  # of the lengths trained on
     training.curriculum_accuracy = 0.97  # a batch above it makes training lengths grow

@@ -3,33 +3,14 @@
 Axes: B batch, T time, D width, V vocabulary, S slots.
 """
 
-from typing import NamedTuple
-
 import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core import budget
-from mocanet_jax.nn.layer import LayerAux, LayerSpec, LayerState, MocaLayer
-
-
-class ModelState(NamedTuple):
-    """The state of every layer, carried from one segment of a sequence to the next."""
-
-    layers: tuple[LayerState, ...]
-
-
-class ModelAux(NamedTuple):
-    """layers: what each layer did. balance_loss, z_loss: float [], means over layers.
-    dropped: int32 [], expert choices that found no room. usage: summed over layers.
-    """
-
-    layers: tuple[LayerAux, ...]
-    balance_loss: jax.Array
-    z_loss: jax.Array
-    dropped: jax.Array
-    usage: budget.Usage
+from mocanet_jax.nn import stack
+from mocanet_jax.nn.layer import LayerSpec, MocaLayer
+from mocanet_jax.nn.stack import ModelAux, ModelState
 
 
 class MocaNet(nn.Module):
@@ -59,7 +40,7 @@ class MocaNet(nn.Module):
 
         num_slots: enlarges every memory to S slots; only location heads use the extra room.
         """
-        return ModelState(tuple(layer.initial_state(batch, num_slots) for layer in self.layers))
+        return stack.initial_state(self.layers, batch, num_slots)
 
     def __call__(
         self,
@@ -83,22 +64,6 @@ class MocaNet(nn.Module):
         chex.assert_equal_shape([tokens, mask])
         chex.assert_type([tokens, mask], [int, bool])
         x = self.embed(tokens)
-        states, auxs = [], []
-        for layer, layer_state in zip(self.layers, state.layers, strict=True):
-            x, layer_state, aux = layer(x, mask, layer_state, train, rounding)
-            states.append(layer_state)
-            auxs.append(aux)
+        x, states, did = stack.run(self.layers, x, mask, state.layers, train, rounding)
         logits = self.embed.attend(self.norm(x)) * self.layer.embedding_dim**-0.5
-        return logits, ModelState(tuple(states)), _collect(auxs)
-
-
-def _collect(layers: list[LayerAux]) -> ModelAux:
-    experts = [aux.experts for aux in layers if aux.experts is not None]
-    mean = lambda values: sum(values) / max(len(values), 1) + jnp.zeros(())
-    return ModelAux(
-        tuple(layers),
-        mean([e.balance_loss for e in experts]),
-        mean([e.z_loss for e in experts]),
-        sum((e.dropped for e in experts), start=jnp.zeros((), jnp.int32)),
-        jax.tree.map(lambda *parts: sum(parts), *(aux.usage for aux in layers)),
-    )
+        return logits, ModelState(states), stack.collect(did)

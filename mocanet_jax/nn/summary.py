@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 
 from mocanet_jax.core import budget
+from mocanet_jax.nn.classifier import MocaClassifier
 from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.nn.router import CONVOLUTION_WIDTH
@@ -20,10 +21,12 @@ class Cost(NamedTuple):
     flops: float
 
 
-def component_costs(model: MocaNet, params: dict) -> dict[str, Cost]:
+def component_costs(model: MocaNet | MocaClassifier, params: dict) -> dict[str, Cost]:
     """Costs by component, summed over layers; the values add up to the whole model."""
-    flops = {name: model.num_layers * x for name, x in layer_flops(model.layer).items()}
-    flops["embedding and head"] = 2.0 * model.layer.embedding_dim * model.vocab_size
+    directions = 2 if isinstance(model, MocaClassifier) and model.bidirectional else 1
+    layers = directions * model.num_layers
+    flops = {name: layers * x for name, x in layer_flops(model.layer).items()}
+    flops["embedding and head"] = _embedding_and_head_flops(model, params)
     parameters = dict.fromkeys([*flops, "norms"], 0)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         parameters[_component(path)] += leaf.size
@@ -49,9 +52,19 @@ def layer_flops(spec: LayerSpec) -> dict[str, float]:
     }
 
 
+def _embedding_and_head_flops(model, params):
+    """Of a classifier: the sum over a word's pieces, what brings it to D, and attention; its
+    head works once a sequence and is left out."""
+    width = model.layer.embedding_dim
+    if isinstance(model, MocaNet):
+        return 2.0 * width * model.vocab_size
+    attention = 2.0 * params["attention"]["kernel"].size
+    return attention + 2.0 * model.piece_dim * (model.max_pieces + width)
+
+
 def _component(path) -> str:
     names = [part.key for part in path]
-    if names[0] == "embed":
+    if names[0] in ("embed", "direction", "head", "attention"):
         return "embedding and head"
     part = names[1] if len(names) > 2 else names[0]
     return part if part in ("controller", "router", "memory", "experts") else "norms"

@@ -17,7 +17,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.tasks.task import Batch
+from mocanet_jax.tasks.sequence import Batch, SequenceTask
 
 BLANK, MARKER, VOCAB_SIZE = 0, 126, 128
 NUM_SYMBOLS = 125
@@ -25,7 +25,7 @@ MIN_DELAY, MAX_DELAY = 3, 8
 
 
 @dataclass(frozen=True)
-class CopyTask:
+class CopyTask(SequenceTask):
     """shortest, longest: range of L. first_longest: the longest L that training starts with."""
 
     shortest: int

@@ -1,28 +1,52 @@
-"""From a config to a model and a task; the only place where the two meet."""
+"""From a config to a task, a model and its evaluation; the only place where they meet."""
+
+from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
 
 from mocanet_jax.errors import UserError
+from mocanet_jax.nn.classifier import MocaClassifier
 from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.tasks.copy import CopyTask
+from mocanet_jax.tasks.sst2 import Sst2Task
 from mocanet_jax.tasks.task import Task
+from mocanet_jax.tasks.text import VOCABULARY_FILE, TextTask
+from mocanet_jax.tasks.vocabulary import load_vocabulary
+from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
+from mocanet_jax.training.step import Model
+from mocanet_jax.training.text_evaluator import TextEvaluator
 
-TASKS = {"copy": CopyTask}
+TASKS = {"copy": CopyTask, "sst2": Sst2Task}
+
+Evaluator = SequenceEvaluator | TextEvaluator
 
 
-def build_task(config: ConfigDict) -> Task:
-    """Raises UserError for an unknown task or settings it refuses."""
+def build_task(config: ConfigDict, workdir: Path) -> Task:
+    """The task; what an earlier run in `workdir` saved of it is used again.
+
+    Raises UserError for an unknown task or settings it refuses.
+    """
     if config.task not in TASKS:
         raise UserError(f"unknown task {config.task!r}; known tasks: {', '.join(TASKS)}")
+    kind, settings = TASKS[config.task], dict(config.data)
+    if issubclass(kind, TextTask):
+        settings["seed"] = config.seed
+        if (workdir / VOCABULARY_FILE).exists():
+            settings["saved_vocabulary"] = load_vocabulary(workdir / VOCABULARY_FILE)
     try:
-        return TASKS[config.task](**config.data)
+        return kind(**settings)
     except ValueError as error:
         raise UserError(f"config.data: {error}") from error
 
 
-def build_model(config: ConfigDict, task: Task) -> MocaNet:
+def build_evaluator(model: Model, task: Task, config: ConfigDict) -> Evaluator:
+    kind = TextEvaluator if isinstance(task, TextTask) else SequenceEvaluator
+    return kind(model, task, config)
+
+
+def build_model(config: ConfigDict, task: Task) -> Model:
     """Raises UserError for sizes that do not fit together."""
     m = config.model
     location = m.num_location_heads if m.use_memory else 0
@@ -59,4 +83,21 @@ def build_model(config: ConfigDict, task: Task) -> MocaNet:
         )
     except ValueError as error:
         raise UserError(f"config.model: {error}") from error
-    return MocaNet(task.vocab_size, m.num_layers, spec)
+    if not isinstance(task, TextTask):
+        return MocaNet(task.vocab_size, m.num_layers, spec)
+    for name in ("word_dropout", "embedding_dropout", "dropout"):
+        if not 0 <= m[name] < 1:
+            raise UserError(f"config.model: {name} must be in [0, 1), not {m[name]}")
+    return MocaClassifier(
+        task.vocab_size,
+        len(task.classes),
+        m.num_layers,
+        spec,
+        task.num_pieces,
+        task.max_pieces,
+        m.piece_dim,
+        m.bidirectional,
+        m.word_dropout,
+        m.embedding_dropout,
+        m.dropout,
+    )

@@ -15,14 +15,14 @@ from mocanet_jax.training.step import TrainState
 class Progress(NamedTuple):
     """What a checkpoint knows besides arrays.
 
-    config: the config as plain JSON values. accuracy: of the validation at this step.
+    config: the config as plain JSON values. validation: metrics at this step.
     wall_seconds, train_seconds: spent up to here, over all runs of the command, from
     process start and in the training loop alone. tokens: unmasked tokens trained on.
     finished: nothing is left to train.
     """
 
     config: dict
-    accuracy: float
+    validation: dict
     wall_seconds: float
     train_seconds: float
     tokens: float
@@ -33,28 +33,31 @@ class Checkpoints:
     """The checkpoints of one working directory."""
 
     def __init__(self, workdir: Path):
-        by_accuracy = checkpoint_managers.BestN(get_metric_fn=lambda m: m["accuracy"], n=1)
+        lowest_loss = checkpoint_managers.BestN(get_metric_fn=lambda m: -m["loss"], n=1)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(
-                [checkpoint_managers.LatestN(n=1), by_accuracy]
+                [checkpoint_managers.LatestN(n=1), lowest_loss]
             ),
-            best_fn=lambda metrics: metrics["accuracy"],
+            best_fn=lambda metrics: -metrics["loss"],
             cleanup_tmp_directories=True,
         )
         self._directory = workdir / "checkpoints"
         self._manager = ocp.CheckpointManager(self._directory.absolute(), options=options)
 
-    def save(self, state: TrainState, progress: Progress) -> None:
-        """Starts writing in the background; `close` waits for it."""
+    def save(self, state: TrainState, progress: Progress, loss: float) -> None:
+        """Starts writing in the background; `close` waits for it.
+
+        loss: of validation; the lowest makes a checkpoint the best.
+        """
         step = int(state.step)
         saved = self._manager.save(
             step,
             args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.params),
+                params=ocp.args.StandardSave(state.evaluated),
                 training=ocp.args.StandardSave(_without_params(state)),
                 progress=ocp.args.JsonSave(progress._asdict()),
             ),
-            metrics={"accuracy": progress.accuracy},
+            metrics={"loss": loss},
         )
         if not saved:
             raise RuntimeError(f"Orbax refused to save step {step} in {self._directory}")
@@ -63,7 +66,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """The step of highest validation accuracy; the newest of equals."""
+        """The step of lowest validation loss; the newest of equals."""
         return self._manager.best_step()
 
     def progress(self, step: int) -> Progress:
@@ -78,11 +81,11 @@ class Checkpoints:
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(abstract.params),
+                params=ocp.args.StandardRestore(abstract.evaluated),
                 training=ocp.args.StandardRestore(_without_params(abstract)),
             ),
         )
-        return TrainState(params=restored["params"], **restored["training"])
+        return _joined(restored["params"], restored["training"])
 
     def restore_params(self, step: int, like: dict) -> dict:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
@@ -104,7 +107,13 @@ class Checkpoints:
 
 
 def _without_params(state: TrainState) -> dict:
-    return {name: part for name, part in state._asdict().items() if name != "params"}
+    """What the item of evaluated parameters does not hold."""
+    held = "params" if state.average is None else "average"
+    return {name: part for name, part in state._asdict().items() if name != held}
+
+
+def _joined(evaluated: dict, rest: dict) -> TrainState:
+    return TrainState(**rest, **{"average" if "params" in rest else "params": evaluated})
 
 
 def differing_fields(old: dict, new: dict, prefix: str = "") -> list[str]:

@@ -11,14 +11,14 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from mocanet_jax.errors import UserError
+from mocanet_jax.files import write_json
 from mocanet_jax.nn.summary import component_costs
-from mocanet_jax.training.build import build_model, build_task
+from mocanet_jax.training.build import build_evaluator, build_model, build_task
 from mocanet_jax.training.checkpoint import Checkpoints, Progress, differing_fields, read_config
-from mocanet_jax.training.evaluate import Evaluator
 from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
-from mocanet_jax.training.record import Recorder, write_json
+from mocanet_jax.training.record import Recorder
 from mocanet_jax.training.report import report
-from mocanet_jax.training.step import initial_train_state, train_steps
+from mocanet_jax.training.step import initial_params, initial_train_state, train_steps
 from mocanet_jax.training.terminal import TrainingDisplay, show_costs
 
 
@@ -32,16 +32,17 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     Raises UserError for a config that cannot be built or a directory of another config.
     """
     check_settings(config)
-    task = build_task(config)
+    task = build_task(config, workdir)
     model = build_model(config, task)
     claim_workdir(workdir, plain(config))
+    task.save(workdir)
     optimizer = build_optimizer(config.training)
-    evaluator = Evaluator(model, task, config)
-    initial = jax.jit(partial(initial_train_state, model, task, optimizer, config.seed))
+    evaluator = build_evaluator(model, task, config)
+    initial = jax.jit(partial(initial_train_state, model, task, optimizer, config))
     with Checkpoints(workdir) as checkpoints:
         latest = checkpoints.latest_step()
         if latest is None:
-            state, progress = initial(), Progress(plain(config), 0.0, 0.0, 0.0, 0.0, False)
+            state, progress = initial(), Progress(plain(config), {}, 0.0, 0.0, 0.0, False)
         else:
             state = checkpoints.restore(latest, jax.eval_shape(initial))
             progress = checkpoints.progress(latest)
@@ -52,12 +53,11 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
             run = partial(
                 train_steps, model=model, task=task, optimizer=optimizer, config=config
             )
-            progress = _run(
-                config, workdir, console, checkpoints, evaluator, run, state, progress
-            )
-        best = checkpoints.best_step()
-        params = checkpoints.restore_params(best, jax.eval_shape(initial).params)
-    return report(workdir, "result.json", evaluator, params, best, progress, console)
+            progress = _run(workdir, console, checkpoints, evaluator, run, state, progress)
+        step = checkpoints.best_step()
+        best = checkpoints.progress(step)
+        params = checkpoints.restore_params(step, jax.eval_shape(initial).params)
+    return report(workdir, "result.json", evaluator, params, step, best, progress, console)
 
 
 class _Clock:
@@ -80,23 +80,24 @@ class _Clock:
         )
         return tokens / seconds
 
-    def book(self, accuracy: float, finished: bool) -> Progress:
+    def book(self, validation: dict, finished: bool) -> Progress:
         """The progress as a checkpoint of this moment keeps it."""
         self.progress = self.progress._replace(
-            accuracy=accuracy,
+            validation=validation,
             finished=finished,
             wall_seconds=self._earlier + seconds_since_process_start(),
         )
         return self.progress
 
 
-def _run(config, workdir, console, checkpoints, evaluator, run, state, progress) -> Progress:
+def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Progress:
     """The loop over steps; returns the progress at its end."""
-    training = config.training
+    task, training = evaluator.task, evaluator.config.training
     step = start = int(state.step)
     schedule = learning_rate_schedule(training)
-    count = jnp.zeros((), jnp.int32)
-    step_fn = jax.jit(run, donate_argnums=0).lower(state, count).compile()
+    choose = partial(task.select, training.batch_size, count=training.log_every)
+    data, count = task.training_data, jnp.zeros((), jnp.int32)
+    compiled = jax.jit(run, donate_argnums=0).lower(state, count, data, choose(step)).compile()
     console.print(f"compiled after {seconds_since_process_start():.1f} s", highlight=False)
     clock = _Clock(progress)
     with (
@@ -106,7 +107,8 @@ def _run(config, workdir, console, checkpoints, evaluator, run, state, progress)
         while not progress.finished:
             clock.restart()
             taken = _steps_to_next_event(step, training)
-            state, metrics = step_fn(state, jnp.array(taken, jnp.int32))
+            count = jnp.array(taken, jnp.int32)
+            state, metrics = compiled(state, count, data, choose(step))
             step += taken
             means = {name: float(value) for name, value in jax.device_get(metrics).items()}
             means["tokens_per_second"] = clock.close_window(means["tokens"] * taken)
@@ -116,13 +118,14 @@ def _run(config, workdir, console, checkpoints, evaluator, run, state, progress)
 
             last = step == training.max_steps
             if last or step % training.eval_every == 0:
-                validation = evaluator.validate(state.params)
+                validation = evaluator.validate(state.evaluated)
                 recorder.write(step, "eval", validation)
-                display.validated(step, validation)
-                finished = last or validation["loss"] <= training.stop_at_loss
-                progress = clock.book(validation["accuracy"], finished)
+                display.validated(step, evaluator.describe(validation))
+                loss = validation[evaluator.chosen_by]
+                finished = last or loss <= training.stop_at_loss
+                progress = clock.book(validation, finished)
                 if finished or step % training.save_every == 0:
-                    checkpoints.save(state, progress)
+                    checkpoints.save(state, progress, loss)
     return progress
 
 
@@ -152,15 +155,13 @@ def evaluate(config: ConfigDict, workdir: Path, console: Console, overrides: dic
             _override(restored, name, value)
         restored.eval.update(config.eval)
         check_settings(restored)
-        task = build_task(restored)
+        task = build_task(restored, workdir)
         model = build_model(restored, task)
-        optimizer = build_optimizer(restored.training)
-        like = jax.eval_shape(
-            partial(initial_train_state, model, task, optimizer, restored.seed)
+        params = checkpoints.restore_params(
+            step, jax.eval_shape(partial(initial_params, model, task))
         )
-        params = checkpoints.restore_params(step, like.params)
-    evaluator = Evaluator(model, task, restored)
-    return report(workdir, "eval.json", evaluator, params, step, progress, console)
+    evaluator = build_evaluator(model, task, restored)
+    return report(workdir, "eval.json", evaluator, params, step, progress, progress, console)
 
 
 def _override(restored: ConfigDict, name: str, value) -> None:

@@ -55,8 +55,18 @@ def learning_curves(rows: list[dict[str, float]], path: Path) -> None:
         and the range of 400 bins. ValueError where no row has any of the keys.
     """
     panels = {
-        "loss (log scale)": ("train/loss", "train/task_loss", "eval/loss"),
-        "accuracy": ("train/accuracy", "eval/accuracy", "eval/exact_match"),
+        "loss (log scale)": (
+            "train/loss",
+            "train/task_loss",
+            "eval/loss",
+            "eval/held_out_loss",
+        ),
+        "accuracy": (
+            "train/accuracy",
+            "eval/accuracy",
+            "eval/exact_match",
+            "eval/held_out_accuracy",
+        ),
         "usage (share of full)": ("train/usage", "eval/usage"),
         "longest payload (symbols)": ("train/longest",),
     }
@@ -66,9 +76,9 @@ def learning_curves(rows: list[dict[str, float]], path: Path) -> None:
     figure = Figure((9.0, 2.2 * len(panels) + 0.5), dpi=160, layout="constrained")
     all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for ax, (label, keys) in zip(all_axes, panels.items(), strict=True):
-        _tidy(ax)
+        tidy(ax)
         ax.set_ylabel(label, fontsize=9)
-        for key, colour, width in zip(keys, EXPERTS, (2.4, 1.4, 1.4), strict=False):
+        for key, colour, width in zip(keys, EXPERTS, (2.4, 1.4, 1.4, 1.4), strict=False):
             _curve(ax, rows, key, color=colour, linewidth=width)
         ax.legend(*ax.get_legend_handles_labels(), frameon=False, loc=(1.01, 0.4), fontsize=9)
         if label.startswith("loss"):
@@ -82,7 +92,7 @@ def learning_curves(rows: list[dict[str, float]], path: Path) -> None:
     ax.set(xlabel="training step", xlim=(-0.02 * last, 1.02 * last))
     ax.locator_params(axis="x", nbins=10, integer=True)
     figure.align_ylabels(all_axes)
-    _save(figure, path)
+    save(figure, path)
 
 
 def accuracy_by_length(
@@ -95,7 +105,7 @@ def accuracy_by_length(
     """
     figure = Figure((8.0, 4.4), dpi=160, layout="constrained")
     ax = figure.subplots()
-    _tidy(ax)
+    tidy(ax)
     ax.axvspan(*trained, color=BLUE, alpha=0.12, linewidth=0)
     middle, label = np.sqrt(trained[0] * trained[1]), f"trained on {trained[0]}–{trained[1]}"
     ax.text(middle, 1.03, label, ha="center", color=BLUE)
@@ -111,7 +121,7 @@ def accuracy_by_length(
     ax.set_xticks(lengths, [str(length) for length in lengths])
     ax.minorticks_off()
     ax.legend(frameon=False, loc="best")
-    _save(figure, path)
+    save(figure, path)
 
 
 def memory_over_time(view: MemoryView, path: Path) -> None:
@@ -145,7 +155,7 @@ def memory_over_time(view: MemoryView, path: Path) -> None:
     right = int((view.predictions == view.targets)[view.scored].sum())
     title = f"{view.layer}: {right} of {int(view.scored.sum())} scored symbols correct"
     figure.text(0.085, 1 - 0.3 / total, title, fontsize=13, weight="bold", color=INK)
-    _save(figure, path)
+    save(figure, path)
 
 
 def wrapped(position: np.ndarray, num_slots: int) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +186,7 @@ def _head(axes, view, head):
     names, maps = ("write weight × strength", "read weight"), (WRITE_MAP, READ_MAP)
     panels = zip(axes, names, (written, read), pointers, maps, strict=True)
     for ax, name, weights, own, colours in panels:
-        _tidy(ax)
+        tidy(ax)
         ax.imshow(held[:drawn], HELD_MAP, **heat)
         ax.imshow(weights[:drawn], colours, zorder=1, **heat)
         for pointer in own:
@@ -228,7 +238,7 @@ def _experts(ax, view):
 
 def _cells(ax, colours, labels, names):
     """Rows of coloured cells [rows, T, 3] with their labels, where these fit."""
-    _tidy(ax)
+    tidy(ax)
     rows, length = labels.shape
     ax.imshow(colours, aspect="auto", interpolation="nearest", zorder=1)
     ax.hlines(np.arange(1, rows) - 0.5, -0.5, length - 0.5, color="white", linewidth=1.5)
@@ -262,7 +272,8 @@ def _curve(ax, rows, key, color, linewidth):
         ax.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
 
 
-def _tidy(ax):
+def tidy(ax) -> None:
+    """Light axes and a grid."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color("#999999")
     ax.tick_params(color="#999999", labelsize=9, grid_color=GREY, grid_linewidth=0.6)
@@ -270,7 +281,7 @@ def _tidy(ax):
     ax.set_axisbelow(True)
 
 
-def _save(figure, path):
+def save(figure: Figure, path: Path) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         figure.savefig(partial, format="png")

@@ -1,17 +1,10 @@
-"""What a run leaves behind: metrics.jsonl, TensorBoard events, JSON results."""
+"""What a run leaves behind: metrics.jsonl, TensorBoard events, and how they are read."""
 
 import json
 import os
 from pathlib import Path
 
 from tensorboardX import SummaryWriter
-
-
-def write_json(path: Path, value: dict) -> None:
-    """Replaces the file in one move, so that a reader never sees half of it."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
 
 
 def read_metrics(workdir: Path) -> list[dict]:

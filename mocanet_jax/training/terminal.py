@@ -14,7 +14,6 @@ from rich.progress import (
 from rich.table import Table
 
 from mocanet_jax.nn.summary import Cost
-from mocanet_jax.training.evaluate import Results
 
 
 class TrainingDisplay:
@@ -52,11 +51,8 @@ class TrainingDisplay:
                 f"{left:.0f} s left at most"
             )
 
-    def validated(self, step: int, metrics: dict[str, float]) -> None:
-        self.say(
-            f"step {step}  validation: accuracy {metrics['accuracy']:.2%}, "
-            f"exact match {metrics['exact_match']:.2%}"
-        )
+    def validated(self, step: int, description: str) -> None:
+        self.say(f"step {step}  validation: {description}")
 
     def say(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)
@@ -71,34 +67,19 @@ class TrainingDisplay:
 
 def show_costs(console: Console, costs: dict[str, Cost]) -> None:
     """Parameters and FLOPs per component."""
-    table = _table("component", "parameters", "forward FLOPs per token")
+    grid = table("component", "parameters", "forward FLOPs per token")
     for name, cost in costs.items():
-        table.add_row(name, f"{cost.parameters:,}", f"{cost.flops:,.0f}")
+        grid.add_row(name, f"{cost.parameters:,}", f"{cost.flops:,.0f}")
     parameters, flops = (sum(column) for column in zip(*costs.values(), strict=True))
-    table.add_section()
-    table.add_row("total", f"{parameters:,}", f"{flops:,.0f}")
-    console.print(table)
+    grid.add_section()
+    grid.add_row("total", f"{parameters:,}", f"{flops:,.0f}")
+    console.print(grid)
 
 
-def show_results(console: Console, results: Results, trained: tuple[int, int]) -> None:
-    """Accuracy by length, with the range of training marked."""
-    table = _table("length", "token accuracy", "exact match", "usage", "sequences")
-
-    def row(name, m):
-        scores = [f"{m[key]:.2%}" for key in ("accuracy", "exact_match", "usage")]
-        table.add_row(name, *scores, f"{m['sequences']:.0f}")
-
-    row(f"{trained[0]} to {trained[1]}", results.overall)
-    table.add_section()
-    for length, metrics in results.by_length.items():
-        beyond = "" if length <= trained[1] else "  (beyond training)"
-        row(f"{length}{beyond}", metrics)
-    console.print(table)
-
-
-def _table(first: str, *numbers: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column(first)
+def table(first: str, *numbers: str) -> Table:
+    """A plain table: a first column of names, then numbers."""
+    grid = Table(box=box.SIMPLE_HEAD)
+    grid.add_column(first)
     for name in numbers:
-        table.add_column(name, justify="right")
-    return table
+        grid.add_column(name, justify="right")
+    return grid

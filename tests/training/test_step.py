@@ -8,7 +8,7 @@ import pytest
 
 from mocanet_jax.nn.controller import ControllerState
 from mocanet_jax.nn.layer import LayerState
-from mocanet_jax.nn.model import ModelState
+from mocanet_jax.nn.stack import ModelState
 from mocanet_jax.tasks.copy import CopyTask
 from mocanet_jax.training import build, optimizer, step
 from mocanet_jax.training.record import read_metrics

@@ -1,15 +1,18 @@
-"""Evaluation: accuracy on the training range and far beyond it."""
+"""Evaluation of sequence tasks: accuracy on the training range and far beyond it."""
 
 import math
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
+from rich.console import Console
 
 from mocanet_jax.nn.model import MocaNet
-from mocanet_jax.tasks.task import Task
+from mocanet_jax.tasks.sequence import SequenceTask
+from mocanet_jax.training import sequence_report
+from mocanet_jax.training.sequence_report import Results
 from mocanet_jax.training.step import (
     TEST_STREAM,
     VALIDATION_STREAM,
@@ -19,23 +22,16 @@ from mocanet_jax.training.step import (
 )
 
 
-class Results(NamedTuple):
-    """overall: metrics over the task's range of lengths.
-    by_length: metrics at single lengths, in rising order.
-    """
-
-    overall: dict[str, float]
-    by_length: dict[int, dict[str, float]]
-
-
-class Evaluator:
+class SequenceEvaluator:
     """Compiled evaluation of one model on one task.
 
     Sequences come from streams of the seed that training never draws from: one for
     validation while training runs, one for the final evaluation.
     """
 
-    def __init__(self, model: MocaNet, task: Task, config: ConfigDict):
+    chosen_by = "loss"
+
+    def __init__(self, model: MocaNet, task: SequenceTask, config: ConfigDict):
         self.model, self.task, self.config = model, task, config
         self._run = jax.jit(self._sample_and_score, static_argnums=(3, 4, 5))
 
@@ -62,6 +58,19 @@ class Evaluator:
             key = jax.random.fold_in(stream(self.config.seed, TEST_STREAM), length)
             by_length[length] = self._mean(params, key, (length, length), count, fit)
         return Results(overall, by_length)
+
+    def describe(self, validation: dict[str, float]) -> str:
+        return (
+            f"accuracy {validation['accuracy']:.2%}, "
+            f"exact match {validation['exact_match']:.2%}"
+        )
+
+    def report(self, params, validation: dict, workdir: Path, console: Console) -> dict:
+        """The final evaluation: its `eval/` entries of the summary, its table and pictures."""
+        results = self.test(params)
+        sequence_report.draw(self.config, workdir, self.model, self.task, params, results)
+        sequence_report.show(console, results, (self.task.shortest, self.task.longest))
+        return sequence_report.flatten(results)
 
     def enlarged_slots(self, fit: int) -> int | None:
         """Slots in training's proportion of slots to length; None up to its range."""

@@ -1,0 +1,68 @@
+"""Layers one after another, with their state and what they did.
+
+Axes: B batch, T time, D width.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mocanet_jax.core import budget
+from mocanet_jax.nn.layer import LayerAux, LayerState, MocaLayer
+
+
+class ModelState(NamedTuple):
+    """The state of every layer, carried from one segment of a sequence to the next."""
+
+    layers: tuple[LayerState, ...]
+
+
+class ModelAux(NamedTuple):
+    """layers: what each layer did. balance_loss, z_loss: float [], means over layers.
+    dropped: int32 [], expert choices that found no room. usage: summed over layers.
+    """
+
+    layers: tuple[LayerAux, ...]
+    balance_loss: jax.Array
+    z_loss: jax.Array
+    dropped: jax.Array
+    usage: budget.Usage
+
+
+def initial_state(
+    layers: Sequence[MocaLayer], batch: int, num_slots: int | None = None
+) -> ModelState:
+    """num_slots: enlarges every memory to S slots; only location heads use the extra room."""
+    return ModelState(tuple(layer.initial_state(batch, num_slots) for layer in layers))
+
+
+def run(
+    layers: Sequence[MocaLayer],
+    x: jax.Array,
+    mask: jax.Array,
+    states: Sequence[LayerState],
+    train: bool,
+    rounding: jax.Array | float,
+) -> tuple[jax.Array, tuple[LayerState, ...], tuple[LayerAux, ...]]:
+    """x [B, T, D] through every layer; returns x', the next states and what layers did."""
+    after, did = [], []
+    for layer, state in zip(layers, states, strict=True):
+        x, state, aux = layer(x, mask, state, train, rounding)
+        after.append(state)
+        did.append(aux)
+    return x, tuple(after), tuple(did)
+
+
+def collect(layers: tuple[LayerAux, ...]) -> ModelAux:
+    """Losses averaged and counts summed over layers."""
+    experts = [aux.experts for aux in layers if aux.experts is not None]
+    mean = lambda values: sum(values) / max(len(values), 1) + jnp.zeros(())
+    return ModelAux(
+        layers,
+        mean([e.balance_loss for e in experts]),
+        mean([e.z_loss for e in experts]),
+        sum((e.dropped for e in experts), start=jnp.zeros((), jnp.int32)),
+        jax.tree.map(lambda *parts: sum(parts), *(aux.usage for aux in layers)),
+    )

@@ -1,0 +1,51 @@
+"""Compares the checkpoints of text classifiers and says which to use.
+
+    python -m mocanet_jax.quality --workdir=runs/sst2
+    python -m mocanet_jax.quality --workdir=runs/sst2 --workdir=runs/sst2_seed_1
+
+The one to use is that of the lowest loss on sentences held out of training; the
+validation split and the quality sentences are only reported. Exit code 1: its validation
+accuracy is below the config's `eval.target_accuracy`.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+from rich.console import Console
+
+from mocanet_jax import cli
+from mocanet_jax.errors import UserError
+
+SENTENCES = Path(__file__).parents[1] / "tests" / "data" / "quality_sentences.tsv"
+
+WORKDIRS = flags.DEFINE_multi_string("workdir", None, "A training run; may be repeated.")
+FILE = flags.DEFINE_string("sentences", str(SENTENCES), "TSV of raw English to score.")
+
+
+def main() -> None:
+    from mocanet_jax.tasks.labelled import read_tsv
+    from mocanet_jax.training import quality
+
+    if not WORKDIRS.value:
+        raise UserError("no run given; pass one, for example --workdir=runs/sst2")
+    sentences = read_tsv(Path(FILE.value), num_classes=2)
+    console = Console()
+    candidates = [
+        candidate
+        for workdir in WORKDIRS.value
+        for candidate in quality.candidates(Path(workdir), sentences)
+    ]
+    best = min(candidates, key=lambda c: c.held_out_loss)
+    quality.show(console, candidates, best)
+    if best.accuracy < best.target:
+        console.print(
+            f"below the target: validation accuracy {best.accuracy:.2%}, "
+            f"wanted {best.target:.2%}",
+            highlight=False,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    cli.run(main)

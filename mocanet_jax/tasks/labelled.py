@@ -1,0 +1,116 @@
+"""Labelled texts: GLUE's TSV form, and a part held out without leaks.
+
+sentence<TAB>label
+one long string of cliches .<TAB>0
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mocanet_jax.errors import UserError
+from mocanet_jax.tasks.tokenizer import tokenize
+
+HEADER = ["sentence", "label"]
+
+
+class LabelledTexts(NamedTuple):
+    """texts: as they were written. tokens: the same tokenised, none empty.
+    labels: int32 [N].
+    """
+
+    texts: list[str]
+    tokens: list[list[str]]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: np.ndarray) -> "LabelledTexts":
+        return LabelledTexts(
+            [self.texts[i] for i in rows], [self.tokens[i] for i in rows], self.labels[rows]
+        )
+
+
+def labelled_texts(texts: list[str], labels: list[int]) -> LabelledTexts:
+    """Tokenises. Raises ValueError, with the row's place, for a text without a token."""
+    tokens = [tokenize(text) for text in texts]
+    for i, words in enumerate(tokens):
+        if not words:
+            raise ValueError(f"text {i + 1} is empty: {texts[i]!r}")
+    return LabelledTexts(texts, tokens, np.array(labels, np.int32))
+
+
+def read_tsv(path: Path, num_classes: int) -> LabelledTexts:
+    """A UTF-8 file with a header line and the columns sentence and label; further columns
+    are ignored. Raises UserError that names the file and the line.
+    """
+    texts, labels = [], []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    lines = [line.removesuffix("\r") for line in lines]
+    if lines[0].removeprefix("\ufeff").split("\t")[:2] != HEADER:
+        raise UserError(f"{path}, line 1: the header must be sentence<TAB>label")
+    if not lines[-1]:
+        lines.pop()
+    for number, line in enumerate(lines[1:], start=2):
+        text, label = _parse(line, f"{path}, line {number}", num_classes)
+        texts.append(text)
+        labels.append(label)
+    if not texts:
+        raise UserError(f"{path}: no rows below the header")
+    try:
+        return labelled_texts(texts, labels)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _parse(line, where, num_classes):
+    columns = line.split("\t")
+    if len(columns) < 2:
+        raise UserError(f"{where}: expected sentence<TAB>label, found {len(columns)} column")
+    text, label = columns[0], columns[1].strip()
+    if label not in map(str, range(num_classes)):
+        raise UserError(
+            f"{where}: the label must be a whole number from 0 to {num_classes - 1}, "
+            f"not {label[:40]!r}"
+        )
+    if not text.strip():
+        raise UserError(f"{where}: the sentence is empty")
+    return text, int(label)
+
+
+def hold_out(texts: LabelledTexts, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows held out, when texts contain one another.
+
+    SST-2's training texts are phrases, most of them parts of a longer one, so a random row
+    held out has been seen in training. Here whole sentences (texts that are part of no
+    other) are drawn, and held out with every phrase that occurs in them alone.
+
+    Returns training rows and held-out sentences, as int arrays; the phrases of a held-out
+    sentence are in neither.
+    """
+    keys = [tuple(tokens) for tokens in texts.tokens]
+    phrases, inside = set(keys), defaultdict(list)
+    sentences = []
+    for row in sorted(range(len(keys)), key=lambda row: -len(keys[row])):
+        if keys[row] in inside:
+            continue
+        for phrase in _parts(keys[row]) & phrases:
+            inside[phrase].append(len(sentences))
+        sentences.append(row)
+    drawn = np.random.default_rng(seed).permutation(len(sentences))
+    out = set(drawn[: round(share * len(sentences))].tolist())
+    train = [row for row, key in enumerate(keys) if not out.issuperset(inside[key])]
+    return np.array(train, int), np.array(sorted(sentences[i] for i in out), int)
+
+
+def _parts(tokens: tuple) -> set[tuple]:
+    n = len(tokens)
+    return {tokens[start:end] for start in range(n) for end in range(start + 1, n + 1)}

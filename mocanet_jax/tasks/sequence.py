@@ -1,0 +1,103 @@
+"""Tasks whose sequences are drawn on device from a key, scored step by step.
+
+Axes: B batch, T time, V vocabulary.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import optax
+
+R = TypeVar("R")
+
+
+class Batch(NamedTuple):
+    """tokens, targets: int32 [B, T]. scored: bool [B, T], the steps that loss and metrics
+    count. mask: bool [B, T], False for padding. length: int32 [B], the difficulty by which
+    results are reported.
+    """
+
+    tokens: jax.Array
+    targets: jax.Array
+    scored: jax.Array
+    mask: jax.Array
+    length: jax.Array
+
+
+class Scores(NamedTuple):
+    """Sums over a batch, to be added over batches and divided once. All float [].
+
+    loss: cross-entropy in nats over scored steps. correct, scored: steps.
+    exact, sequences: sequences with every scored step correct, and all of them.
+    """
+
+    loss: jax.Array
+    correct: jax.Array
+    scored: jax.Array
+    exact: jax.Array
+    sequences: jax.Array
+
+    def means(self) -> dict[str, jax.Array]:
+        return {
+            "task_loss": self.loss / self.scored,
+            "accuracy": self.correct / self.scored,
+            "exact_match": self.exact / self.sequences,
+        }
+
+
+class SequenceTask:
+    """What all such tasks share; a subclass adds `sample` and `num_steps`.
+
+    `blank` and `marker` are the tokens that pictures tell apart from symbols. The range of
+    lengths is [shortest, longest]; training may start at `first_longest` and grow,
+    evaluation goes on to any length.
+    """
+
+    vocab_size: int
+    blank: int
+    marker: int | None
+    shortest: int
+    longest: int
+    first_longest: int
+
+    training_data = ()
+
+    def sample(self, key: jax.Array, batch: int, lengths: tuple, fit: int) -> Batch:
+        """B sequences with lengths in the inclusive range `lengths`, padded to the number
+        of steps that a length of `fit` needs."""
+        raise NotImplementedError
+
+    def num_steps(self, length: int) -> int:
+        """T of the longest sequence of this length."""
+        raise NotImplementedError
+
+    def select(self, batch: int, step: int, count: int) -> tuple[()]:
+        return ()
+
+    def on_batch(self, run: Callable[[Batch], R], data, chosen, key, batch, lengths) -> R:
+        return run(self.sample(key, batch, lengths, self.longest))
+
+    def score(self, logits: jax.Array, batch: Batch) -> Scores:
+        return score(logits, batch)
+
+    def save(self, workdir: Path) -> None:
+        """Nothing: the config says it all."""
+
+    def example(self) -> jax.Array:
+        return jnp.zeros((1, 2), jnp.int32)
+
+
+def score(logits: jax.Array, batch: Batch) -> Scores:
+    """Scores of logits [B, T, V]."""
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
+    correct = jnp.argmax(logits, axis=-1) == batch.targets
+    return Scores(
+        jnp.sum(loss * batch.scored),
+        jnp.sum(correct & batch.scored, dtype=jnp.float32),
+        jnp.sum(batch.scored, dtype=jnp.float32),
+        jnp.sum(jnp.all(correct | ~batch.scored, axis=1), dtype=jnp.float32),
+        jnp.full((), len(batch.tokens), jnp.float32),
+    )

@@ -1,0 +1,93 @@
+"""Evaluation of text tasks: accuracy, F1, confusion, calibration, and the worst mistakes.
+
+Axes: B batch, T time, N texts, C classes.
+"""
+
+import math
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from mocanet_jax.core import budget
+from mocanet_jax.nn.classifier import MocaClassifier
+from mocanet_jax.tasks.labelled import LabelledTexts
+from mocanet_jax.tasks.text import TextTask
+from mocanet_jax.training import text_report
+from mocanet_jax.training.calibration import cross_entropy, fit_temperature, probabilities
+from mocanet_jax.training.text_report import Results
+
+BATCH = 128
+
+
+class TextEvaluator:
+    """Compiled evaluation of one classifier on one task.
+
+    Held-out training sentences choose the checkpoint and its temperature; the validation
+    split is only reported.
+    """
+
+    chosen_by = "held_out_loss"
+
+    def __init__(self, model: MocaClassifier, task: TextTask, config: ConfigDict):
+        self.model, self.task, self.config = model, task, config
+        self._run = jax.jit(partial(_logits_and_usage, model))
+
+    def validate(self, params) -> dict[str, float]:
+        held_out, texts = self.task.held_out_texts, self.task.evaluation_texts
+        logits, _ = self.logits(params, held_out.tokens)
+        temperature = fit_temperature(logits, held_out.labels)
+        metrics = {
+            "held_out_accuracy": float(np.mean(logits.argmax(axis=-1) == held_out.labels)),
+            "held_out_loss": cross_entropy(logits, held_out.labels, temperature),
+            "temperature": temperature,
+        }
+        return metrics | self.test(params, texts, temperature).metrics
+
+    def describe(self, validation: dict[str, float]) -> str:
+        return (
+            f"accuracy {validation['accuracy']:.2%} "
+            f"(held out of training: {validation['held_out_accuracy']:.2%})"
+        )
+
+    def test(self, params, texts: LabelledTexts, temperature: float) -> Results:
+        logits, usage = self.logits(params, texts.tokens)
+        shares = {name: float(share) for name, share in usage.metrics().items()}
+        return text_report.results(texts, probabilities(logits, temperature), shares)
+
+    def report(self, params, validation: dict, workdir: Path, console: Console) -> dict:
+        """The final evaluation: its `eval/` entries of the summary, its table and pictures."""
+        results = self.test(params, self.task.evaluation_texts, validation["temperature"])
+        text_report.draw(workdir, results)
+        text_report.show(console, results, self.task.classes)
+        return text_report.flatten(results, self.task.classes)
+
+    def logits(self, params, texts: list[list[str]]) -> tuple[np.ndarray, budget.Usage]:
+        """float [N, C] of tokenised texts in their order, and what they used together."""
+        order = np.argsort([len(words) for words in texts], kind="stable")
+        rows, usages = [], []
+        for start in range(0, len(texts), BATCH):
+            batch = [texts[i] for i in order[start : start + BATCH]]
+            length = fitting_length(len(batch[-1]), self.task.longest)
+            tokens, mask = self.task.pad(batch, length)
+            fill = ((0, BATCH - len(batch)), (0, 0))
+            logits, usage = self._run(
+                params, np.pad(tokens, (*fill, (0, 0))), np.pad(mask, fill)
+            )
+            rows.append(np.asarray(logits)[: len(batch)])
+            usages.append(usage)
+        logits = np.concatenate(rows)[np.argsort(order)]
+        return logits, jax.tree.map(lambda *parts: sum(parts), *usages)
+
+
+def fitting_length(length: int, longest: int) -> int:
+    """The training length, doubled until a text of `length` fits: few shapes to compile."""
+    return longest * 2 ** max(0, math.ceil(math.log2(length / longest)))
+
+
+def _logits_and_usage(model, params, tokens, mask):
+    logits, _, aux = model.apply({"params": params}, tokens, mask=mask)
+    return logits, aux.usage

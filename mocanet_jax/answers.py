@@ -6,13 +6,15 @@ Nothing that a person typed is repeated raw: what could steer a terminal is show
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
 if TYPE_CHECKING:
-    from mocanet_jax.training.predictor import Explanation, Prediction
+    from mocanet_jax.training.predictor import Explanation, Prediction, TextPredictor
 
 LEVELS = {"high": 0.9, "medium": 0.7, "low": 0.0}
 """The lowest confidence of each level."""
@@ -25,6 +27,20 @@ SHOWN_WORDS = 40
 WORD_WIDTH, TEXT_WIDTH, BAR_WIDTH = 24, 60, 10
 LISTED_UNKNOWN = 8
 
+HELP = """\
+Type a text and press Enter: it is called {classes}, with a confidence that is
+high from {high:.0%}, medium from {medium:.0%} and low below. Or type one of
+
+  explain [TEXT]  which words moved the decision on TEXT, or on the last text, and which
+                  experts and memory slots each word used
+  batch FILE      judges every line of FILE; of a table whose header line begins with
+                  sentence<TAB>, the first column
+  stats           the model, and the answers given so far
+  help            these lines
+  quit            ends, as exit, Ctrl-D and Ctrl-C do
+
+A line that starts with a backslash is always a text: \\help is the text "help"."""
+
 
 def level(confidence: float) -> str:
     return next(name for name, lowest in LEVELS.items() if confidence >= lowest)
@@ -33,10 +49,10 @@ def level(confidence: float) -> str:
 def shown(text: str, width: int | None = None) -> str:
     """`text` on one line with everything unprintable escaped, cut to `width` characters."""
     escape = lambda char: char.encode("unicode_escape").decode()
-    cut = width is not None and len(text) > width
-    text = "".join(char if char.isprintable() else escape(char) for char in text[:width])
-    cut |= width is not None and len(text) > width
-    return text[: width - 3] + "..." if cut else text
+    line = "".join(char if char.isprintable() else escape(char) for char in text[:width])
+    if width is None or max(len(text), len(line)) <= width:
+        return line
+    return line[: width - 3] + "..."
 
 
 def lines(prediction: Prediction, classes: Sequence[str]) -> Iterator[str]:
@@ -110,10 +126,39 @@ def explanation(explained: Explanation, classes: Sequence[str]) -> Iterator[str]
     name = classes[prediction.predicted]
     yield f"points: what the probability of {name} loses when the word is masked."
     if len(columns) > 3:
-        yield (
-            "experts, slots: used at the word, an entry a layer and direction of reading; "
-            "slots: written most strongly."
-        )
+        yield "experts, slots: used at the word, one entry a layer and direction;"
+        yield "of slots the one that was written most strongly."
+
+
+def usage(classes: Sequence[str]) -> list[str]:
+    return HELP.format(classes=" or ".join(classes), **LEVELS).splitlines()
+
+
+def model(predictor: TextPredictor) -> Iterator[str]:
+    """Which checkpoint answers and how good it is."""
+    validation = predictor.validation
+    yield f"checkpoint           step {predictor.step:,}"
+    yield f"validation accuracy  {validation['accuracy']:.2%}"
+    yield (
+        f"calibration          expected error {validation['ece']:.4f}, "
+        f"temperature {predictor.temperature:.3f}"
+    )
+    yield f"vocabulary           {len(predictor.task.vocabulary.words):,} words"
+
+
+def counted(counts: Counter[str], classes: Sequence[str]) -> str:
+    by_class = ", ".join(f"{counts[name]:,} {name}" for name in classes)
+    plural = "" if counts.total() == 1 else "s"
+    return f"{counts.total():,} text{plural}: {by_class}"
+
+
+def timing(seconds: list[float]) -> str:
+    """Mean and 95th percentile (nearest rank), in words."""
+    if not seconds:
+        return "no answer yet"
+    p95 = sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1]
+    mean = sum(seconds) / len(seconds)
+    return f"{1e3 * mean:.1f} ms a text, 95 % within {1e3 * p95:.1f} ms"
 
 
 def _bar(share):

@@ -10,7 +10,7 @@ With --format=json every line of input is a text and is answered with one line o
 from __future__ import annotations
 
 import contextlib
-import math
+import io
 import os
 import sys
 import time
@@ -31,20 +31,6 @@ if TYPE_CHECKING:
 PROMPT = "> "
 HISTORY_LENGTH = 1000
 TEXT, ALONE, WITH_ARGUMENT = "", ("help", "stats", "quit", "exit"), ("explain", "batch")
-
-HELP = """\
-Type a text and press Enter: it is called {classes}, with a confidence that is
-high from {high:.0%}, medium from {medium:.0%} and low below. Or type one of
-
-  explain [TEXT]  which words moved the decision on TEXT, or on the last text, and which
-                  experts and memory slots each word used
-  batch FILE      judges every line of FILE; of a table whose header line begins with
-                  sentence<TAB>, the first column
-  stats           the model, and the answers given so far
-  help            these lines
-  quit            ends, as exit, Ctrl-D and Ctrl-C do
-
-A line that starts with a backslash is always a text: \\help is the text "help"."""
 
 
 class Session:
@@ -69,11 +55,11 @@ class Session:
         elif command == "batch":
             yield from self._batch(argument)
         elif command == "stats":
-            yield from self._stats()
+            yield from answers.model(self.predictor)
+            yield f"this session         {answers.counted(self.counts, self.predictor.classes)}"
+            yield f"answer time          {answers.timing(self.seconds)}"
         else:
-            yield from HELP.format(
-                classes=" or ".join(self.predictor.classes), **answers.LEVELS
-            ).splitlines()
+            yield from answers.usage(self.predictor.classes)
 
     def judge(self, text: str):
         """The prediction, counted and timed; None for a text without a word."""
@@ -124,23 +110,8 @@ class Session:
         seconds = self.seconds[answered:]
         empty = len(texts) - len(seconds)
         skipped = f"; {empty:,} without a word" if empty else ""
-        yield f"{self._counted(self.counts - counts)}{skipped}; {timing(seconds)}"
-
-    def _stats(self):
-        validation = self.predictor.validation
-        yield f"checkpoint           step {self.predictor.step:,}"
-        yield f"validation accuracy  {validation['accuracy']:.2%}"
-        yield (
-            f"calibration          expected error {validation['ece']:.4f}, "
-            f"temperature {self.predictor.temperature:.3f}"
-        )
-        yield f"vocabulary           {len(self.predictor.task.vocabulary.words):,} words"
-        yield f"this session         {self._counted(self.counts)}"
-        yield f"answer time          {timing(self.seconds)}"
-
-    def _counted(self, counts):
-        classes = ", ".join(f"{counts[name]:,} {name}" for name in self.predictor.classes)
-        return f"{counts.total():,} texts: {classes}"
+        judged = answers.counted(self.counts - counts, self.predictor.classes)
+        yield f"{judged}{skipped}; {answers.timing(seconds)}"
 
 
 def parse(line: str) -> tuple[str, str]:
@@ -161,21 +132,11 @@ def read_texts(path: Path) -> list[str]:
     sentence<TAB>. Raises OSError or ValueError for what is not a readable file."""
     if path.exists() and not path.is_file():
         raise OSError("not a regular file")
-    lines = path.read_bytes().decode("utf-8-sig", errors="replace").split("\n")
-    if not lines[-1]:
-        lines.pop()
+    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    lines = [line.rstrip("\r\n") for line in io.StringIO(text)]
     if lines and lines[0].startswith("sentence\t"):
         return [line.partition("\t")[0] for line in lines[1:]]
     return lines
-
-
-def timing(seconds: list[float]) -> str:
-    """Mean and 95th percentile (nearest rank), in words."""
-    if not seconds:
-        return "no answer yet"
-    p95 = sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1]
-    mean = sum(seconds) / len(seconds)
-    return f"{1e3 * mean:.1f} ms a text, 95 % within {1e3 * p95:.1f} ms"
 
 
 def chat(workdir: Path, form: str) -> None:
@@ -266,14 +227,7 @@ def history():
 
 
 def main() -> None:
-    for stream, settings in (
-        (sys.stdin, {"errors": "replace", "newline": "\n"}),
-        (sys.stdout, {"errors": "backslashreplace"}),
-    ):
-        if stream is not None:
-            if stream is sys.stdin and not stream.isatty():
-                settings["encoding"] = "utf-8"
-            stream.reconfigure(**settings)
+    _accept_anything()
     try:
         chat(Path(flags.FLAGS.workdir), flags.FLAGS.format)
     except KeyboardInterrupt:
@@ -284,7 +238,16 @@ def main() -> None:
         _discard_output()  # whoever read has seen enough
     except OSError as error:
         _discard_output()
-        raise UserError(f"input or output failed: {error.strerror or error}") from error
+        raise UserError(f"input or output failed: {error}") from error
+
+
+def _accept_anything():
+    """Input that is not UTF-8 and output that the terminal cannot show are no errors."""
+    if sys.stdin is not None:
+        encoding = None if sys.stdin.isatty() else "utf-8"
+        sys.stdin.reconfigure(encoding=encoding, errors="replace", newline="\n")
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _discard_output():

@@ -5,7 +5,7 @@
 
 The one to use is that of the lowest loss on sentences held out of training; the
 validation split and the quality sentences are only reported. Exit code 1: its validation
-accuracy is below the config's `eval.target_accuracy`.
+accuracy is below the config's `quality.target_accuracy`.
 """
 
 import sys
@@ -19,21 +19,19 @@ from mocanet_jax.errors import UserError
 
 SENTENCES = Path(__file__).parents[1] / "tests" / "data" / "quality_sentences.tsv"
 
-WORKDIRS = flags.DEFINE_multi_string("workdir", None, "A training run; may be repeated.")
-FILE = flags.DEFINE_string("sentences", str(SENTENCES), "TSV of raw English to score.")
-
 
 def main() -> None:
     from mocanet_jax.tasks.labelled import read_tsv
     from mocanet_jax.training import quality
 
-    if not WORKDIRS.value:
+    workdirs = flags.FLAGS.workdir
+    if not workdirs:
         raise UserError("no run given; pass one, for example --workdir=runs/sst2")
-    sentences = read_tsv(Path(FILE.value), num_classes=2)
+    sentences = read_tsv(Path(flags.FLAGS.sentences), num_classes=2)
     console = Console()
     candidates = [
         candidate
-        for workdir in WORKDIRS.value
+        for workdir in workdirs
         for candidate in quality.candidates(Path(workdir), sentences)
     ]
     best = min(candidates, key=lambda c: c.held_out_loss)
@@ -48,4 +46,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    flags.DEFINE_multi_string("workdir", None, "A training run; may be repeated.")
+    flags.DEFINE_string("sentences", str(SENTENCES), "TSV of raw English to score.")
     cli.run(main)

@@ -88,9 +88,9 @@ def refused(tmp_path, monkeypatch, capsys):
         ([CONFIG, "--config.model.use_memory=7"], "--config.model.use_memory=7"),
         ([CONFIG, "--mode=play"], "--mode=play: value should be one of <train|eval>"),
         ([CONFIG, "config.seed=2"], "unexpected argument 'config.seed=2'; flags are written"),
-        ([CONFIG, "--mode=eval"], "nothing to evaluate in runs/copy: train first"),
-        ([f"{CONFIG}:no_memory", "--mode=eval"], "nothing to evaluate in runs/copy_no_memory"),
-        ([CONFIG, "--config.task=paste"], "unknown task 'paste'; known tasks: copy"),
+        ([CONFIG, "--mode=eval"], "no trained model in runs/copy: train first"),
+        ([f"{CONFIG}:no_memory", "--mode=eval"], "no trained model in runs/copy_no_memory:"),
+        ([CONFIG, "--config.task=paste"], "unknown task 'paste'; known tasks: copy, sst2"),
         ([CONFIG, "--config.model.num_memory_heads=3"], "128 is not divisible by 3 memory"),
         ([CONFIG, "--config.model.top_k_slots=65"], "between 1 and num_memory_slots 64, not"),
         ([CONFIG, "--config.data.longest=0"], "payload lengths need 1 ≤ shortest ≤ longest"),
@@ -121,16 +121,18 @@ def test_a_directory_of_another_config_is_refused(refused, tmp_path):
 
 def test_a_directory_without_a_checkpoint_has_nothing_to_evaluate(refused, tmp_path):
     loop.claim_workdir(tmp_path / "run", loop.plain(copy.get_config()))
-    assert "nothing to evaluate in run" in refused(CONFIG, "--workdir=run", "--mode=eval")
+    line = refused(CONFIG, "--workdir=run", "--mode=eval")
+    assert "no trained model in run: train first" in line
 
 
 def test_evaluation_refuses_what_contradicts_the_checkpoint(refused, tmp_path):
     """Otherwise numbers of one model are reported under the settings of another."""
     config = loop.plain(copy.get_config())
     loop.claim_workdir(tmp_path / "run", config)
-    state = TrainState(jnp.int32(1), {"w": jnp.ones(2)}, {"m": jnp.ones(2)}, jnp.float32(1))
+    arrays = {"w": jnp.ones(2)}, {"m": jnp.ones(2)}
+    state = TrainState(jnp.int32(1), *arrays, jnp.float32(1), None)
     with Checkpoints(tmp_path / "run") as checkpoints:
-        checkpoints.save(state, Progress(config, 0.5, 1.0, 1.0, 1.0, True))
+        checkpoints.save(state, Progress(config, {}, 1.0, 1.0, 1.0, True), loss=0.5)
     line = refused(CONFIG, "--workdir=run", "--mode=eval", "--config.model.num_experts=8")
     assert "--config.model.num_experts=8 contradicts the checkpoint" in line
     assert "trained with 4; only config.eval fields can change" in line

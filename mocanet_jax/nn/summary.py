@@ -23,8 +23,11 @@ class Cost(NamedTuple):
 
 def component_costs(model: MocaNet | MocaClassifier, params: dict) -> dict[str, Cost]:
     """Costs by component, summed over layers; the values add up to the whole model."""
-    directions = 2 if isinstance(model, MocaClassifier) and model.bidirectional else 1
-    layers = directions * model.num_layers
+    readings = 1
+    if isinstance(model, MocaClassifier):
+        readings = model.num_members * (1 + model.bidirectional)
+        params = params["members"]
+    layers = readings * model.num_layers
     flops = {name: layers * x for name, x in layer_flops(model.layer).items()}
     flops["embedding and head"] = _embedding_and_head_flops(model, params)
     parameters = dict.fromkeys([*flops, "norms"], 0)
@@ -58,8 +61,9 @@ def _embedding_and_head_flops(model, params):
     width = model.layer.embedding_dim
     if isinstance(model, MocaNet):
         return 2.0 * width * model.vocab_size
-    attention = 2.0 * params["attention"]["kernel"].size
-    return attention + 2.0 * model.piece_dim * (model.max_pieces + width)
+    attention = 2.0 * params["attention"]["kernel"].size  # of all members
+    words = 2.0 * model.piece_dim * (model.max_pieces + width)
+    return attention + model.num_members * words
 
 
 def _component(path) -> str:

@@ -86,6 +86,9 @@ class SequenceTask:
     def save(self, workdir: Path) -> None:
         """Nothing: the config says it all."""
 
+    def initialise(self, params: dict) -> dict:
+        return params
+
     def example(self) -> jax.Array:
         return jnp.zeros((1, 2), jnp.int32)
 

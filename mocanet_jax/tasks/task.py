@@ -35,6 +35,9 @@ class Task(Protocol):
     def score(self, logits: jax.Array, batch) -> Any:
         """Sums over a batch, with a method `means` that names at least task_loss, accuracy."""
 
+    def initialise(self, params: dict) -> dict:
+        """Fresh parameters with what the task knows beforehand. Not traced."""
+
     def example(self) -> jax.Array:
         """Tokens of a smallest batch, which tell a model its shapes."""
 

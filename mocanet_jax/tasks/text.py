@@ -1,8 +1,9 @@
 """Classification of texts: batches in a few static lengths, in an order fixed by the seed.
 
-Axes: B batch, T time, M pieces of a word, N texts, C classes.
+Axes: N members, B batch, T time, M pieces of a word, C classes.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mocanet_jax.errors import UserError
 from mocanet_jax.tasks.buckets import Selection, TrainingData, bucketed, select
 from mocanet_jax.tasks.labelled import LabelledTexts, hold_out, read_tsv
-from mocanet_jax.tasks.vocabulary import Vocabulary, build_vocabulary
+from mocanet_jax.tasks.vectors import read_vectors
+from mocanet_jax.tasks.vocabulary import FIRST_WORD, Vocabulary, build_vocabulary
 
 
 class TextBatch(NamedTuple):
@@ -50,7 +53,9 @@ class TextTask:
     """A labelled corpus; a subclass says where it is read from.
 
     path: where the subclass reads from. eval_file: a TSV to evaluate on in place of the
-        validation split, if not empty. min_freq, max_vocab_size: which words get a number.
+        validation split, if not empty. pretrained_embeddings: a file of word vectors
+        (vectors.py) that known words start from, if not empty.
+    min_freq, max_vocab_size: which words get a number.
     num_pieces, max_pieces: see Vocabulary. buckets: lengths that training texts are padded
         to, rising; what is longer than the last is cut, in training only.
     held_out: share of training sentences kept for choosing a checkpoint and calibrating it.
@@ -61,6 +66,7 @@ class TextTask:
 
     path: str
     eval_file: str
+    pretrained_embeddings: str
     min_freq: int
     max_vocab_size: int
     num_pieces: int
@@ -140,6 +146,11 @@ class TextTask:
     def save(self, workdir: Path) -> None:
         self.vocabulary.save(workdir / VOCABULARY_FILE)
 
+    def fitting_length(self, length: int) -> int:
+        """The longest training length, doubled until a text of `length` words fits, so that
+        few shapes are compiled."""
+        return self.longest * 2 ** max(0, math.ceil(math.log2(length / self.longest)))
+
     def pad(self, texts: list[list[str]], length: int) -> tuple[np.ndarray, np.ndarray]:
         """Tokens [B, T, 1 + M] and mask [B, T] of texts cut or padded to T = `length`."""
         tokens = np.zeros((len(texts), length, 1 + self.vocabulary.max_pieces), np.int32)
@@ -178,11 +189,30 @@ class TextTask:
 
         return jax.lax.switch(chosen.bucket, [branch(b) for b in data.buckets], chosen.rows)
 
+    def initialise(self, params: dict) -> dict:
+        """`params` with the vectors of the file, which are brought to the scale of the words
+        that start at random."""
+        if not self.pretrained_embeddings:
+            return params
+        members = params["members"]
+        table = np.array(members["embed"]["words"]["embedding"])
+        words = self.vocabulary.words
+        found = read_vectors(Path(self.pretrained_embeddings), words, table.shape[-1])
+        if not found:
+            raise UserError(f"{self.pretrained_embeddings} has no word of the vocabulary")
+        scale = table.std() / np.std(list(found.values()))
+        for row, word in enumerate(words, start=FIRST_WORD):
+            if word in found:
+                table[:, row] = scale * found[word]
+        embed = members["embed"] | {"words": {"embedding": jnp.asarray(table)}}
+        return params | {"members": members | {"embed": embed}}
+
     def example(self) -> jax.Array:
         return jnp.zeros((1, 2, 1 + self.vocabulary.max_pieces), jnp.int32)
 
     def score(self, logits: jax.Array, batch: TextBatch) -> TextScores:
-        """Scores of logits [B, C], the loss against smoothed labels."""
+        """Scores of logits [N, B, C], every member's decision by itself, the loss against
+        smoothed labels."""
         labels = jax.nn.one_hot(batch.labels, len(self.classes))
         loss = optax.softmax_cross_entropy(
             logits, optax.smooth_labels(labels, self.label_smoothing)
@@ -191,5 +221,5 @@ class TextTask:
         return TextScores(
             jnp.sum(loss),
             jnp.sum(correct, dtype=jnp.float32),
-            jnp.full((), len(logits), jnp.float32),
+            jnp.full((), loss.size, jnp.float32),
         )

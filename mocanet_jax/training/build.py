@@ -1,4 +1,4 @@
-"""From a config to a task, a model and its evaluation; the only place where they meet."""
+"""From a config to a task and a model; the only place where the two meet."""
 
 from pathlib import Path
 
@@ -14,13 +14,9 @@ from mocanet_jax.tasks.sst2 import Sst2Task
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text import VOCABULARY_FILE, TextTask
 from mocanet_jax.tasks.vocabulary import load_vocabulary
-from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
 from mocanet_jax.training.step import Model
-from mocanet_jax.training.text_evaluator import TextEvaluator
 
 TASKS = {"copy": CopyTask, "sst2": Sst2Task}
-
-Evaluator = SequenceEvaluator | TextEvaluator
 
 
 def build_task(config: ConfigDict, workdir: Path) -> Task:
@@ -37,13 +33,20 @@ def build_task(config: ConfigDict, workdir: Path) -> Task:
             settings["saved_vocabulary"] = load_vocabulary(workdir / VOCABULARY_FILE)
     try:
         return kind(**settings)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"config.data: {error}") from error
 
 
-def build_evaluator(model: Model, task: Task, config: ConfigDict) -> Evaluator:
-    kind = TextEvaluator if isinstance(task, TextTask) else SequenceEvaluator
-    return kind(model, task, config)
+def rebuild(config: ConfigDict, workdir: Path) -> tuple[Task, Model]:
+    """The task and model of an earlier run in `workdir`, from the config that it was saved
+    with. Raises UserError for a config of another version of this package.
+    """
+    try:
+        task = build_task(config, workdir)
+        return task, build_model(config, task)
+    except (AttributeError, KeyError) as error:
+        reason = str(error).splitlines()[0].strip("\"'")
+        raise UserError(f"{workdir} was trained by another version: {reason}") from error
 
 
 def build_model(config: ConfigDict, task: Task) -> Model:
@@ -88,7 +91,10 @@ def build_model(config: ConfigDict, task: Task) -> Model:
     for name in ("word_dropout", "embedding_dropout", "dropout"):
         if not 0 <= m[name] < 1:
             raise UserError(f"config.model: {name} must be in [0, 1), not {m[name]}")
+    if m.num_members < 1:
+        raise UserError(f"config.model: num_members must be at least 1, not {m.num_members}")
     return MocaClassifier(
+        m.num_members,
         task.vocab_size,
         len(task.classes),
         m.num_layers,

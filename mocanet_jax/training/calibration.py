@@ -6,7 +6,6 @@ Axes: N texts, C classes. Everything is NumPy, in float64.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special
 
 BINS = 15
 TEMPERATURES = (0.2, 20.0)
@@ -14,18 +13,26 @@ TEMPERATURES = (0.2, 20.0)
 
 def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """softmax(logits / temperature), [N, C]."""
-    return special.softmax(np.asarray(logits, np.float64) / temperature, axis=-1)
+    return np.exp(_log_softmax(logits, temperature))
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
     """Mean over N of −log p(label), in nats."""
-    log_p = special.log_softmax(np.asarray(logits, np.float64) / temperature, axis=-1)
+    log_p = _log_softmax(logits, temperature)
     return float(-np.mean(log_p[np.arange(len(labels)), labels]))
+
+
+def _log_softmax(logits, temperature):
+    scaled = np.asarray(logits, np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    return scaled - np.log(np.sum(np.exp(scaled), axis=-1, keepdims=True))
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature of lowest cross-entropy (Guo et al., 2017, "On Calibration of Modern
     Neural Networks", section 4.2), sought in TEMPERATURES on a logarithmic scale."""
+    from scipy import optimize  # slow to import, and not needed to answer
+
     found = optimize.minimize_scalar(
         lambda log_t: cross_entropy(logits, labels, np.exp(log_t)),
         bounds=np.log(TEMPERATURES),

@@ -30,16 +30,20 @@ class Progress(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one working directory."""
+    """The checkpoints of one working directory.
 
-    def __init__(self, workdir: Path):
+    read_only: leaves the directory as it is, also what a training run beside it is writing.
+    """
+
+    def __init__(self, workdir: Path, read_only: bool = False):
         lowest_loss = checkpoint_managers.BestN(get_metric_fn=lambda m: -m["loss"], n=1)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(
                 [checkpoint_managers.LatestN(n=1), lowest_loss]
             ),
             best_fn=lambda metrics: -metrics["loss"],
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
         )
         self._directory = workdir / "checkpoints"
         self._manager = ocp.CheckpointManager(self._directory.absolute(), options=options)
@@ -62,6 +66,10 @@ class Checkpoints:
         if not saved:
             raise RuntimeError(f"Orbax refused to save step {step} in {self._directory}")
 
+    def steps(self) -> list[int]:
+        """Every step that is kept, oldest first."""
+        return sorted(self._manager.all_steps())
+
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
@@ -70,29 +78,32 @@ class Checkpoints:
         return self._manager.best_step()
 
     def progress(self, step: int) -> Progress:
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(progress=ocp.args.JsonRestore())
-        )
-        return Progress(**restored["progress"])
+        return Progress(**self._restore(step, progress=ocp.args.JsonRestore())["progress"])
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state saved at `step`; `like` gives shapes, dtypes and shardings."""
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        restored = self._manager.restore(
+        restored = self._restore(
             step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(abstract.evaluated),
-                training=ocp.args.StandardRestore(_without_params(abstract)),
-            ),
+            params=ocp.args.StandardRestore(abstract.evaluated),
+            training=ocp.args.StandardRestore(_without_params(abstract)),
         )
         return _joined(restored["params"], restored["training"])
 
     def restore_params(self, step: int, like: dict) -> dict:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(params=ocp.args.StandardRestore(abstract))
-        )
-        return restored["params"]
+        return self._restore(step, params=ocp.args.StandardRestore(abstract))["params"]
+
+    def _restore(self, step, **items):
+        """Raises UserError where files are missing or hold another structure."""
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"checkpoint {step} in {self._directory} is damaged or of another version of "
+                f"the model: {reason}"
+            ) from error
 
     def close(self) -> None:
         """Waits until everything is on disk."""
@@ -104,6 +115,17 @@ class Checkpoints:
 
     def __exit__(self, *exception):
         self.close()
+
+
+def saved_run(workdir: Path) -> Checkpoints:
+    """The checkpoints of a directory that has some. Raises UserError for any other."""
+    if read_config(workdir) is None or not (workdir / "checkpoints").is_dir():
+        raise UserError(f"no trained model in {workdir}: train first, or pass its --workdir")
+    checkpoints = Checkpoints(workdir, read_only=True)
+    if checkpoints.latest_step() is None:
+        checkpoints.close()
+        raise UserError(f"no checkpoint in {workdir}/checkpoints yet: train first")
+    return checkpoints
 
 
 def _without_params(state: TrainState) -> dict:

@@ -13,12 +13,24 @@ from rich.console import Console
 from mocanet_jax.errors import UserError
 from mocanet_jax.files import write_json
 from mocanet_jax.nn.summary import component_costs
-from mocanet_jax.training.build import build_evaluator, build_model, build_task
-from mocanet_jax.training.checkpoint import Checkpoints, Progress, differing_fields, read_config
+from mocanet_jax.training.build import build_model, build_task, rebuild
+from mocanet_jax.training.checkpoint import (
+    Checkpoints,
+    Progress,
+    differing_fields,
+    read_config,
+    saved_run,
+)
 from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
 from mocanet_jax.training.record import Recorder
-from mocanet_jax.training.report import report
-from mocanet_jax.training.step import initial_params, initial_train_state, train_steps
+from mocanet_jax.training.report import build_evaluator, report
+from mocanet_jax.training.settings import check_settings, override, plain
+from mocanet_jax.training.step import (
+    initial_params,
+    initial_train_state,
+    started_from,
+    train_steps,
+)
 from mocanet_jax.training.terminal import TrainingDisplay, show_costs
 
 
@@ -42,7 +54,9 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     with Checkpoints(workdir) as checkpoints:
         latest = checkpoints.latest_step()
         if latest is None:
-            state, progress = initial(), Progress(plain(config), {}, 0.0, 0.0, 0.0, False)
+            state = initial()
+            state = started_from(state, task.initialise(state.params))
+            progress = Progress(plain(config), {}, 0.0, 0.0, 0.0, False)
         else:
             state = checkpoints.restore(latest, jax.eval_shape(initial))
             progress = checkpoints.progress(latest)
@@ -139,42 +153,23 @@ def _steps_to_next_event(step: int, training: ConfigDict) -> int:
 def evaluate(config: ConfigDict, workdir: Path, console: Console, overrides: dict) -> dict:
     """Evaluates the best checkpoint in `workdir` with the model it was saved with.
 
-    overrides: config fields that the user set by name; only `eval.*` may differ from the
-    checkpoint's own. Returns what eval.json holds.
+    overrides: config fields that the user set by name; only those may differ that
+    settings.override allows from the checkpoint's own. Returns what eval.json holds.
     """
-    saved = read_config(workdir)
-    if saved is None or not (workdir / "checkpoints").is_dir():
-        raise UserError(f"nothing to evaluate in {workdir}: train first, or pass its --workdir")
-    with Checkpoints(workdir) as checkpoints:
+    with saved_run(workdir) as checkpoints:
         step = checkpoints.best_step()
-        if step is None:
-            raise UserError(f"no checkpoint in {workdir}/checkpoints yet: train first")
         progress = checkpoints.progress(step)
         restored = ConfigDict(progress.config)
         for name, value in overrides.items():
-            _override(restored, name, value)
+            override(restored, name, value)
         restored.eval.update(config.eval)
         check_settings(restored)
-        task = build_task(restored, workdir)
-        model = build_model(restored, task)
+        task, model = rebuild(restored, workdir)
         params = checkpoints.restore_params(
             step, jax.eval_shape(partial(initial_params, model, task))
         )
     evaluator = build_evaluator(model, task, restored)
     return report(workdir, "eval.json", evaluator, params, step, progress, progress, console)
-
-
-def _override(restored: ConfigDict, name: str, value) -> None:
-    section, _, field = name.partition(".")
-    if section == "eval":
-        return
-    part = restored[section] if field else restored
-    trained = part[field or section]
-    if trained != value:
-        raise UserError(
-            f"--config.{name}={value} contradicts the checkpoint, which was trained with "
-            f"{trained}; only config.eval fields can change in evaluation"
-        )
 
 
 def claim_workdir(workdir: Path, config: dict) -> None:
@@ -196,44 +191,3 @@ def claim_workdir(workdir: Path, config: dict) -> None:
         raise UserError(
             f"{workdir} holds a run of another config: {fields}. Use another --workdir"
         )
-
-
-def check_settings(config: ConfigDict) -> None:
-    """Raises UserError for training and evaluation settings that cannot work."""
-    training = config.training
-    whole = ("batch_size", "max_steps", "shortest", "log_every", "eval_every", "save_every")
-    for name in whole:
-        if training[name] < 1:
-            raise UserError(f"config.training.{name} must be at least 1, not {training[name]}")
-    for name in ("learning_rate", "gradient_clip_norm", "curriculum_growth"):
-        if not training[name] > 0:
-            raise UserError(f"config.training.{name} must be above 0, not {training[name]}")
-    if not 0 <= training.warmup_steps < training.max_steps:
-        raise UserError(
-            f"config.training.warmup_steps must be between 0 and max_steps "
-            f"{training.max_steps}, not {training.warmup_steps}"
-        )
-    if training.save_every % training.eval_every:
-        raise UserError(
-            f"config.training.save_every ({training.save_every}) must be a multiple of "
-            f"eval_every ({training.eval_every}): every checkpoint carries its validation"
-        )
-    if not 0 <= config.seed < 2**32:
-        raise UserError(f"config.seed must be in [0, 2^32), not {config.seed}")
-    evaluation = config.eval
-    for name, value in evaluation.items():
-        numbers = value if isinstance(value, tuple | list) else [value]
-        if not all(isinstance(number, int) and number >= 1 for number in numbers):
-            raise UserError(f"config.eval.{name} takes whole numbers from 1 on, not {value}")
-
-
-def plain(config: ConfigDict) -> dict:
-    """The config as values that JSON returns unchanged."""
-    return {
-        name: plain(value)
-        if isinstance(value, ConfigDict)
-        else list(value)
-        if isinstance(value, tuple)
-        else value
-        for name, value in config.items()
-    }

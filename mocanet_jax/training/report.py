@@ -2,14 +2,26 @@
 
 from pathlib import Path
 
+from ml_collections import ConfigDict
 from rich.console import Console
 
 from mocanet_jax.files import write_json
 from mocanet_jax.nn.summary import component_costs
+from mocanet_jax.tasks.task import Task
+from mocanet_jax.tasks.text import TextTask
 from mocanet_jax.training import pictures
-from mocanet_jax.training.build import Evaluator
 from mocanet_jax.training.checkpoint import Progress
 from mocanet_jax.training.record import read_metrics
+from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
+from mocanet_jax.training.step import Model
+from mocanet_jax.training.text_evaluator import TextEvaluator
+
+Evaluator = SequenceEvaluator | TextEvaluator
+
+
+def build_evaluator(model: Model, task: Task, config: ConfigDict) -> Evaluator:
+    kind = TextEvaluator if isinstance(task, TextTask) else SequenceEvaluator
+    return kind(model, task, config)
 
 
 def report(

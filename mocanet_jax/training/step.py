@@ -93,6 +93,12 @@ def initial_train_state(
     )
 
 
+def started_from(state: TrainState, params: dict) -> TrainState:
+    """A state before the first step, with other parameters."""
+    average = None if state.average is None else jax.tree.map(jnp.copy, params)
+    return state._replace(params=params, average=average)
+
+
 def total_loss(
     params, model: Model, task: Task, batch, keys: Keys, rounding, config: ConfigDict
 ):

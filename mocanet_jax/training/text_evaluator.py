@@ -3,11 +3,11 @@
 Axes: B batch, T time, N texts, C classes.
 """
 
-import math
 from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -71,7 +71,7 @@ class TextEvaluator:
         rows, usages = [], []
         for start in range(0, len(texts), BATCH):
             batch = [texts[i] for i in order[start : start + BATCH]]
-            length = fitting_length(len(batch[-1]), self.task.longest)
+            length = self.task.fitting_length(len(batch[-1]))
             tokens, mask = self.task.pad(batch, length)
             fill = ((0, BATCH - len(batch)), (0, 0))
             logits, usage = self._run(
@@ -83,11 +83,6 @@ class TextEvaluator:
         return logits, jax.tree.map(lambda *parts: sum(parts), *usages)
 
 
-def fitting_length(length: int, longest: int) -> int:
-    """The training length, doubled until a text of `length` fits: few shapes to compile."""
-    return longest * 2 ** max(0, math.ceil(math.log2(length / longest)))
-
-
 def _logits_and_usage(model, params, tokens, mask):
     logits, _, aux = model.apply({"params": params}, tokens, mask=mask)
-    return logits, aux.usage
+    return jnp.mean(logits, axis=0), aux.usage

@@ -1,11 +1,11 @@
-"""One tiny run that all tests of training share, and compilation shared between runs."""
+"""Tiny runs that all tests of training share, and compilation shared between runs."""
 
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from mocanet_jax.training import loop
-from tests.training import tiny
+from tests.training import tiny, tiny_text
 
 SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -33,3 +33,16 @@ def finished(shared_compilation, tmp_path_factory):
     """(directory, what `train` returned) of an uninterrupted run. Not to be changed."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
     return workdir, loop.train(tiny.config(), workdir, tiny.console())
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """The folder of the tiny corpus of texts. Not to be changed."""
+    return tiny_text.write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def finished_text(shared_compilation, corpus, tmp_path_factory):
+    """(directory, what `train` returned) of an uninterrupted run on texts. Not to be changed."""
+    workdir = tmp_path_factory.mktemp("finished_text") / "run"
+    return workdir, loop.train(tiny_text.config(corpus), workdir, tiny.console())

@@ -18,7 +18,7 @@ from mocanet_jax.training.step import TrainState
 OPTIMIZER = optax.adamw(0.1)
 
 
-def state(step):
+def state(step, averaged=False):
     """A small state whose every number depends on the step, with values that a conversion
     to text or another dtype would change."""
     rng = np.random.default_rng(step)
@@ -27,13 +27,14 @@ def state(step):
         "edge": jnp.array([np.nan, np.inf, -0.0, 1e-40, 1 / 3], jnp.float32),
     }
     moments = jax.tree.map(lambda x: x + step, OPTIMIZER.init(params))
-    return TrainState(jnp.int32(step), params, moments, jnp.float32(step / 7))
+    average = jax.tree.map(lambda x: 0.75 * x + 1e-3, params) if averaged else None
+    return TrainState(jnp.int32(step), params, moments, jnp.float32(step / 7), average)
 
 
-def progress(accuracy, **changes):
+def progress(**changes):
     fields = {
         "config": {"seed": 3, "eval": {"lengths": [10, 20]}, "name": "a", "share": 0.1},
-        "accuracy": accuracy,
+        "validation": {"loss": 0.1 + 0.2, "accuracy": 1 / 3},
         "wall_seconds": 1 / 3,
         "train_seconds": 0.2,
         "tokens": 1e9 + 1,
@@ -42,11 +43,11 @@ def progress(accuracy, **changes):
     return Progress(**fields | changes)
 
 
-def saved(workdir, accuracies):
-    """A directory with a checkpoint at each step; step → accuracy of its validation."""
+def saved(workdir, losses, averaged=False):
+    """A directory with a checkpoint at each step; step → loss of its validation."""
     with Checkpoints(workdir) as checkpoints:
-        for step, accuracy in accuracies.items():
-            checkpoints.save(state(step), progress(accuracy))
+        for step, loss in losses.items():
+            checkpoints.save(state(step, averaged), progress(), loss)
     return workdir
 
 
@@ -58,38 +59,41 @@ def bits(tree):
     return [(x.dtype, np.asarray(x).tobytes()) for x in jax.tree.leaves(tree)]
 
 
-def test_a_state_comes_back_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_state_comes_back_bit_for_bit(tmp_path, averaged):
     """Otherwise a resumed run is another run."""
-    saved(tmp_path, {4: 0.5})
-    like = jax.eval_shape(lambda: state(0))
+    expected = state(4, averaged)
+    saved(tmp_path, {4: 0.5}, averaged)
+    like = jax.eval_shape(lambda: state(0, averaged))
     with Checkpoints(tmp_path) as checkpoints:
         restored = checkpoints.restore(4, like)
         params = checkpoints.restore_params(4, like.params)
-    assert jax.tree.structure(restored) == jax.tree.structure(state(4))
-    assert bits(restored) == bits(state(4))
-    assert bits(params) == bits(state(4).params)
+    assert jax.tree.structure(restored) == jax.tree.structure(expected)
+    assert bits(restored) == bits(expected)
+    assert bits(params) == bits(expected.average if averaged else expected.params)
+    assert not averaged or bits(params) != bits(expected.params)
 
 
 def test_progress_comes_back_as_it_was(tmp_path):
     """Otherwise times and the config that evaluation builds its model from are wrong."""
-    expected = progress(0.1, finished=True)
+    expected = progress(finished=True)
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(state(2), expected)
+        checkpoints.save(state(2), expected, loss=0.1)
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.progress(2) == expected
 
 
 def test_the_latest_and_the_best_are_kept(tmp_path):
     """Otherwise a run cannot go on, or its best parameters are lost."""
-    saved(tmp_path, {1: 0.2, 2: 0.9, 3: 0.3, 4: 0.4})
+    saved(tmp_path, {1: 0.8, 2: 0.1, 3: 0.7, 4: 0.6})
     assert kept(tmp_path) == {2, 4}
     with Checkpoints(tmp_path) as checkpoints:
         assert (checkpoints.best_step(), checkpoints.latest_step()) == (2, 4)
 
 
 def test_the_newest_of_equally_good_ones_is_the_best(tmp_path):
-    """Otherwise a run at 100 % reports parameters from before it settled."""
-    saved(tmp_path, {1: 0.5, 2: 1.0, 3: 1.0, 4: 0.9})
+    """Otherwise a run without loss reports parameters from before it settled."""
+    saved(tmp_path, {1: 0.5, 2: 0.0, 3: 0.0, 4: 0.1})
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.best_step() == 3
     assert kept(tmp_path) == {3, 4}
@@ -108,7 +112,7 @@ def test_a_step_that_is_not_saved_is_an_error(tmp_path):
         Checkpoints(tmp_path) as checkpoints,
         pytest.raises(RuntimeError, match="refused to save step 3"),
     ):
-        checkpoints.save(state(3), progress(0.6))
+        checkpoints.save(state(3), progress(), loss=0.4)
 
 
 def test_differences_name_field_and_both_values():

@@ -30,10 +30,10 @@ def contents(directory):
 
 
 def final_state(workdir, config):
-    task = build.build_task(config)
+    task = build.build_task(config, workdir)
     model = build.build_model(config, task)
     optimizer = build_optimizer(config.training)
-    like = jax.eval_shape(partial(initial_train_state, model, task, optimizer, config.seed))
+    like = jax.eval_shape(partial(initial_train_state, model, task, optimizer, config))
     with Checkpoints(workdir) as checkpoints:
         return checkpoints.restore(checkpoints.latest_step(), like)
 

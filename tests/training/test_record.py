@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from mocanet_jax.training.record import Recorder, read_metrics, write_json
+from mocanet_jax.training.record import Recorder, read_metrics
 
 
 @pytest.fixture
@@ -73,14 +73,3 @@ def test_tensorboard_events_are_written(recorded):
     data = events.read_bytes()
     assert b"train/loss" in data
     assert b"eval/accuracy" in data
-
-
-def test_json_is_replaced_whole(tmp_path):
-    """A value that cannot be written leaves the earlier file as it was."""
-    path = tmp_path / "result.json"
-    write_json(path, {"steps": 3})
-    assert json.loads(path.read_text()) == {"steps": 3}
-    with pytest.raises(TypeError):
-        write_json(path, {"steps": object()})
-    assert json.loads(path.read_text()) == {"steps": 3}
-    assert list(tmp_path.iterdir()) == [path]

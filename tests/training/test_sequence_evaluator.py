@@ -11,8 +11,8 @@ import pytest
 
 from mocanet_jax.core import budget
 from mocanet_jax.tasks.copy import CopyTask
-from mocanet_jax.tasks.task import Scores
-from mocanet_jax.training import evaluate
+from mocanet_jax.tasks.sequence import Scores
+from mocanet_jax.training import sequence_evaluator
 from mocanet_jax.training.step import Evaluated
 from tests.training import tiny
 
@@ -38,8 +38,11 @@ def evaluated(monkeypatch):
         usage = budget.Usage(*spent, budget.Prices(*(jnp.float32(x) for x in (4, 4, 4))))
         return Evaluated(scores, usage, jnp.float32(0))
 
-    monkeypatch.setattr(evaluate, "eval_step", eval_step)
-    make = lambda **changes: evaluate.Evaluator(None, TASK, tiny.config(**changes))
+    monkeypatch.setattr(sequence_evaluator, "eval_step", eval_step)
+
+    def make(**changes):
+        return sequence_evaluator.SequenceEvaluator(None, TASK, tiny.config(**changes))
+
     return make, seen
 
 

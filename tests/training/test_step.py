@@ -1,5 +1,8 @@
 """The training step: its loss, its data and its curriculum."""
 
+from functools import partial
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +50,15 @@ def test_lengths_grow_by_the_factor_and_one_up_to_the_longest(rows):
     assert [row["train/longest"] for row in rows] == [1, 2, 3, 4, 4]
 
 
+def test_logged_tokens_are_those_of_the_batch(rows):
+    """Otherwise padding counts as trained on, and speed is reported too high."""
+    task = CopyTask(shortest=1, longest=4, first_longest=1)
+    for row in rows:
+        key = step.step_keys(0, jnp.int32(row["step"] - 1)).batch
+        batch = task.sample(key, 4, (1, int(row["train/longest"])), 4)
+        assert row["train/tokens"] == batch.mask.sum() < batch.mask.size
+
+
 class Seen:
     """Stands in for `total_loss`: notes what it is given and reports a fixed accuracy."""
 
@@ -54,17 +66,18 @@ class Seen:
         self.accuracy = accuracy
         monkeypatch.setattr(step, "total_loss", self)
 
-    def __call__(self, params, model, batch, noise_key, rounding, config):
-        self.batch, self.noise_key, self.rounding = batch, noise_key, rounding
+    def __call__(self, params, model, task, batch, keys, rounding, config):
+        self.batch, self.keys, self.rounding = batch, keys, rounding
         loss = jnp.sum(params["w"])
         return loss, {"loss": loss, "accuracy": jnp.float32(self.accuracy)}
 
 
-def after(number, longest, **changes):
+def after(number, longest, average=None, **changes):
     """The state after step number + 1 of training from `longest`."""
     params = {"w": jnp.ones(3)}
-    state = step.TrainState(jnp.int32(number), params, SGD.init(params), jnp.float32(longest))
-    return step.train_step(state, None, TASK, SGD, tiny.config(**changes))
+    moments = SGD.init(params)
+    state = step.TrainState(jnp.int32(number), params, moments, jnp.float32(longest), average)
+    return step.train_step(state, (), (), None, TASK, SGD, tiny.config(**changes))
 
 
 @pytest.mark.parametrize(
@@ -103,15 +116,21 @@ def test_a_batch_is_a_function_of_seed_and_step(monkeypatch):
     seen = Seen(monkeypatch, 0.0)
 
     def drawn(number, seed):
-        _, metrics = after(number, 4.0, seed=seed)
-        assert float(metrics["tokens"]) == seen.batch.mask.sum()
-        return seen.batch, jax.random.key_data(seen.noise_key)
+        after(number, 4.0, seed=seed)
+        return seen.batch, jax.tree.map(jax.random.key_data, seen.keys)
 
     one = drawn(3, 0)
     jax.tree.map(np.testing.assert_array_equal, one, drawn(3, 0))
-    for batch, noise in (drawn(4, 0), drawn(3, 1)):
+    for batch, keys in (drawn(4, 0), drawn(3, 1)):
         assert (batch.tokens != one[0].tokens).any()
-        assert (noise != one[1]).any()
+        for key, same in zip(keys, one[1], strict=True):
+            assert (key != same).any()
+
+
+def test_randomness_of_one_step_is_independent():
+    """Otherwise dropout hides what noise disturbs, or a batch foretells both."""
+    keys = [jax.random.key_data(key).tolist() for key in step.step_keys(0, jnp.int32(5))]
+    assert len(set(map(tuple, keys))) == 3
 
 
 @pytest.mark.parametrize("longest", [1.0, 2.0, 3.9])
@@ -121,6 +140,53 @@ def test_batches_hold_the_lengths_of_the_moment(monkeypatch, longest):
     after(0, longest, training_batch_size=64)
     assert set(seen.batch.length.tolist()) == set(range(1, int(longest) + 1))
     assert seen.batch.tokens.shape == (64, TASK.num_steps(4))
+
+
+def test_a_running_average_by_hand():
+    """Shares (1 + step)/(10 + step) of the old one, 0.1 and 2/11, and never above the decay:
+    otherwise an average is still full of the first, untrained parameters."""
+    old, new = {"w": jnp.array([1.0, -2.0])}, {"w": jnp.array([11.0, 8.0])}
+    shares = {(0, 0.9): 0.1, (1, 0.9): 2 / 11, (90, 0.5): 0.5, (90, 1.0): 0.91}
+    for (number, decay), share in shares.items():
+        average = step.running_average(old, new, jnp.int32(number), decay)
+        np.testing.assert_allclose(average["w"], 11 - 10 * share + np.array([0, -3]), rtol=1e-6)
+
+
+def test_a_running_average_goes_to_parameters_that_rest():
+    """Otherwise what is evaluated stays behind for ever."""
+    average, rest = {"w": jnp.full(2, 100.0)}, {"w": jnp.array([3.0, -3.0])}
+    advance = jax.jit(step.running_average)
+    for number in range(60):
+        average = advance(average, rest, number, 0.8)
+    np.testing.assert_allclose(average["w"], rest["w"], atol=1e-3)
+
+
+def test_a_step_averages_what_it_has_just_updated(monkeypatch):
+    """From 5, in the first step: 0.1 · 5 + 0.9 · 0.9; and that is what evaluation uses."""
+    Seen(monkeypatch, 0.0)
+    averaging = {"average": {"w": jnp.full(3, 5.0)}, "training_average_decay": 0.5}
+    state, _ = after(0, 2.0, **averaging)
+    np.testing.assert_allclose(state.params["w"], 0.9, rtol=1e-6)
+    np.testing.assert_allclose(state.average["w"], 0.5 + 0.81, rtol=1e-6)
+    assert state.evaluated is state.average
+    state, _ = after(0, 2.0)
+    assert state.average is None
+    assert state.evaluated is state.params
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_training_starts_with_an_average_where_the_config_asks_for_one(decay):
+    """Of its own: a step gives its state's memory away, and no array can be given twice."""
+    model = SimpleNamespace(init=lambda key, _: {"params": jax.random.normal(key, (3,))})
+    config = tiny.config(training_average_decay=decay)
+    start = jax.jit(partial(step.initial_train_state, model, TASK, SGD, config))
+    state = start()
+    assert float(state.longest) == TASK.first_longest
+    assert (state.average is None) == (not decay)
+    np.testing.assert_array_equal(state.evaluated, state.params)
+    give_away = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
+    given = give_away(start())
+    np.testing.assert_array_equal(given.evaluated, state.params + 1)
 
 
 def test_streams_are_independent():
@@ -153,10 +219,10 @@ def test_no_noise_changes_nothing():
     np.testing.assert_array_equal(layer.controller.hidden, jnp.arange(6.0))
 
 
-def decayed():
+def decayed(workdir):
     """Names of decayed and of undecayed parameters of a model with every part."""
     config = tiny.config(model_num_memory_heads=2)
-    task = build.build_task(config)
+    task = build.build_task(config, workdir)
     model = build.build_model(config, task)
     params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 2), int))["params"]
     mask = optimizer.decay_mask(params)
@@ -167,9 +233,9 @@ def decayed():
     return names[True], names[False]
 
 
-def test_weight_decay_shrinks_matrices_and_spares_scales_biases_and_slots():
+def test_weight_decay_shrinks_matrices_and_spares_scales_biases_and_slots(tmp_path):
     """Decay of a norm, a bias or a slot pulls it to a value that has no meaning."""
-    matrices, others = decayed()
+    matrices, others = decayed(tmp_path)
     assert matrices == {
         "embed.embedding",
         "controller.decay.kernel",

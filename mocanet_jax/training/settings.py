@@ -1,0 +1,65 @@
+"""Checks of a config beyond its types, and what evaluation may change of it."""
+
+from ml_collections import ConfigDict
+
+from mocanet_jax.errors import UserError
+
+EVALUATION_DATA = ("data.path", "data.eval_file")
+"""Fields that say where to evaluate, not what was trained."""
+
+
+def check_settings(config: ConfigDict) -> None:
+    """Raises UserError for training and evaluation settings that cannot work."""
+    training = config.training
+    whole = ("batch_size", "max_steps", "shortest", "log_every", "eval_every", "save_every")
+    for name in whole:
+        if training[name] < 1:
+            raise UserError(f"config.training.{name} must be at least 1, not {training[name]}")
+    for name in ("learning_rate", "gradient_clip_norm", "curriculum_growth"):
+        if not training[name] > 0:
+            raise UserError(f"config.training.{name} must be above 0, not {training[name]}")
+    if not 0 <= training.warmup_steps < training.max_steps:
+        raise UserError(
+            f"config.training.warmup_steps must be between 0 and max_steps "
+            f"{training.max_steps}, not {training.warmup_steps}"
+        )
+    if training.save_every % training.eval_every:
+        raise UserError(
+            f"config.training.save_every ({training.save_every}) must be a multiple of "
+            f"eval_every ({training.eval_every}): every checkpoint carries its validation"
+        )
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"config.seed must be in [0, 2^32), not {config.seed}")
+    for name, value in config.eval.items():
+        numbers = value if isinstance(value, tuple | list) else [value]
+        if not all(isinstance(number, int) and number >= 1 for number in numbers):
+            raise UserError(f"config.eval.{name} takes whole numbers from 1 on, not {value}")
+
+
+def plain(config: ConfigDict) -> dict:
+    """The config as values that JSON returns unchanged."""
+    return {
+        name: plain(value)
+        if isinstance(value, ConfigDict)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in config.items()
+    }
+
+
+def override(restored: ConfigDict, name: str, value) -> None:
+    """Sets what evaluation may set; anything else has to agree with the checkpoint."""
+    section, _, field = name.partition(".")
+    if section == "eval":
+        return
+    part = restored[section] if field else restored
+    trained = part[field or section]
+    if name in EVALUATION_DATA:
+        part[field] = value
+    elif trained != value:
+        raise UserError(
+            f"--config.{name}={value} contradicts the checkpoint, which was trained with "
+            f"{trained}; only config.eval fields can change in evaluation, "
+            f"and {', '.join(EVALUATION_DATA)}"
+        )

@@ -1,0 +1,255 @@
+"""SST-2: read from a folder or from TensorFlow Datasets, and looked at.
+
+Nothing here uses the network. TensorFlow Datasets itself is the real one, in a folder of its
+own. The tests of the real data read a folder with GLUE's train.tsv and dev.tsv that is named
+in the environment variable MOCANET_SST2.
+"""
+
+import os
+import runpy
+import sys
+from functools import lru_cache, partial
+
+import numpy as np
+import pytest
+import requests
+import tensorflow_datasets as tfds
+from absl import flags
+from absl.testing import flagsaver
+from etils import epath
+
+from mocanet_jax.errors import UserError
+from mocanet_jax.tasks import sst2
+from mocanet_jax.tasks.sst2 import Sst2Task, inspect, read_sst2
+from tests.tasks.small_corpus import SETTINGS, corpus
+
+TRAIN = [
+    ("a warm film", 1),
+    ("dull", 0),
+    ("warm café", 1),
+    ("a dull , dull film", 0),
+    ("film", 1),
+]
+VALIDATION = [("a witty film", 1), ("so dull", 0)]
+
+DOWNLOAD = "tensorflow_datasets.core.download.DownloadManager.download_and_extract"
+
+
+def tsv(rows):
+    return "sentence\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """GLUE's two files."""
+    (tmp_path / "train.tsv").write_text(tsv(TRAIN), encoding="utf-8")
+    (tmp_path / "dev.tsv").write_text(tsv(VALIDATION), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_folder_of_files(folder):
+    """Otherwise the splits are swapped, or the task trains on something else."""
+    for split, rows in (("train", TRAIN), ("validation", VALIDATION)):
+        texts = read_sst2(str(folder), split)
+        assert list(zip(texts.texts, texts.labels.tolist(), strict=True)) == rows
+    task = Sst2Task(**SETTINGS | {"path": str(folder)})
+    assert task.read_train().texts == [text for text, _ in TRAIN]
+    assert task.evaluation_texts.texts == [text for text, _ in VALIDATION]
+    assert task.classes[0] == "negative"
+    assert task.classes[1] == "positive"
+    assert len(task.classes) == 2
+
+
+@pytest.mark.parametrize(("split", "name"), [("train", "train.tsv"), ("validation", "dev.tsv")])
+def test_a_folder_without_the_file(split, name, folder):
+    """A mistyped path must say which flag it came from and what was looked for."""
+    (folder / name).unlink()
+    for path in (folder, folder / "none", folder / "dev.tsv"):
+        with pytest.raises(UserError) as error:
+            read_sst2(str(path), split)
+        assert str(error.value).startswith(f"--config.data.path={path}: there is no {name}")
+
+
+def test_only_two_labels(folder):
+    """Stars from 0 to 4, as the treebank itself has them, are another task."""
+    (folder / "dev.tsv").write_text(tsv([("good", 4)]))
+    with pytest.raises(UserError, match=r"dev\.tsv, line 2: .* from 0 to 1, not '4'"):
+        read_sst2(str(folder), "validation")
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """The addresses that were asked for. TensorFlow Datasets keeps its data in an empty
+    folder, and downloads nothing."""
+    addresses = []
+
+    def head(address, timeout):
+        assert 0 < timeout <= 10
+        addresses.append(address)
+
+    monkeypatch.setattr(tfds, "builder", partial(tfds.builder, data_dir=tmp_path / "tfds"))
+    monkeypatch.setattr(requests, "head", head)
+    monkeypatch.setattr(DOWNLOAD, lambda *_: pytest.fail("something is downloaded"))
+    return addresses
+
+
+@pytest.mark.parametrize("failure", [requests.ConnectionError, requests.Timeout])
+def test_without_data_and_network_it_says_what_to_do(failure, asked, tmp_path, monkeypatch):
+    """TensorFlow Datasets itself tries again for minutes and then prints a traceback."""
+
+    def head(address, timeout):
+        asked.append(address)
+        raise failure("no route")
+
+    monkeypatch.setattr(requests, "head", head)
+    with pytest.raises(UserError) as error:
+        read_sst2("", "train")
+    message = str(error.value)
+    assert len(message.splitlines()) == 1
+    assert str(tmp_path / "tfds") in message
+    assert failure.__name__ in message
+    assert "run once with a network connection" in message
+    assert "--config.data.path=DIR" in message
+    assert "train.tsv and dev.tsv" in message
+    assert len(asked) == 1
+
+
+@pytest.fixture
+def downloaded(asked, folder, monkeypatch):
+    """The training split of the first run with a network, which gets the folder's files."""
+    glue = folder / "glue" / "SST-2"
+    glue.mkdir(parents=True)
+    for name in ("train.tsv", "dev.tsv"):
+        (folder / name).rename(glue / name)
+    (glue / "test.tsv").write_text("index\tsentence\n0\tfine\n")
+    with monkeypatch.context() as online:
+        online.setattr(DOWNLOAD, lambda *_: epath.Path(folder / "glue"))
+        return read_sst2("", "train")
+
+
+def test_data_from_tensorflow_datasets(downloaded, asked):
+    """Otherwise the rows of one source are not those of the other; and what was downloaded
+    once is read without asking the network again."""
+    validation = read_sst2("", "validation")
+    assert len(asked) == 1
+    assert asked[0].endswith("SST-2.zip")
+    for texts, rows in ((downloaded, TRAIN), (validation, VALIDATION)):
+        assert sorted(zip(texts.texts, texts.labels.tolist(), strict=True)) == sorted(rows)
+        assert texts.labels.dtype == np.int32
+    assert ["warm", "café"] in downloaded.tokens
+
+
+@pytest.mark.xfail(strict=True, raises=NotImplementedError, reason="a traceback so far")
+@pytest.mark.usefixtures("downloaded")
+def test_data_in_a_form_that_needs_tensorflow_is_told_in_one_line(tmp_path):
+    """Whoever used this data set with TensorFlow has it as tfrecord files."""
+    (info,) = (tmp_path / "tfds").rglob("dataset_info.json")
+    text = info.read_text()
+    assert '"array_record"' in text
+    info.write_text(text.replace('"array_record"', '"tfrecord"'))
+    with pytest.raises(UserError) as error:
+        read_sst2("", "train")
+    assert str(info.parent) in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.xfail(strict=True, raises=tfds.download.DownloadError, reason="a traceback so far")
+@pytest.mark.usefixtures("asked")
+def test_a_download_that_fails_is_told_in_one_line(monkeypatch):
+    """A server that answers may still refuse, as it does once the address has moved."""
+
+    def refuse(*_):
+        raise tfds.download.DownloadError("403\nForbidden")
+
+    monkeypatch.setattr(DOWNLOAD, refuse)
+    with pytest.raises(UserError) as error:
+        read_sst2("", "train")
+    assert "--config.data.path=DIR" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+LOOK = """\
+train: 5 texts, 12 tokens
+  positive: 60.0%
+  tokens per text: mean 2.4, median 2, 95 % up to 4, longest 5
+validation: 2 texts, 5 tokens
+  positive: 50.0%
+  tokens per text: mean 2.5, median 2, 95 % up to 2, longest 3
+words: 6 in train, 2 of them once
+  unknown in validation: 40.00% of tokens
+samples:
+  positive  a warm film
+  negative  dull
+  positive  warm café
+  negative  a dull , dull film
+  positive  film
+  positive  a witty film
+  positive  a witty film
+  positive  a witty film
+  positive  a witty film
+  negative  so dull"""
+"""Lengths 3, 1, 2, 5, 1 and 3, 2. Once: "café" and ",". Unknown: "witty" and "so"."""
+
+
+def test_what_inspection_says():
+    """Sizes or balance that are wrong there hide a wrong corpus."""
+    assert inspect(corpus(TRAIN), corpus(VALIDATION)).splitlines() == LOOK.splitlines()
+
+
+def command(*arguments):
+    """Runs the module as a command in this process; returns its exit code."""
+    saved, argv = flagsaver.save_flag_values(), sys.argv
+    sys.argv = ["sst2", *arguments]
+    try:
+        runpy.run_path(sst2.__file__, run_name="__main__")
+    except SystemExit as done:
+        return done.code or 0
+    finally:
+        for flag in ("inspect", "path"):
+            delattr(flags.FLAGS, flag)
+        flagsaver.restore_flag_values(saved)
+        sys.argv = argv
+    raise AssertionError("the command returned without an exit code")
+
+
+def test_inspection_from_the_command_line(folder, capsys):
+    """The command in the module's description must print that, and tell mistakes in one
+    line."""
+    assert command("--inspect", f"--path={folder}") == 0
+    assert capsys.readouterr() == (LOOK + "\n", "")
+    assert command(f"--path={folder}") == 2
+    assert capsys.readouterr() == ("", "error: nothing to do: pass --inspect\n")
+    assert command("--inspect", f"--path={folder / 'none'}") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: --config.data.path=")
+    assert len(err.splitlines()) == 1
+
+
+REAL = os.environ.get("MOCANET_SST2", "")
+real = pytest.mark.skipif(not REAL, reason="MOCANET_SST2 names no folder")
+
+
+@lru_cache
+def real_split(split):
+    return read_sst2(REAL, split)
+
+
+@real
+def test_the_real_sizes_and_balance():
+    """Results would be of another data set than the published ones."""
+    train, validation = real_split("train"), real_split("validation")
+    assert (len(train), len(validation)) == (67_349, 872)
+    assert np.bincount(train.labels).tolist() == [29_780, 37_569]
+    assert np.bincount(validation.labels).tolist() == [428, 444]
+
+
+@real
+def test_inspection_of_the_real_data():
+    """A corpus of full size must not run into a limit of the small one."""
+    lines = inspect(real_split("train"), real_split("validation")).splitlines()
+    assert lines[0].startswith("train: 67,349 texts, ")
+    assert lines[1].strip() == "positive: 55.8%"
+    assert lines[3].startswith("validation: 872 texts, ")
+    assert lines[4].strip() == "positive: 50.9%"
+    assert len(lines) == 8 + 1 + 10

@@ -1,0 +1,254 @@
+"""Whole runs on texts: what they leave behind, which checkpoint they choose, and that
+stopping, going on and evaluating later give what an uninterrupted run gives."""
+
+import json
+import shutil
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mocanet_jax.errors import UserError
+from mocanet_jax.tasks.labelled import read_tsv
+from mocanet_jax.tasks.vocabulary import load_vocabulary
+from mocanet_jax.training import build, loop
+from mocanet_jax.training.checkpoint import Checkpoints
+from mocanet_jax.training.optimizer import build_optimizer
+from mocanet_jax.training.record import Recorder, read_metrics
+from mocanet_jax.training.settings import plain
+from mocanet_jax.training.step import initial_train_state
+from mocanet_jax.training.text_evaluator import TextEvaluator
+from tests.training import tiny, tiny_text
+
+OF_THE_CLOCK = ("wall_seconds", "train_tokens_per_second", "train/tokens_per_second")
+
+
+def timeless(row):
+    return {name: value for name, value in row.items() if name not in OF_THE_CLOCK}
+
+
+def state_at(step, workdir, config):
+    task = build.build_task(config, workdir)
+    model = build.build_model(config, task)
+    optimizer = build_optimizer(config.training)
+    like = jax.eval_shape(partial(initial_train_state, model, task, optimizer, config))
+    with Checkpoints(workdir) as checkpoints:
+        return checkpoints.restore(step, like)
+
+
+@pytest.fixture(scope="module")
+def resumed(shared_compilation, corpus, tmp_path_factory):
+    """A run that was stopped in its fourth step, after the checkpoint of the second, and went
+    on by the same call: (directory, result)."""
+    workdir, config = tmp_path_factory.mktemp("resumed") / "run", tiny_text.config(corpus)
+    write = Recorder.write
+
+    def interrupted(self, step, *row):
+        if step == 4:
+            raise KeyboardInterrupt
+        write(self, step, *row)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Recorder, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(config, workdir, tiny.console())
+    console = tiny.console()
+    result = loop.train(config, workdir, console)
+    assert f"resuming at step {tiny_text.SAVE_EVERY}" in tiny.printed(console)
+    return workdir, result
+
+
+def test_a_resumed_run_ends_in_the_state_of_an_uninterrupted_one(
+    finished_text, resumed, corpus
+):
+    """Bit for bit: parameters, their average, moments of the optimizer, and step. Otherwise
+    batches, dropout or the average depend on more than the seed and the step."""
+    config, last = tiny_text.config(corpus), tiny_text.STEPS
+    one, other = (state_at(last, run[0], config) for run in (finished_text, resumed))
+    assert int(one.step) == last
+    assert one.average is not None
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+    same = jax.tree.map(np.array_equal, one.params, one.average)
+    assert not any(jax.tree.leaves(same)), "an average of its own"
+
+
+def test_a_resumed_run_leaves_the_metrics_of_an_uninterrupted_one(finished_text, resumed):
+    """Every row once, every value to the last bit; and the same evaluation."""
+    one, other = ([*map(timeless, read_metrics(run[0]))] for run in (finished_text, resumed))
+    assert one == other
+    assert [row["step"] for row in one] == [1, 2, 2, 3, 4, 4, 5, 6, 6]
+    assert timeless(finished_text[1]) == timeless(resumed[1])
+
+
+def test_a_run_leaves_its_result(finished_text, corpus):
+    """Otherwise what reads results finds a field missing or of another form."""
+    workdir, returned = finished_text
+    result = json.loads((workdir / "result.json").read_text())
+    assert result == returned
+    assert result["task"] == "sst2"
+    assert result["train_tokens_per_second"] > 0
+    params = state_at(tiny_text.STEPS, workdir, tiny_text.config(corpus)).params
+    assert result["parameters"] == sum(x.size for x in jax.tree.leaves(params))
+    assert result["flops_per_token"] > 0
+    for name in ("accuracy", "f1", "ece", "usage"):
+        assert 0 <= result[f"eval/{name}"] <= 1, name
+    assert result["eval/loss"] > 0
+    validation = read_tsv(corpus / "dev.tsv", 2)
+    assert result["eval/texts"] == len(validation)
+    texts, accuracy = result["eval/texts_by_length"], result["eval/accuracy_by_length"]
+    assert list(texts) == list(accuracy) == ["5", "10", "15"]
+    right = sum(accuracy[end] * texts[end] for end in texts)
+    assert right == pytest.approx(result["eval/accuracy"] * len(validation))
+    confusion = result["eval/confusion"]
+    hits = sum(confusion[name][name] for name in ("negative", "positive"))
+    assert hits == pytest.approx(right)
+    for label, name in enumerate(("negative", "positive")):
+        assert sum(confusion[name].values()) == (validation.labels == label).sum()
+    mistakes = result["eval/worst_mistakes"]
+    assert len(mistakes) == len(validation) - hits
+    labels = dict(zip(validation.texts, validation.labels, strict=True))
+    for mistake in mistakes:
+        label, predicted = mistake["label"], mistake["predicted"]
+        assert {label, predicted} == {"negative", "positive"}
+        assert labels[mistake["text"]] == (label == "positive")
+    confidences = [mistake["confidence"] for mistake in mistakes]
+    assert confidences == sorted(confidences, reverse=True)
+
+
+def test_a_run_leaves_its_config_vocabulary_record_and_pictures(finished_text, corpus):
+    """Otherwise a later process cannot read texts as training did, or nobody sees the run."""
+    workdir = finished_text[0]
+    names = {path.name for path in workdir.iterdir() if "tfevents" not in path.name}
+    assert names == {
+        "config.json",
+        "vocabulary.json",
+        "metrics.jsonl",
+        "result.json",
+        "checkpoints",
+        "curves.png",
+        "reliability.png",
+        "accuracy_by_length.png",
+    }
+    for picture in workdir.glob("*.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    config = tiny_text.config(corpus)
+    assert json.loads((workdir / "config.json").read_text()) == plain(config)
+    fresh = build.build_task(config, corpus)
+    assert load_vocabulary(workdir / "vocabulary.json") == fresh.vocabulary
+    assert set(fresh.vocabulary.words) == set().union(*fresh.train_texts.tokens)
+
+
+def test_the_record_tells_training_and_validation(finished_text):
+    """Otherwise curves, and whoever chooses a checkpoint, look at numbers that are not there."""
+    train, validation = {}, {}
+    for row in read_metrics(finished_text[0]):
+        (validation if "eval/accuracy" in row else train)[row["step"]] = row
+    assert list(train) == [1, 2, 3, 4, 5, 6]
+    assert list(validation) == [2, 4, 6]
+    for row in train.values():
+        assert {"train/loss", "train/accuracy", "train/usage", "train/tokens"} <= row.keys()
+        assert 0 < row["train/tokens"] <= 8 * 8
+    for row in validation.values():
+        held_out = {"eval/held_out_loss", "eval/held_out_accuracy", "eval/temperature"}
+        assert held_out | {"eval/loss", "eval/f1", "eval/ece"} <= row.keys()
+
+
+def test_evaluation_later_gives_the_numbers_of_the_run(finished_text, corpus):
+    """Otherwise a checkpoint is not the model that was reported."""
+    workdir, result = finished_text
+    evaluated = loop.evaluate(tiny_text.config(corpus), workdir, tiny.console(), {})
+    assert json.loads((workdir / "eval.json").read_text()) == evaluated
+    (workdir / "eval.json").unlink()
+    assert list(evaluated) == list(result)
+    assert timeless(evaluated) == timeless(result)
+
+
+@pytest.fixture
+def moved(finished_text, tmp_path):
+    """A copy of the finished run, where its corpus is gone."""
+    return shutil.copytree(finished_text[0], tmp_path / "run")
+
+
+def test_evaluation_needs_no_training_texts(finished_text, corpus, moved, tmp_path):
+    """A model is evaluated where it is used, and that is not where it was trained. What the
+    vocabulary or the held-out sentences are must come from the run."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(corpus / "dev.tsv", elsewhere)
+    overrides = {"data.path": str(elsewhere)}
+    config = tiny_text.config(elsewhere)
+    evaluated = loop.evaluate(config, moved, tiny.console(), overrides)
+    assert timeless(evaluated) == timeless(finished_text[1])
+
+
+def test_evaluation_reads_the_file_that_it_is_given(finished_text, corpus, moved, tmp_path):
+    """Otherwise numbers of the validation split are reported under another name. Here all
+    labels are exchanged, and with them right and wrong."""
+    validation = read_tsv(corpus / "dev.tsv", 2)
+    rows = [(text, 1 - label) for text, label in zip(*validation[::2], strict=True)]
+    file = tiny_text.write_tsv(tmp_path / "mine.tsv", [*rows, ("a film", 1)])
+    config = tiny_text.config(corpus, data_eval_file=str(file))
+    overrides = {"data.eval_file": str(file)}
+    evaluated = loop.evaluate(config, moved, tiny.console(), overrides)
+    assert evaluated["eval/texts"] == len(rows) + 1
+    wrong = round((1 - finished_text[1]["eval/accuracy"]) * len(rows))
+    assert round(evaluated["eval/accuracy"] * (len(rows) + 1)) in (wrong, wrong + 1)
+    missing = {"data.eval_file": str(tmp_path / "none.tsv")}
+    with pytest.raises(UserError, match=r"none\.tsv cannot be read: No such file"):
+        loop.evaluate(config, moved, tiny.console(), missing)
+
+
+def test_evaluation_refuses_another_vocabulary(moved, corpus):
+    """Otherwise numbers of one model are reported under the settings of another."""
+    with pytest.raises(UserError, match=r"data\.num_pieces=32 contradicts .* trained with 64"):
+        config = tiny_text.config(corpus)
+        loop.evaluate(config, moved, tiny.console(), {"data.num_pieces": 32})
+
+
+def test_a_finished_run_is_not_trained_again(finished_text, corpus, monkeypatch):
+    """Otherwise the same command changes a result that was already reported."""
+    workdir, result = finished_text
+    monkeypatch.setattr(loop, "_run", lambda *_: pytest.fail("trained again"))
+    assert loop.train(tiny_text.config(corpus), workdir, tiny.console()) == result
+
+
+@pytest.fixture
+def counted(shared_compilation, corpus, tmp_path, monkeypatch):
+    """Trains with steps that only count, on validations as they are given; returns what
+    `train` returned."""
+
+    def count(state, count, data, chosen, model, task, optimizer, config):
+        names = ("loss", "accuracy", "usage", "longest", "tokens")
+        metrics = dict.fromkeys(names, jnp.ones(()))
+        return state._replace(step=state.step + count), metrics
+
+    def train(validations, **changes):
+        told = iter(validations)
+        common = {"texts": 40, "ece": 0.1, "temperature": 1.0, "held_out_accuracy": 0.5}
+        monkeypatch.setattr(loop, "train_steps", count)
+        monkeypatch.setattr(TextEvaluator, "validate", lambda *_: common | next(told))
+        config = tiny_text.config(corpus, **changes)
+        result = loop.train(config, tmp_path / "run", tiny.console())
+        assert next(told, None) is None
+        return result
+
+    return train
+
+
+def of(held_out_loss, loss, accuracy):
+    return {"held_out_loss": held_out_loss, "loss": loss, "accuracy": accuracy}
+
+
+def test_held_out_sentences_choose_the_checkpoint(counted):
+    """Otherwise the validation split chooses the model that it is to judge: the best of it is
+    the last step here, by loss and by accuracy."""
+    result = counted([of(0.9, 0.7, 0.6), of(0.5, 0.8, 0.5), of(0.6, 0.1, 0.9)])
+    assert result["steps"] == 4
+
+
+def test_training_stops_when_held_out_sentences_are_good_enough(counted):
+    """Not when the validation split is."""
+    told = [of(0.9, 0.1, 1.0), of(0.2, 0.8, 0.5)]
+    assert counted(told, training_stop_at_loss=0.3)["steps"] == 4

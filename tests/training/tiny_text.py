@@ -1,0 +1,59 @@
+"""A corpus of few words and a config whose runs on it take seconds."""
+
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import sst2
+
+STEPS, SAVE_EVERY, BUCKETS = 6, 2, (4, 8)
+WORDS = (["dull", "awful", "bad", "tired"], ["fine", "funny", "great", "warm"])
+FILLERS = ["the", "film", "a", "plot", "is", "with", "it", "and", ",", "."]
+
+
+def sentence(rng: np.random.Generator, words: list[str], label: int) -> str:
+    """Three to twelve words, one or two of which tell the class."""
+    drawn = rng.choice(FILLERS, rng.integers(3, 13)).tolist()
+    for place in rng.integers(len(drawn), size=2):
+        drawn[place] = str(rng.choice(words[label]))
+    return " ".join(drawn)
+
+
+def write_corpus(folder: Path) -> Path:
+    """train.tsv of 60 sentences and the beginning of each, and dev.tsv of 40 sentences, some
+    of whose words training never meets."""
+    rng = np.random.default_rng(0)
+    train = [(sentence(rng, WORDS, i % 2), i % 2) for i in range(60)]
+    train += [(" ".join(text.split()[:3]), label) for text, label in train]
+    more = WORDS[0] + ["dreary"], WORDS[1] + ["joyful"]
+    dev = [(sentence(rng, more, i % 2), i % 2) for i in range(40)]
+    for name, rows in (("train.tsv", train), ("dev.tsv", dev)):
+        write_tsv(folder / name, rows)
+    return folder
+
+
+def write_tsv(path: Path, rows: list[tuple[str, int]]) -> Path:
+    lines = ["sentence\tlabel", *(f"{text}\t{label}" for text, label in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def config(folder: Path, **changes) -> ConfigDict:
+    """folder: of `write_corpus`. changes: as of tiny.config."""
+    config = sst2.get_config()
+    config.data.update(path=str(folder), num_pieces=64, max_pieces=6, buckets=BUCKETS)
+    config.data.update(held_out=0.3)
+    config.model.update(embedding_dim=16, expert_hidden_dim=16, num_experts=2, num_layers=1)
+    config.model.update(num_memory_heads=2, num_memory_slots=4, piece_dim=4, num_members=2)
+    config.model.update(word_dropout=0.1, embedding_dropout=0.1, dropout=0.1)
+    config.training.update(batch_size=8, max_steps=STEPS, warmup_steps=1, log_every=1)
+    config.training.update(eval_every=SAVE_EVERY, save_every=SAVE_EVERY)
+    config.training.update(learning_rate=0.02, average_decay=0.9)
+    for name, value in changes.items():
+        section, _, field = name.partition("_")
+        if field:
+            config[section][field] = value
+        else:
+            config[section] = value
+    return config.lock()

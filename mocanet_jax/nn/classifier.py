@@ -45,7 +45,7 @@ class Member(nn.Module):
         )
         self.layers = [MocaLayer(self.layer) for _ in range(self.num_layers)]
         if self.bidirectional:
-            start = nn.initializers.normal(0.1)
+            start = nn.initializers.normal(0.3)
             self.direction = self.param("direction", start, (2, 1, 1, self.layer.embedding_dim))
         self.norm = nn.RMSNorm()
         self.attention = nn.Dense(1, use_bias=False)
@@ -156,6 +156,7 @@ class MocaClassifier(nn.Module):
             state = self.initial_state(len(tokens))
         if mask is None:
             mask = jnp.ones(tokens.shape[:2], bool)
+        chex.assert_shape(mask, tokens.shape[:2])
         chex.assert_type([tokens, mask], [int, bool])
         logits, state, aux = self.members(tokens, state, mask, train, rounding)
         total = lambda parts: jnp.sum(parts, axis=0)

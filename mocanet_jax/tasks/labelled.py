@@ -34,12 +34,15 @@ class LabelledTexts(NamedTuple):
         )
 
 
-def labelled_texts(texts: list[str], labels: list[int]) -> LabelledTexts:
-    """Tokenises. Raises ValueError, with the row's place, for a text without a token."""
+def labelled_texts(
+    texts: list[str], labels: list[int], place: str = "text", first: int = 1
+) -> LabelledTexts:
+    """Tokenises. Raises ValueError for a text without a token, naming it by `place` and a
+    number that counts from `first`."""
     tokens = [tokenize(text) for text in texts]
     for i, words in enumerate(tokens):
         if not words:
-            raise ValueError(f"text {i + 1} is empty: {texts[i]!r}")
+            raise ValueError(f"{place} {first + i} is empty: {texts[i][:40]!r}")
     return LabelledTexts(texts, tokens, np.array(labels, np.int32))
 
 
@@ -49,7 +52,7 @@ def read_tsv(path: Path, num_classes: int) -> LabelledTexts:
     """
     texts, labels = [], []
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_bytes().decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}") from error
     except OSError as error:
@@ -66,9 +69,9 @@ def read_tsv(path: Path, num_classes: int) -> LabelledTexts:
     if not texts:
         raise UserError(f"{path}: no rows below the header")
     try:
-        return labelled_texts(texts, labels)
+        return labelled_texts(texts, labels, "line", 2)
     except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{path}, {error}") from error
 
 
 def _parse(line, where, num_classes):

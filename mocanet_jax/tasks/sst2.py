@@ -44,7 +44,7 @@ def read_sst2(path: str, split: str) -> LabelledTexts:
         return _from_tfds(split)
     file = Path(path) / {"train": "train.tsv", "validation": "dev.tsv"}[split]
     if not file.is_file():
-        raise UserError(f"--config.data.path={path}: there is no {file.name} in that folder")
+        raise UserError(f"there is no {file.name} in the folder {path}")
     return read_tsv(file, len(Sst2Task.classes))
 
 
@@ -64,8 +64,22 @@ def _from_tfds(split):
                 "TensorFlow Datasets fetches it, or pass --config.data.path=DIR, a folder with "
                 "GLUE's train.tsv and dev.tsv"
             ) from error
-        builder.download_and_prepare(file_format="array_record")
-    rows = builder.as_data_source(split=split)
+        try:
+            builder.download_and_prepare(file_format="array_record")
+        except (tfds.download.DownloadError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"SST-2 could not be downloaded: {reason}; pass --config.data.path=DIR, a "
+                "folder with GLUE's train.tsv and dev.tsv"
+            ) from error
+    try:
+        rows = builder.as_data_source(split=split)
+    except NotImplementedError as error:
+        raise UserError(
+            f"SST-2 in {builder.data_path} is in a form that takes TensorFlow to read; move "
+            "that folder away to fetch it again, or pass --config.data.path=DIR, a folder "
+            "with GLUE's train.tsv and dev.tsv"
+        ) from error
     texts, labels = zip(
         *((row["sentence"].decode(), int(row["label"])) for row in rows), strict=True
     )

@@ -88,6 +88,7 @@ class TextTask:
             raise ValueError(f"held_out is a share between 0 and 1, not {self.held_out}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), not {self.label_smoothing}")
+        Vocabulary((), self.num_pieces, self.max_pieces)  # refuses impossible sizes
         if self.min_freq < 1 or self.max_vocab_size < 1:
             raise ValueError(
                 f"min_freq and max_vocab_size must be at least 1, "
@@ -110,6 +111,11 @@ class TextTask:
     def _split(self) -> tuple[LabelledTexts, LabelledTexts]:
         texts = self.read_train()
         train, held_out = hold_out(texts, self.held_out, self.seed)
+        if not len(train) or not len(held_out):
+            raise UserError(
+                f"config.data.held_out={self.held_out} leaves {len(train)} of {len(texts)} "
+                f"texts to train on and {len(held_out)} held out; both need some"
+            )
         return texts.take(train), texts.take(held_out)
 
     @property
@@ -213,11 +219,11 @@ class TextTask:
     def score(self, logits: jax.Array, batch: TextBatch) -> TextScores:
         """Scores of logits [N, B, C], every member's decision by itself, the loss against
         smoothed labels."""
-        labels = jax.nn.one_hot(batch.labels, len(self.classes))
+        labels = jax.nn.one_hot(batch.labels, len(self.classes))[None]
         loss = optax.softmax_cross_entropy(
             logits, optax.smooth_labels(labels, self.label_smoothing)
         )
-        correct = jnp.argmax(logits, axis=-1) == batch.labels
+        correct = jnp.argmax(logits, axis=-1) == batch.labels[None]
         return TextScores(
             jnp.sum(loss),
             jnp.sum(correct, dtype=jnp.float32),

@@ -97,6 +97,11 @@ def load_vocabulary(path: Path) -> Vocabulary:
     """Raises UserError for a file that is missing or not a vocabulary."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return Vocabulary(tuple(fields["words"]), fields["num_pieces"], fields["max_pieces"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        words, sizes = fields["words"], (fields["num_pieces"], fields["max_pieces"])
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError("words must be a list of strings")
+        if not all(isinstance(size, int) for size in sizes):
+            raise ValueError("sizes must be whole numbers")
+        return Vocabulary(tuple(words), *sizes)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is not a vocabulary that can be read: {error}") from error

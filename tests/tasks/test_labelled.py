@@ -126,7 +126,6 @@ def test_labels_go_up_to_the_number_of_classes(read, refused):
     assert "from 0 to 2, not '3'" in refused(content.replace(b"2", b"3"), 3)
 
 
-@pytest.mark.xfail(strict=True, reason="the message counts texts, not lines of the file")
 @pytest.mark.parametrize("text", ["<br>", "\u200b", "\u0301 \ufffd"])
 def test_a_text_without_a_word_is_told_with_its_line(text, refused):
     """It cannot be classified, and would be a row of nothing but padding."""

@@ -126,7 +126,7 @@ def explanation(explained: Explanation, classes: Sequence[str]) -> Iterator[str]
     name = classes[prediction.predicted]
     yield f"points: what the probability of {name} loses when the word is masked."
     if len(columns) > 3:
-        yield "experts, slots: used at the word, one entry a layer and direction;"
+        yield "experts, slots: used at the word, one entry a layer, member and direction;"
         yield "of slots the one that was written most strongly."
 
 

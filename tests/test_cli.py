@@ -14,14 +14,16 @@ from absl.testing import flagsaver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from configs import copy
+from configs import copy, sst2
 from mocanet_jax import cli, main
 from mocanet_jax.training import loop
 from mocanet_jax.training.checkpoint import Checkpoints, Progress
+from mocanet_jax.training.settings import plain
 from mocanet_jax.training.step import TrainState
 
 ROOT = Path(__file__).parent.parent
 CONFIG = f"--config={ROOT / 'configs' / 'copy.py'}"
+TEXTS = f"--config={ROOT / 'configs' / 'sst2.py'}"
 
 
 def run(*arguments):
@@ -96,6 +98,18 @@ def refused(tmp_path, monkeypatch, capsys):
         ([CONFIG, "--config.data.longest=0"], "payload lengths need 1 ≤ shortest ≤ longest"),
         ([CONFIG, "--config.training.max_steps=0"], "max_steps must be at least 1, not 0"),
         ([CONFIG, "--config.eval.lengths=(7,'a')"], "eval.lengths takes whole numbers"),
+        (
+            [TEXTS, "--config.data.path=none"],
+            "none: there is no train.tsv; --config.data.path takes a",
+        ),
+        ([TEXTS, "--config.data.buckets=(8,4)"], "buckets must be rising lengths from 1 on"),
+        ([TEXTS, "--config.data.held_out=1.0"], "held_out is a share between 0 and 1, not 1.0"),
+        (
+            [TEXTS, "--config.data.label_smoothing=1.0"],
+            "label_smoothing must be in [0, 1), not",
+        ),
+        ([TEXTS, "--config.data.num_pieces=1"], "num_pieces must be at least 2"),
+        ([TEXTS, "--mode=eval"], "no trained model in runs/sst2: train first"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(refused, arguments, message):
@@ -112,7 +126,7 @@ def test_a_file_where_the_directory_should_be_is_left_alone(refused, tmp_path, m
 
 def test_a_directory_of_another_config_is_refused(refused, tmp_path):
     """Naming every field that differs, so that the user sees which run is there."""
-    loop.claim_workdir(tmp_path / "run", loop.plain(copy.get_config()))
+    loop.claim_workdir(tmp_path / "run", plain(copy.get_config()))
     changes = ["--config.model.num_experts=8", "--config.seed=3"]
     line = refused(CONFIG, "--workdir=run", *changes)
     assert "run holds a run of another config: model.num_experts (4 there, 8 now)" in line
@@ -120,14 +134,14 @@ def test_a_directory_of_another_config_is_refused(refused, tmp_path):
 
 
 def test_a_directory_without_a_checkpoint_has_nothing_to_evaluate(refused, tmp_path):
-    loop.claim_workdir(tmp_path / "run", loop.plain(copy.get_config()))
+    loop.claim_workdir(tmp_path / "run", plain(copy.get_config()))
     line = refused(CONFIG, "--workdir=run", "--mode=eval")
     assert "no trained model in run: train first" in line
 
 
 def test_evaluation_refuses_what_contradicts_the_checkpoint(refused, tmp_path):
     """Otherwise numbers of one model are reported under the settings of another."""
-    config = loop.plain(copy.get_config())
+    config = plain(copy.get_config())
     loop.claim_workdir(tmp_path / "run", config)
     arrays = {"w": jnp.ones(2)}, {"m": jnp.ones(2)}
     state = TrainState(jnp.int32(1), *arrays, jnp.float32(1), None)
@@ -195,15 +209,16 @@ def test_flags_reach_training_and_evaluation(monkeypatch, tmp_path):
     assert not flags.FLAGS["workdir"].value, "flags of one call stay for the next"
 
 
+@pytest.mark.parametrize("file", [copy, sst2])
 @pytest.mark.parametrize("ablation", ["", "no_memory", "no_experts", "no_controller"])
-def test_an_ablation_changes_its_one_field(ablation):
+def test_an_ablation_changes_its_one_field(file, ablation):
     """Otherwise a comparison with the baseline is of more than it says."""
-    changed = loop.plain(copy.get_config(ablation))
+    changed = plain(file.get_config(ablation))
     if ablation:
         field = "use_" + ablation.removeprefix("no_")
         assert changed["model"].pop(field) is False
         changed["model"][field] = True
-    assert changed == loop.plain(copy.get_config())
+    assert changed == plain(file.get_config())
     assert json.loads(json.dumps(changed)) == changed
 
 

@@ -45,7 +45,7 @@ class Member(nn.Module):
         )
         self.layers = [MocaLayer(self.layer) for _ in range(self.num_layers)]
         if self.bidirectional:
-            start = nn.initializers.normal(0.3)
+            start = nn.initializers.normal(0.2)
             self.direction = self.param("direction", start, (2, 1, 1, self.layer.embedding_dim))
         self.norm = nn.RMSNorm()
         self.attention = nn.Dense(1, use_bias=False)

@@ -44,7 +44,10 @@ def read_sst2(path: str, split: str) -> LabelledTexts:
         return _from_tfds(split)
     file = Path(path) / {"train": "train.tsv", "validation": "dev.tsv"}[split]
     if not file.is_file():
-        raise UserError(f"there is no {file.name} in the folder {path}")
+        raise UserError(
+            f"{path}: there is no {file.name}; --config.data.path takes a folder with GLUE's "
+            "train.tsv and dev.tsv"
+        )
     return read_tsv(file, len(Sst2Task.classes))
 
 

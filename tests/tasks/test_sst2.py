@@ -67,7 +67,7 @@ def test_a_folder_without_the_file(split, name, folder):
     for path in (folder, folder / "none", folder / "dev.tsv"):
         with pytest.raises(UserError) as error:
             read_sst2(str(path), split)
-        assert str(error.value).startswith(f"--config.data.path={path}: there is no {name}")
+        assert str(error.value).startswith(f"{path}: there is no {name}; --config.data.path")
 
 
 def test_only_two_labels(folder):

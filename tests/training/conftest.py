@@ -43,6 +43,6 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished_text(shared_compilation, corpus, tmp_path_factory):
-    """(directory, what `train` returned) of an uninterrupted run on texts. Not to be changed."""
+    """As `finished`, of a run on texts."""
     workdir = tmp_path_factory.mktemp("finished_text") / "run"
     return workdir, loop.train(tiny_text.config(corpus), workdir, tiny.console())

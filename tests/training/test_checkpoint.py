@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from mocanet_jax.errors import UserError
@@ -12,6 +13,7 @@ from mocanet_jax.training.checkpoint import (
     Progress,
     differing_fields,
     read_config,
+    saved_run,
 )
 from mocanet_jax.training.step import TrainState
 
@@ -113,6 +115,64 @@ def test_a_step_that_is_not_saved_is_an_error(tmp_path):
         pytest.raises(RuntimeError, match="refused to save step 3"),
     ):
         checkpoints.save(state(3), progress(), loss=0.4)
+
+
+def test_a_step_that_is_not_there_is_told(tmp_path):
+    """Otherwise a mistyped step shows as a traceback out of Orbax."""
+    saved(tmp_path, {4: 0.5})
+    with (
+        Checkpoints(tmp_path, read_only=True) as checkpoints,
+        pytest.raises(UserError, match=r"checkpoint 3 in .*checkpoints is damaged or of"),
+    ):
+        checkpoints.progress(3)
+
+
+def test_a_checkpoint_of_another_model_is_told(tmp_path):
+    """Otherwise a model answers with parameters that are not its own, or with a traceback."""
+    saved(tmp_path, {4: 0.5})
+    like = jax.eval_shape(lambda: state(0)).params
+    like["other"] = like.pop("layer")
+    with (
+        Checkpoints(tmp_path, read_only=True) as checkpoints,
+        pytest.raises(UserError, match=r"checkpoint 4 in .* of another version of the model: "),
+    ):
+        checkpoints.restore_params(4, like)
+
+
+def test_reading_leaves_the_directory_as_it_is(tmp_path):
+    """Otherwise a chat deletes what a training run beside it is about to finish writing."""
+    saved(tmp_path, {2: 0.4, 4: 0.5})
+    (tmp_path / "config.json").write_text("{}")
+    unfinished = tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp"
+    (unfinished / "params").mkdir(parents=True)
+    assert ocp.utils.is_tmp_checkpoint(unfinished)
+    before = {str(path): path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with saved_run(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [2, 4]
+        assert (checkpoints.best_step(), checkpoints.latest_step()) == (2, 4)
+        checkpoints.restore_params(2, jax.eval_shape(lambda: state(0)).params)
+    assert {str(path): path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ((), "no trained model in .*/run: train first"),
+        (("run",), "no trained model in .*/run: train first"),
+        (("run", "run/config.json"), "no trained model in .*/run: train first"),
+        (("run", "run/config.json", "run/checkpoints"), "no checkpoint in .*/checkpoints yet"),
+    ],
+    ids=["no folder", "an empty folder", "no checkpoints folder", "no checkpoint"],
+)
+def test_a_directory_without_a_saved_run_is_told_and_left_alone(tmp_path, made, message):
+    """Otherwise a mistyped folder is made, or fails far away."""
+    for name in made:
+        path = tmp_path / name
+        path.write_text("{}") if path.suffix else path.mkdir()
+    with pytest.raises(UserError, match=message):
+        saved_run(tmp_path / "run")
+    there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert there == set(made)
 
 
 def test_differences_name_field_and_both_values():

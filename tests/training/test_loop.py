@@ -10,7 +10,7 @@ import pytest
 
 from configs import copy
 from mocanet_jax.errors import UserError
-from mocanet_jax.training import build, loop
+from mocanet_jax.training import build, loop, settings
 from mocanet_jax.training.checkpoint import Checkpoints
 from mocanet_jax.training.optimizer import build_optimizer
 from mocanet_jax.training.record import Recorder, read_metrics
@@ -125,7 +125,7 @@ def test_a_run_leaves_its_config_record_and_pictures(finished):
         "memory_layer_1.png",
     }
     config = json.loads((finished[0] / "config.json").read_text())
-    assert config == loop.plain(tiny.config())
+    assert config == settings.plain(tiny.config())
 
 
 def test_evaluation_later_gives_the_numbers_of_the_run(finished):

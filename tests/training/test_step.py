@@ -189,6 +189,19 @@ def test_training_starts_with_an_average_where_the_config_asks_for_one(decay):
     np.testing.assert_array_equal(given.evaluated, state.params + 1)
 
 
+@pytest.mark.parametrize("average", [None, {"w": jnp.zeros(3)}])
+def test_training_starts_from_given_parameters(average):
+    """Otherwise pretrained word vectors are trained on, but the average begins without them."""
+    params, given = {"w": jnp.ones(3)}, {"w": jnp.arange(3.0)}
+    state = step.TrainState(jnp.int32(0), params, SGD.init(params), jnp.float32(2), average)
+    started = step.started_from(state, given)
+    np.testing.assert_array_equal(started.params["w"], [0, 1, 2])
+    np.testing.assert_array_equal(started.evaluated["w"], [0, 1, 2])
+    assert (started.average is None) == (average is None)
+    assert average is None or started.average["w"] is not started.params["w"]
+    assert (int(started.step), float(started.longest)) == (0, 2)
+
+
 def test_streams_are_independent():
     """Otherwise training draws what validation or the final evaluation measures on."""
     names = (step.TRAIN_STREAM, step.INIT_STREAM, step.VALIDATION_STREAM, step.TEST_STREAM)

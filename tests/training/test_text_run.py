@@ -141,7 +141,7 @@ def test_a_run_leaves_its_config_vocabulary_record_and_pictures(finished_text, c
 
 
 def test_the_record_tells_training_and_validation(finished_text):
-    """Otherwise curves, and whoever chooses a checkpoint, look at numbers that are not there."""
+    """Otherwise curves and comparisons look for numbers that are not there."""
     train, validation = {}, {}
     for row in read_metrics(finished_text[0]):
         (validation if "eval/accuracy" in row else train)[row["step"]] = row
@@ -153,6 +153,15 @@ def test_the_record_tells_training_and_validation(finished_text):
     for row in validation.values():
         held_out = {"eval/held_out_loss", "eval/held_out_accuracy", "eval/temperature"}
         assert held_out | {"eval/loss", "eval/f1", "eval/ece"} <= row.keys()
+
+
+def test_the_loss_is_the_sum_of_its_logged_terms(finished_text):
+    """Otherwise something is trained for that no record shows."""
+    terms = ("task_loss", "budget_loss", "balance_loss", "z_loss")
+    for row in read_metrics(finished_text[0]):
+        if "train/loss" in row:
+            total = sum(row[f"train/{name}"] for name in terms)
+            assert row["train/loss"] == pytest.approx(total, rel=1e-6)
 
 
 def test_evaluation_later_gives_the_numbers_of_the_run(finished_text, corpus):
@@ -202,9 +211,9 @@ def test_evaluation_reads_the_file_that_it_is_given(finished_text, corpus, moved
 
 def test_evaluation_refuses_another_vocabulary(moved, corpus):
     """Otherwise numbers of one model are reported under the settings of another."""
+    config, overrides = tiny_text.config(corpus), {"data.num_pieces": 32}
     with pytest.raises(UserError, match=r"data\.num_pieces=32 contradicts .* trained with 64"):
-        config = tiny_text.config(corpus)
-        loop.evaluate(config, moved, tiny.console(), {"data.num_pieces": 32})
+        loop.evaluate(config, moved, tiny.console(), overrides)
 
 
 def test_a_finished_run_is_not_trained_again(finished_text, corpus, monkeypatch):
@@ -235,6 +244,31 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
         return result
 
     return train
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data_path": "none"}, "none: there is no train.tsv; --config.data.path takes a folder"),
+        ({"data_buckets": (4, 4)}, "buckets must be rising lengths from 1 on"),
+        ({"data_buckets": ()}, "buckets must be rising lengths from 1 on"),
+        ({"data_min_freq": 0}, "min_freq and max_vocab_size must be at least 1"),
+        ({"data_held_out": 0.001}, "held_out=0.001 leaves 120 of 120 texts to train on and 0"),
+        ({"data_held_out": 0.999}, "leaves 0 of 120 texts to train on"),
+        ({"data_num_pieces": 1}, "num_pieces must be at least 2"),
+        ({"model_num_members": 0}, "num_members must be at least 1, not 0"),
+        ({"model_dropout": 1.0}, r"dropout must be in \[0, 1\), not 1.0"),
+        ({"model_word_dropout": -0.1}, r"word_dropout must be in \[0, 1\), not -0.1"),
+        ({"model_embedding_dropout": 1.5}, r"embedding_dropout must be in \[0, 1\)"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_is_written(
+    corpus, changes, message, tmp_path
+):
+    """Otherwise the mistake shows as a traceback out of a library, or after minutes."""
+    with pytest.raises(UserError, match=message):
+        loop.train(tiny_text.config(corpus, **changes), tmp_path / "run", tiny.console())
+    assert list(tmp_path.iterdir()) == []
 
 
 def of(held_out_loss, loss, accuracy):

@@ -91,8 +91,9 @@ def build_model(config: ConfigDict, task: Task) -> Model:
     for name in ("word_dropout", "embedding_dropout", "dropout"):
         if not 0 <= m[name] < 1:
             raise UserError(f"config.model: {name} must be in [0, 1), not {m[name]}")
-    if m.num_members < 1:
-        raise UserError(f"config.model: num_members must be at least 1, not {m.num_members}")
+    for name in ("num_members", "piece_dim"):
+        if m[name] < 1:
+            raise UserError(f"config.model: {name} must be at least 1, not {m[name]}")
     return MocaClassifier(
         m.num_members,
         task.vocab_size,

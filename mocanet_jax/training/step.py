@@ -185,10 +185,9 @@ def train_step(
     longest = jnp.where(
         metrics["accuracy"] >= training.curriculum_accuracy, grown, state.longest
     )
-    metrics |= {
-        "gradient_norm": optax.tree.norm(gradients),
-        "longest": lengths[1].astype(jnp.float32),
-    }
+    metrics["gradient_norm"] = optax.tree.norm(gradients)
+    if task.first_longest < task.longest:
+        metrics["longest"] = lengths[1].astype(jnp.float32)
     average = state.average
     if average is not None:
         average = running_average(average, params, state.step, training.average_decay)

@@ -44,10 +44,11 @@ class TrainingDisplay:
         if not self._console.is_terminal:
             left = (time.monotonic() - self._started) / max(step - self._start, 1)
             left *= self._max_steps - step
+            lengths = f"lengths to {metrics['longest']:.0f}  " if "longest" in metrics else ""
             self.say(
                 f"step {step}/{self._max_steps}  loss {metrics['loss']:.4f}  "
                 f"accuracy {metrics['accuracy']:.2%}  usage {metrics['usage']:.2f}  "
-                f"lengths to {metrics['longest']:.0f}  {speed} tokens/s  "
+                f"{lengths}{speed} tokens/s  "
                 f"{left:.0f} s left at most"
             )
 

@@ -1,10 +1,14 @@
 """Tiny runs that all tests of training share, and compilation shared between runs."""
 
+import shutil
+
 import jax
+import jax.numpy as jnp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from mocanet_jax.training import loop
+from mocanet_jax.training.checkpoint import Checkpoints
 from tests.training import tiny, tiny_text
 
 SETTINGS = {
@@ -46,3 +50,27 @@ def finished_text(shared_compilation, corpus, tmp_path_factory):
     """As `finished`, of a run on texts."""
     workdir = tmp_path_factory.mktemp("finished_text") / "run"
     return workdir, loop.train(tiny_text.config(corpus), workdir, tiny.console())
+
+
+@pytest.fixture(scope="session")
+def two_checkpoints(finished_text, corpus, tmp_path_factory):
+    """A run with two unlike checkpoints: the best, of step 1, and the latest, of step 2, whose
+    parameters have the other sign: (directory, validation by step). Not to be changed."""
+    source, last = finished_text[0], tiny_text.STEPS
+    workdir = tmp_path_factory.mktemp("two_checkpoints")
+    for name in ("config.json", "vocabulary.json"):
+        shutil.copy(source / name, workdir)
+    state = tiny_text.state_at(last, source, tiny_text.config(corpus))
+    with Checkpoints(source, read_only=True) as checkpoints:
+        progress = checkpoints.progress(last)
+    told = {
+        1: {"held_out_loss": 0.5, "accuracy": 0.25, "ece": 0.1, "temperature": 0.5},
+        2: {"held_out_loss": 0.6, "accuracy": 0.75, "ece": 0.2, "temperature": 2.0},
+    }
+    with Checkpoints(workdir) as checkpoints:
+        for step, sign in ((1, 1), (2, -1)):
+            average = jax.tree.map(lambda x, sign=sign: sign * x, state.average)
+            saved = state._replace(step=jnp.int32(step), average=average)
+            progress = progress._replace(validation=told[step])
+            checkpoints.save(saved, progress, told[step]["held_out_loss"])
+    return workdir, told

@@ -13,7 +13,6 @@ from mocanet_jax.errors import UserError
 from mocanet_jax.tasks.tokenizer import tokenize
 from mocanet_jax.training import predictor
 from mocanet_jax.training.calibration import probabilities
-from mocanet_jax.training.checkpoint import Checkpoints
 from mocanet_jax.training.predictor import TextPredictor
 from mocanet_jax.training.text_evaluator import TextEvaluator
 from tests.training import tiny_text
@@ -43,16 +42,16 @@ def test_the_best_checkpoint_answers(trained, finished_text):
     assert trained.temperature == trained.validation["temperature"]
 
 
-def test_any_checkpoint_can_be_asked_for(finished_text, trained):
+def test_the_best_checkpoint_answers_unless_another_is_asked_for(two_checkpoints):
     """Otherwise all checkpoints of a run look equally good when they are compared."""
-    with Checkpoints(finished_text[0]) as checkpoints:
-        told = {step: checkpoints.progress(step).validation for step in checkpoints.steps()}
-    assert tiny_text.STEPS in told
-    for step, validation in told.items():
-        other = TextPredictor(finished_text[0], step)
-        assert (other.step, other.validation) == (step, validation)
-        same = jax.tree.map(np.array_equal, other.params, trained.params)
-        assert all(jax.tree.leaves(same)) == (step == trained.step)
+    workdir, told = two_checkpoints
+    best, first, second = (TextPredictor(workdir, step) for step in (None, 1, 2))
+    assert (best.step, first.step, second.step) == (1, 1, 2)
+    for one in (best, first, second):
+        assert one.validation == told[one.step]
+        assert one.temperature == told[one.step]["temperature"]
+    jax.tree.map(np.testing.assert_array_equal, best.params, first.params)
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, -y), best.params, second.params)
 
 
 def test_answers_are_those_of_evaluation(trained):

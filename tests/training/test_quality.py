@@ -60,9 +60,9 @@ def test_no_run_is_an_error(monkeypatch):
         entry.main()
 
 
-def test_every_kept_checkpoint_is_compared_with_its_own_numbers(finished_text):
+def test_every_kept_checkpoint_is_compared_with_its_own_numbers(two_checkpoints):
     """Otherwise the table mixes checkpoints up."""
-    workdir, _ = finished_text
+    workdir, _ = two_checkpoints
     sentences = read_tsv(entry.SENTENCES, 2).take(np.arange(6))
     with saved_run(workdir) as checkpoints:
         steps = checkpoints.steps()

@@ -23,9 +23,9 @@ def printed(show, *arguments, terminal=False):
     return console.file.getvalue()
 
 
-def training(console):
+def training(console, metrics=TRAIN):
     with TrainingDisplay(console, 4, 10) as display:
-        display.update(6, TRAIN)
+        display.update(6, metrics)
         display.validated(6, "accuracy 75.00%, exact match 50.00%")
 
 
@@ -43,6 +43,14 @@ def test_a_log_file_gets_one_plain_line_a_report():
     assert lines[0].endswith(" s left at most")
     assert lines[1] == "step 6  validation: accuracy 75.00%, exact match 50.00%"
     assert len([line for line in lines if line.strip()]) == 2
+
+
+def test_a_task_without_a_curriculum_has_no_lengths_to_tell():
+    """Otherwise a log tells of lengths that never grow, or stops a run on texts."""
+    texts = {name: value for name, value in TRAIN.items() if name != "longest"}
+    line = printed(training, texts).splitlines()[0]
+    assert "usage 0.50  2.5k tokens/s" in line
+    assert "lengths" not in line
 
 
 def test_a_terminal_gets_a_bar_and_no_line_for_every_report():

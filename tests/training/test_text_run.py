@@ -3,7 +3,6 @@ stopping, going on and evaluating later give what an uninterrupted run gives."""
 
 import json
 import shutil
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +13,8 @@ from mocanet_jax.errors import UserError
 from mocanet_jax.tasks.labelled import read_tsv
 from mocanet_jax.tasks.vocabulary import load_vocabulary
 from mocanet_jax.training import build, loop
-from mocanet_jax.training.checkpoint import Checkpoints
-from mocanet_jax.training.optimizer import build_optimizer
 from mocanet_jax.training.record import Recorder, read_metrics
 from mocanet_jax.training.settings import plain
-from mocanet_jax.training.step import initial_train_state
 from mocanet_jax.training.text_evaluator import TextEvaluator
 from tests.training import tiny, tiny_text
 
@@ -27,15 +23,6 @@ OF_THE_CLOCK = ("wall_seconds", "train_tokens_per_second", "train/tokens_per_sec
 
 def timeless(row):
     return {name: value for name, value in row.items() if name not in OF_THE_CLOCK}
-
-
-def state_at(step, workdir, config):
-    task = build.build_task(config, workdir)
-    model = build.build_model(config, task)
-    optimizer = build_optimizer(config.training)
-    like = jax.eval_shape(partial(initial_train_state, model, task, optimizer, config))
-    with Checkpoints(workdir) as checkpoints:
-        return checkpoints.restore(step, like)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +53,7 @@ def test_a_resumed_run_ends_in_the_state_of_an_uninterrupted_one(
     """Bit for bit: parameters, their average, moments of the optimizer, and step. Otherwise
     batches, dropout or the average depend on more than the seed and the step."""
     config, last = tiny_text.config(corpus), tiny_text.STEPS
-    one, other = (state_at(last, run[0], config) for run in (finished_text, resumed))
+    one, other = (tiny_text.state_at(last, run[0], config) for run in (finished_text, resumed))
     assert int(one.step) == last
     assert one.average is not None
     jax.tree.map(np.testing.assert_array_equal, one, other)
@@ -89,7 +76,7 @@ def test_a_run_leaves_its_result(finished_text, corpus):
     assert result == returned
     assert result["task"] == "sst2"
     assert result["train_tokens_per_second"] > 0
-    params = state_at(tiny_text.STEPS, workdir, tiny_text.config(corpus)).params
+    params = tiny_text.state_at(tiny_text.STEPS, workdir, tiny_text.config(corpus)).params
     assert result["parameters"] == sum(x.size for x in jax.tree.leaves(params))
     assert result["flops_per_token"] > 0
     for name in ("accuracy", "f1", "ece", "usage"):
@@ -150,6 +137,8 @@ def test_the_record_tells_training_and_validation(finished_text):
     for row in train.values():
         assert {"train/loss", "train/accuracy", "train/usage", "train/tokens"} <= row.keys()
         assert 0 < row["train/tokens"] <= 8 * 8
+        assert 0 <= row["train/accuracy"] <= 1
+        assert "train/longest" not in row, "of a curriculum, which texts do not have"
     for row in validation.values():
         held_out = {"eval/held_out_loss", "eval/held_out_accuracy", "eval/temperature"}
         assert held_out | {"eval/loss", "eval/f1", "eval/ece"} <= row.keys()
@@ -229,7 +218,7 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
     `train` returned."""
 
     def count(state, count, data, chosen, model, task, optimizer, config):
-        names = ("loss", "accuracy", "usage", "longest", "tokens")
+        names = ("loss", "accuracy", "usage", "tokens")
         metrics = dict.fromkeys(names, jnp.ones(()))
         return state._replace(step=state.step + count), metrics
 
@@ -249,7 +238,10 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data_path": "none"}, "none: there is no train.tsv; --config.data.path takes a folder"),
+        (
+            {"data_path": "none"},
+            "none: there is no train.tsv; --config.data.path takes a folder",
+        ),
         ({"data_buckets": (4, 4)}, "buckets must be rising lengths from 1 on"),
         ({"data_buckets": ()}, "buckets must be rising lengths from 1 on"),
         ({"data_min_freq": 0}, "min_freq and max_vocab_size must be at least 1"),
@@ -257,6 +249,7 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
         ({"data_held_out": 0.999}, "leaves 0 of 120 texts to train on"),
         ({"data_num_pieces": 1}, "num_pieces must be at least 2"),
         ({"model_num_members": 0}, "num_members must be at least 1, not 0"),
+        ({"model_piece_dim": 0}, "piece_dim must be at least 1, not 0"),
         ({"model_dropout": 1.0}, r"dropout must be in \[0, 1\), not 1.0"),
         ({"model_word_dropout": -0.1}, r"word_dropout must be in \[0, 1\), not -0.1"),
         ({"model_embedding_dropout": 1.5}, r"embedding_dropout must be in \[0, 1\)"),

@@ -1,11 +1,17 @@
 """A corpus of few words and a config whose runs on it take seconds."""
 
+from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from configs import sst2
+from mocanet_jax.training import build
+from mocanet_jax.training.checkpoint import Checkpoints
+from mocanet_jax.training.optimizer import build_optimizer
+from mocanet_jax.training.step import TrainState, initial_train_state
 
 STEPS, SAVE_EVERY, BUCKETS = 6, 2, (4, 8)
 WORDS = (["dull", "awful", "bad", "tired"], ["fine", "funny", "great", "warm"])
@@ -57,3 +63,13 @@ def config(folder: Path, **changes) -> ConfigDict:
         else:
             config[section] = value
     return config.lock()
+
+
+def state_at(step: int, workdir: Path, config: ConfigDict) -> TrainState:
+    """What a run in `workdir` saved at a step."""
+    task = build.build_task(config, workdir)
+    model = build.build_model(config, task)
+    optimizer = build_optimizer(config.training)
+    like = jax.eval_shape(partial(initial_train_state, model, task, optimizer, config))
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        return checkpoints.restore(step, like)

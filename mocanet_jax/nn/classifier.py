@@ -45,7 +45,7 @@ class Member(nn.Module):
         )
         self.layers = [MocaLayer(self.layer) for _ in range(self.num_layers)]
         if self.bidirectional:
-            start = nn.initializers.normal(0.2)
+            start = nn.initializers.normal(0.3)
             self.direction = self.param("direction", start, (2, 1, 1, self.layer.embedding_dim))
         self.norm = nn.RMSNorm()
         self.attention = nn.Dense(1, use_bias=False)
@@ -84,8 +84,7 @@ class MocaClassifier(nn.Module):
 
     An ensemble: N members that differ in their first parameters and their dropout read the
     same text, and the mean of their logits decides (Hansen and Salamon, 1990; deep ensembles,
-    Lakshminarayanan et al., 2017). They are one batched computation, so that on a CPU a second
-    member of this size costs much less than twice the time.
+    Lakshminarayanan et al., 2017). They are one batched computation.
 
     dropout: share of numbers set to 0 in training, in layer outputs and the
     pooled vector. embedding_dropout: the same in word vectors. word_dropout: see WordEmbedding.

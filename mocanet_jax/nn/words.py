@@ -41,7 +41,7 @@ class WordEmbedding(nn.Module):
             key = self.make_rng("dropout")
             hidden = jax.random.bernoulli(key, self.word_dropout, words.shape)
             words = jnp.where(hidden, UNKNOWN_WORD, words)
-        start = nn.initializers.normal(0.2)
+        start = nn.initializers.normal(0.3)
         table = nn.Embed(
             self.vocab_size, self.embedding_dim, embedding_init=start, name="words"
         )

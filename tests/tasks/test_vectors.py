@@ -1,4 +1,4 @@
-"""Word vectors from a file: the words that are wanted, at their own numbers, or one clear line."""
+"""Word vectors from a file: the wanted words at their own numbers, or one clear line."""
 
 import jax
 import jax.numpy as jnp

@@ -153,31 +153,22 @@ def test_the_loss_is_the_sum_of_its_logged_terms(finished_text):
             assert row["train/loss"] == pytest.approx(total, rel=1e-6)
 
 
-def test_evaluation_later_gives_the_numbers_of_the_run(finished_text, corpus):
-    """Otherwise a checkpoint is not the model that was reported."""
-    workdir, result = finished_text
-    evaluated = loop.evaluate(tiny_text.config(corpus), workdir, tiny.console(), {})
-    assert json.loads((workdir / "eval.json").read_text()) == evaluated
-    (workdir / "eval.json").unlink()
-    assert list(evaluated) == list(result)
-    assert timeless(evaluated) == timeless(result)
-
-
 @pytest.fixture
 def moved(finished_text, tmp_path):
-    """A copy of the finished run, where its corpus is gone."""
+    """A copy of the finished run."""
     return shutil.copytree(finished_text[0], tmp_path / "run")
 
 
-def test_evaluation_needs_no_training_texts(finished_text, corpus, moved, tmp_path):
-    """A model is evaluated where it is used, and that is not where it was trained. What the
-    vocabulary or the held-out sentences are must come from the run."""
+def test_evaluation_later_gives_the_numbers_of_the_run(finished_text, corpus, moved, tmp_path):
+    """Otherwise a checkpoint is not the model that was reported. The training texts are gone
+    here: vocabulary and temperature must come from the run."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.copy(corpus / "dev.tsv", elsewhere)
-    overrides = {"data.path": str(elsewhere)}
-    config = tiny_text.config(elsewhere)
+    config, overrides = tiny_text.config(elsewhere), {"data.path": str(elsewhere)}
     evaluated = loop.evaluate(config, moved, tiny.console(), overrides)
+    assert json.loads((moved / "eval.json").read_text()) == evaluated
+    assert list(evaluated) == list(finished_text[1])
     assert timeless(evaluated) == timeless(finished_text[1])
 
 
@@ -227,6 +218,7 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
         common = {"texts": 40, "ece": 0.1, "temperature": 1.0, "held_out_accuracy": 0.5}
         monkeypatch.setattr(loop, "train_steps", count)
         monkeypatch.setattr(TextEvaluator, "validate", lambda *_: common | next(told))
+        monkeypatch.setattr(TextEvaluator, "report", lambda *_: {})
         config = tiny_text.config(corpus, **changes)
         result = loop.train(config, tmp_path / "run", tiny.console())
         assert next(told, None) is None

@@ -1,7 +1,7 @@
 """SST-2 sentiment (GLUE): is a sentence of a film review positive or negative?
 
     python -m mocanet_jax.main --config=configs/sst2.py
-    python -m mocanet_jax.main --config=configs/sst2.py --config.data.path=DIR   # GLUE's TSV files
+    python -m mocanet_jax.main --config=configs/sst2.py --config.data.path=DIR  # of GLUE
 
 84.2 and 84.3 % of validation, two seeds, nothing pretrained; about 190 s on 2 CPU cores.
 """

@@ -231,9 +231,7 @@ def main() -> None:
     try:
         chat(Path(flags.FLAGS.workdir), flags.FLAGS.format)
     except KeyboardInterrupt:
-        print(file=sys.stderr)
-        # XLA's threads may still be computing, and crash if Python is taken down around them.
-        os._exit(130)
+        cli.leave_interrupted("")
     except BrokenPipeError:
         _discard_output()  # whoever read has seen enough
     except OSError as error:

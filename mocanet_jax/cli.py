@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
@@ -57,10 +58,15 @@ def _guarded(main):
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.stderr.flush()
-        # XLA's threads may still be computing, and crash if Python is taken down around them.
-        os._exit(130)
+        leave_interrupted("interrupted; the same command goes on from the last checkpoint")
+
+
+def leave_interrupted(line: str) -> NoReturn:
+    """Ends the process with a line on stderr and exit code 130."""
+    print(line, file=sys.stderr)
+    sys.stderr.flush()
+    # XLA's threads may still be computing, and crash if Python is taken down around them.
+    os._exit(130)
 
 
 def _one_line(error: Exception) -> str:

@@ -12,3 +12,8 @@ def write_json(path: Path, value: dict) -> None:
         json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     os.replace(temporary, path)
+
+
+def read_json(path: Path):
+    """What write_json wrote. Raises OSError or ValueError for what is not such a file."""
+    return json.loads(path.read_text(encoding="utf-8"))

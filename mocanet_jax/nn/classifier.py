@@ -3,6 +3,8 @@
 Axes: N members, B batch, T time, M pieces of a word, D width, C classes.
 """
 
+from dataclasses import dataclass
+
 import chex
 import flax.linen as nn
 import jax
@@ -14,13 +16,14 @@ from mocanet_jax.nn.stack import ModelAux, ModelState
 from mocanet_jax.nn.words import WordEmbedding
 
 
-class Member(nn.Module):
-    """One reader of the ensemble, with parameters of its own.
+@dataclass(frozen=True)
+class ClassifierSpec:
+    """Sizes of a classifier and what its training drops.
 
-    The same layers read the sequence forwards and from its end, told which by a vector of the
-    direction, so that a word is seen with what follows it. What both directions say of each
-    word is pooled three ways: mean, maximum, and a mean weighted by learned attention (as Lin
-    et al., 2017, with one hop).
+    num_members: N, readers of the ensemble. num_pieces, max_pieces, piece_dim, word_dropout:
+        of words (nn/words.py), with max_pieces their M.
+    dropout: share of numbers set to 0 in training, in layer outputs and the pooled vector.
+        embedding_dropout: the same in word vectors.
     """
 
     vocab_size: int
@@ -30,40 +33,64 @@ class Member(nn.Module):
     num_pieces: int
     max_pieces: int
     piece_dim: int
-    bidirectional: bool
-    word_dropout: float
-    embedding_dropout: float
-    dropout: float
+    num_members: int = 1
+    bidirectional: bool = True
+    word_dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        for name in ("word_dropout", "embedding_dropout", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        for name in ("num_members", "piece_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+class Member(nn.Module):
+    """One reader of the ensemble, with parameters of its own.
+
+    The same layers read the sequence forwards and from its end, told which by a vector of the
+    direction, so that a word is seen with what follows it. What both directions say of each
+    word is pooled three ways: mean, maximum, and a mean weighted by learned attention (as Lin
+    et al., 2017, with one hop).
+    """
+
+    spec: ClassifierSpec
 
     def setup(self):
+        spec = self.spec
         self.embed = WordEmbedding(
-            self.vocab_size,
-            self.num_pieces,
-            self.piece_dim,
-            self.layer.embedding_dim,
-            self.word_dropout,
+            spec.vocab_size,
+            spec.num_pieces,
+            spec.piece_dim,
+            spec.layer.embedding_dim,
+            spec.word_dropout,
         )
-        self.layers = [MocaLayer(self.layer) for _ in range(self.num_layers)]
-        if self.bidirectional:
+        self.layers = [MocaLayer(spec.layer) for _ in range(spec.num_layers)]
+        if spec.bidirectional:
             start = nn.initializers.normal(0.3)
-            self.direction = self.param("direction", start, (2, 1, 1, self.layer.embedding_dim))
+            self.direction = self.param("direction", start, (2, 1, 1, spec.layer.embedding_dim))
         self.norm = nn.RMSNorm()
         self.attention = nn.Dense(1, use_bias=False)
-        self.head = nn.Dense(self.num_classes)
-        self.drop_word = nn.Dropout(self.embedding_dropout)
-        self.drop = nn.Dropout(self.dropout)
+        self.head = nn.Dense(spec.num_classes)
+        self.drop_word = nn.Dropout(spec.embedding_dropout)
+        self.drop = nn.Dropout(spec.dropout)
 
     def initial_state(self, batch, num_slots):
-        return stack.initial_state(self.layers, (1 + self.bidirectional) * batch, num_slots)
+        return stack.initial_state(
+            self.layers, (1 + self.spec.bidirectional) * batch, num_slots
+        )
 
     def __call__(self, tokens, state, mask, train, rounding):
         fixed = not train
         x, live = self.drop_word(self.embed(tokens, train), deterministic=fixed), mask
-        if self.bidirectional:
+        if self.spec.bidirectional:
             x = jnp.concatenate([x + self.direction[0], jnp.flip(x, 1) + self.direction[1]])
             live = jnp.concatenate([mask, jnp.flip(mask, 1)])
         x, states, did = stack.run(self.layers, x, live, state.layers, train, rounding)
-        if self.bidirectional:
+        if self.spec.bidirectional:
             forward, backward = jnp.split(x, 2)
             x = jnp.concatenate([forward, jnp.flip(backward, 1)], axis=-1)
         features = self.drop(self.norm(x), deterministic=fixed)
@@ -85,27 +112,13 @@ class MocaClassifier(nn.Module):
     An ensemble: N members that differ in their first parameters and their dropout read the
     same text, and the mean of their logits decides (Hansen and Salamon, 1990; deep ensembles,
     Lakshminarayanan et al., 2017). They are one batched computation.
-
-    dropout: share of numbers set to 0 in training, in layer outputs and the
-    pooled vector. embedding_dropout: the same in word vectors. word_dropout: see WordEmbedding.
     """
 
-    num_members: int
-    vocab_size: int
-    num_classes: int
-    num_layers: int
-    layer: LayerSpec
-    num_pieces: int
-    max_pieces: int
-    piece_dim: int
-    bidirectional: bool = True
-    word_dropout: float = 0.0
-    embedding_dropout: float = 0.0
-    dropout: float = 0.0
+    spec: ClassifierSpec
 
     def setup(self):
         each = {
-            "axis_size": self.num_members,
+            "axis_size": self.spec.num_members,
             "variable_axes": {"params": 0},
             "split_rngs": {"params": True, "dropout": True},
         }
@@ -116,19 +129,7 @@ class MocaClassifier(nn.Module):
                 "__call__": {**each, "in_axes": (None, 0, None, None, None)},
             },
         )
-        self.members = members(
-            self.vocab_size,
-            self.num_classes,
-            self.num_layers,
-            self.layer,
-            self.num_pieces,
-            self.max_pieces,
-            self.piece_dim,
-            self.bidirectional,
-            self.word_dropout,
-            self.embedding_dropout,
-            self.dropout,
-        )
+        self.members = members(self.spec)
 
     def initial_state(self, batch: int, num_slots: int | None = None) -> ModelState:
         """State before a sequence, [N, B, …]; with two directions [N, 2·B, …]."""
@@ -150,7 +151,7 @@ class MocaClassifier(nn.Module):
         aux.layers are [N, B, …]; with two directions [N, 2·B, …], first forwards, then read
         from the end with their time axis reversed.
         """
-        chex.assert_shape(tokens, (None, None, 1 + self.max_pieces))
+        chex.assert_shape(tokens, (None, None, 1 + self.spec.max_pieces))
         if state is None:
             state = self.initial_state(len(tokens))
         if mask is None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 
 from mocanet_jax.core import budget
-from mocanet_jax.nn.classifier import MocaClassifier
+from mocanet_jax.nn.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.nn.router import CONVOLUTION_WIDTH
@@ -23,13 +23,16 @@ class Cost(NamedTuple):
 
 def component_costs(model: MocaNet | MocaClassifier, params: dict) -> dict[str, Cost]:
     """Costs by component, summed over layers; the values add up to the whole model."""
-    readings = 1
     if isinstance(model, MocaClassifier):
-        readings = model.num_members * (1 + model.bidirectional)
-        params = params["members"]
-    layers = readings * model.num_layers
-    flops = {name: layers * x for name, x in layer_flops(model.layer).items()}
-    flops["embedding and head"] = _embedding_and_head_flops(model, params)
+        sizes, params = model.spec, params["members"]
+        readings = sizes.num_members * (1 + sizes.bidirectional)
+        words_and_head = _words_and_attention_flops(sizes, params)
+    else:
+        sizes, readings = model, 1
+        words_and_head = 2.0 * sizes.layer.embedding_dim * sizes.vocab_size
+    layers = readings * sizes.num_layers
+    flops = {name: layers * x for name, x in layer_flops(sizes.layer).items()}
+    flops["embedding and head"] = words_and_head
     parameters = dict.fromkeys([*flops, "norms"], 0)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         parameters[_component(path)] += leaf.size
@@ -55,15 +58,12 @@ def layer_flops(spec: LayerSpec) -> dict[str, float]:
     }
 
 
-def _embedding_and_head_flops(model, params):
-    """Of a classifier: the sum over a word's pieces, what brings it to D, and attention; its
-    head works once a sequence and is left out."""
-    width = model.layer.embedding_dim
-    if isinstance(model, MocaNet):
-        return 2.0 * width * model.vocab_size
+def _words_and_attention_flops(spec: ClassifierSpec, params):
+    """The sum over a word's pieces, what brings it to D, and attention; a classifier's head
+    works once a sequence and is left out."""
     attention = 2.0 * params["attention"]["kernel"].size  # of all members
-    words = 2.0 * model.piece_dim * (model.max_pieces + width)
-    return attention + model.num_members * words
+    words = 2.0 * spec.piece_dim * (spec.max_pieces + spec.layer.embedding_dim)
+    return attention + spec.num_members * words
 
 
 def _component(path) -> str:

@@ -5,7 +5,6 @@
 Axes: T words, M pieces of a word.
 """
 
-import json
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mocanet_jax.errors import UserError
-from mocanet_jax.files import write_json
+from mocanet_jax.files import read_json, write_json
 from mocanet_jax.nn.words import NO_PIECE, UNKNOWN_WORD
 
 NGRAM_LENGTHS = (3, 4, 5)
@@ -96,7 +95,7 @@ def build_vocabulary(
 def load_vocabulary(path: Path) -> Vocabulary:
     """Raises UserError for a file that is missing or not a vocabulary."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_json(path)
         words, sizes = fields["words"], (fields["num_pieces"], fields["max_pieces"])
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError("words must be a list of strings")

@@ -6,7 +6,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mocanet_jax.errors import UserError
-from mocanet_jax.nn.classifier import MocaClassifier
+from mocanet_jax.nn.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.tasks.copy import CopyTask
@@ -69,7 +69,7 @@ def build_model(config: ConfigDict, task: Task) -> Model:
         )
     fastest = "scan" if jax.default_backend() == "cpu" else "parallel"
     try:
-        spec = LayerSpec(
+        layer = LayerSpec(
             embedding_dim=m.embedding_dim,
             num_experts=m.num_experts if m.use_experts else 0,
             expert_hidden_dim=m.expert_hidden_dim,
@@ -84,27 +84,22 @@ def build_model(config: ConfigDict, task: Task) -> Model:
             use_controller=m.use_controller,
             time=fastest if m.time == "auto" else m.time,
         )
+        if not isinstance(task, TextTask):
+            return MocaNet(task.vocab_size, m.num_layers, layer)
+        spec = ClassifierSpec(
+            vocab_size=task.vocab_size,
+            num_classes=len(task.classes),
+            num_layers=m.num_layers,
+            layer=layer,
+            num_pieces=task.num_pieces,
+            max_pieces=task.max_pieces,
+            piece_dim=m.piece_dim,
+            num_members=m.num_members,
+            bidirectional=m.bidirectional,
+            word_dropout=m.word_dropout,
+            embedding_dropout=m.embedding_dropout,
+            dropout=m.dropout,
+        )
     except ValueError as error:
         raise UserError(f"config.model: {error}") from error
-    if not isinstance(task, TextTask):
-        return MocaNet(task.vocab_size, m.num_layers, spec)
-    for name in ("word_dropout", "embedding_dropout", "dropout"):
-        if not 0 <= m[name] < 1:
-            raise UserError(f"config.model: {name} must be in [0, 1), not {m[name]}")
-    for name in ("num_members", "piece_dim"):
-        if m[name] < 1:
-            raise UserError(f"config.model: {name} must be at least 1, not {m[name]}")
-    return MocaClassifier(
-        m.num_members,
-        task.vocab_size,
-        len(task.classes),
-        m.num_layers,
-        spec,
-        task.num_pieces,
-        task.max_pieces,
-        m.piece_dim,
-        m.bidirectional,
-        m.word_dropout,
-        m.embedding_dropout,
-        m.dropout,
-    )
+    return MocaClassifier(spec)

@@ -1,6 +1,5 @@
 """Checkpoints by Orbax: the latest and the best are kept."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from mocanet_jax.errors import UserError
+from mocanet_jax.files import read_json
 from mocanet_jax.training.step import TrainState
 
 
@@ -156,6 +156,6 @@ def read_config(workdir: Path) -> dict | None:
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text())
+        return read_json(path)
     except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read ({error}); use another --workdir") from error

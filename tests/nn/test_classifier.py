@@ -5,6 +5,7 @@ alike.
 Axes: N members, B batch, T time, M pieces of a word, D width, C classes.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import chex
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mocanet_jax.nn.classifier import MocaClassifier
+from mocanet_jax.nn.classifier import ClassifierSpec, MocaClassifier
 from tests.nn import small
 
 VOCABULARY, CLASSES, PIECES, M = 13, 3, 17, 2
@@ -44,8 +45,7 @@ in_float64 = pytest.mark.usefixtures("float64")
 def classifier(kind="both"):
     own = ("bidirectional", *SHARES)
     changes = KINDS[kind]
-    return MocaClassifier(
-        num_members=N,
+    spec = ClassifierSpec(
         vocab_size=VOCABULARY,
         num_classes=CLASSES,
         num_layers=1,
@@ -53,8 +53,10 @@ def classifier(kind="both"):
         num_pieces=PIECES,
         max_pieces=M,
         piece_dim=4,
+        num_members=N,
         **{name: x for name, x in changes.items() if name in own},
     )
+    return MocaClassifier(spec)
 
 
 def random_tokens(batch=B, length=T, seed=0):
@@ -413,7 +415,8 @@ def test_members_drop_different_numbers():
 def test_each_kind_of_dropout_is_of_training_only(name):
     """One that is not applied leaves its setting without effect; one in evaluation makes
     answers vary."""
-    net, tokens = classifier("bare").clone(**{name: 0.5}), random_tokens()
+    spec, tokens = replace(classifier("bare").spec, **{name: 0.5}), random_tokens()
+    net = MocaClassifier(spec)
     jax.eval_shape(net.apply, shapes("bare"), tokens)
     trained = lambda params, **rngs: net.apply(params, tokens, train=True, **rngs)
     with pytest.raises(flax.errors.InvalidRngError):

@@ -24,13 +24,18 @@ def config(ablation: str | None = None, **changes) -> ConfigDict:
     config.training.update(stop_at_loss=0.0)
     config.eval.update(validation_sequences=8, test_sequences=8, lengths=(2, 4))
     config.eval.update(sequences_per_length=8, long_lengths=(8,), sequences_per_long_length=8)
+    return changed(config, changes).lock()
+
+
+def changed(config: ConfigDict, changes: dict) -> ConfigDict:
+    """The config with the fields of `changes`, named as in `config`, set."""
     for name, value in changes.items():
         section, _, field = name.partition("_")
         if field:
             config[section][field] = value
         else:
             config[section] = value
-    return config.lock()
+    return config
 
 
 def console() -> Console:

@@ -12,6 +12,7 @@ from mocanet_jax.training import build
 from mocanet_jax.training.checkpoint import Checkpoints
 from mocanet_jax.training.optimizer import build_optimizer
 from mocanet_jax.training.step import TrainState, initial_train_state
+from tests.training import tiny
 
 STEPS, SAVE_EVERY, BUCKETS = 6, 2, (4, 8)
 WORDS = (["dull", "awful", "bad", "tired"], ["fine", "funny", "great", "warm"])
@@ -56,13 +57,7 @@ def config(folder: Path, **changes) -> ConfigDict:
     config.training.update(batch_size=8, max_steps=STEPS, warmup_steps=1, log_every=1)
     config.training.update(eval_every=SAVE_EVERY, save_every=SAVE_EVERY)
     config.training.update(learning_rate=0.02, average_decay=0.9)
-    for name, value in changes.items():
-        section, _, field = name.partition("_")
-        if field:
-            config[section][field] = value
-        else:
-            config[section] = value
-    return config.lock()
+    return tiny.changed(config, changes).lock()
 
 
 def state_at(step: int, workdir: Path, config: ConfigDict) -> TrainState:

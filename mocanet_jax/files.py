@@ -6,11 +6,13 @@ from pathlib import Path
 
 
 def write_json(path: Path, value: dict) -> None:
-    """Replaces the file in one move, so that a reader never sees half of it."""
+    """Replaces the file in one move, so that a reader never sees half of it.
+
+    Raises ValueError for what is no JSON: NaN, infinities, text that is no Unicode.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(
-        json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    temporary.write_bytes(f"{text}\n".encode())
     os.replace(temporary, path)
 
 

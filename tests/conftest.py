@@ -1,13 +1,31 @@
-"""Strict numerics for every test: arrays of different rank never combine silently."""
+"""Strict numerics for every test: arrays of different rank never combine silently; and
+programs that compile fast."""
+
+import os
 
 import jax
 import pytest
 from hypothesis import settings
 
+QUICK_COMPILATION = (
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
+"""Tests compile hundreds of small programs, which takes far longer than running them."""
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 settings.register_profile("exact", deadline=None, derandomize=True, max_examples=8)
 settings.load_profile("exact")
+
+
+def pytest_configure(config):
+    """XLA reads its flags when the first program is compiled, here and in the processes that
+    tests start. Slow tests run what users run."""
+    if config.getoption("markexpr") == "not slow":
+        flags = (os.environ.get("XLA_FLAGS", ""), *QUICK_COMPILATION)
+        os.environ["XLA_FLAGS"] = " ".join(flags)
 
 
 @pytest.fixture

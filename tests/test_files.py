@@ -1,9 +1,12 @@
 """Files that are whole or not there."""
 
+import ast
 import json
+from pathlib import Path
 
 import pytest
 
+import mocanet_jax
 from mocanet_jax.files import write_json
 
 
@@ -12,7 +15,22 @@ def test_json_is_replaced_whole(tmp_path):
     path = tmp_path / "result.json"
     write_json(path, {"steps": 3})
     assert json.loads(path.read_text()) == {"steps": 3}
-    with pytest.raises(TypeError):
-        write_json(path, {"steps": object()})
+    for value in (object(), float("nan"), float("inf"), "\udcff"):
+        with pytest.raises((TypeError, ValueError)):
+            write_json(path, {"steps": value})
     assert json.loads(path.read_text()) == {"steps": 3}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_text_has_one_encoding():
+    """Otherwise a file that is written on one machine cannot be read on another, whose locale
+    says otherwise."""
+    text_modes, met = {"read_text", "write_text", "TextIOWrapper", "open"}, 0
+    for file in Path(mocanet_jax.__file__).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+            if name.rpartition(".")[2] in text_modes and name != "os.open":
+                met += 1
+                named = [keyword.arg for keyword in call.keywords]
+                assert "encoding" in named, f"{file.name}, line {call.lineno}"
+    assert met >= 4

@@ -4,7 +4,9 @@ sentence<TAB>label
 one long string of cliches .<TAB>0
 """
 
+from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,13 +101,13 @@ def hold_out(texts: LabelledTexts, share: float, seed: int) -> tuple[np.ndarray,
     Returns training rows and held-out sentences, as int arrays; the phrases of a held-out
     sentence are in neither.
     """
-    keys = [tuple(tokens) for tokens in texts.tokens]
-    phrases, inside = set(keys), defaultdict(list)
+    keys = ["".join(f"{token} " for token in tokens) for tokens in texts.tokens]
+    phrases, inside = _Phrases(keys), defaultdict(list)
     sentences = []
-    for row in sorted(range(len(keys)), key=lambda row: -len(keys[row])):
+    for row in sorted(range(len(keys)), key=lambda row: -len(texts.tokens[row])):
         if keys[row] in inside:
             continue
-        for phrase in _parts(keys[row]) & phrases:
+        for phrase in phrases.within(keys[row]):
             inside[phrase].append(len(sentences))
         sentences.append(row)
     drawn = np.random.default_rng(seed).permutation(len(sentences))
@@ -114,6 +116,37 @@ def hold_out(texts: LabelledTexts, share: float, seed: int) -> tuple[np.ndarray,
     return np.array(train, int), np.array(sorted(sentences[i] for i in out), int)
 
 
-def _parts(tokens: tuple) -> set[tuple]:
-    n = len(tokens)
-    return {tokens[start:end] for start in range(n) for end in range(start + 1, n + 1)}
+class _Phrases:
+    """Finds which texts are part of one. A text is a string here, a space after every word.
+
+    Of texts in alphabetical order, those that a string begins with stand before it, and what
+    stands between one of them and the string begins with it, too. So the last text that is not
+    behind the string, or the longest other text that this one begins with, and so on, is the
+    longest that the string begins with; and all others are found from there in the same way.
+    """
+
+    def __init__(self, texts: list[str]):
+        self._texts = sorted(set(texts))
+        self._beginning: list[int] = []
+        """Of each text, the place of the longest other one that it begins with, or -1."""
+        for place, text in enumerate(self._texts):
+            self._beginning.append(self._longest(place - 1, text))
+
+    def _longest(self, place: int, string: str) -> int:
+        """Place of the longest text that `string` begins with, -1 for none. place: of the
+        last text before it."""
+        while place >= 0 and not string.startswith(self._texts[place]):
+            place = self._beginning[place]
+        return place
+
+    def within(self, text: str) -> Iterator[str]:
+        """Every text that is part of `text`, itself included, once."""
+        found, start = set(), 0
+        while start < len(text):
+            rest = text[start:]
+            place = self._longest(bisect_right(self._texts, rest) - 1, rest)
+            while place >= 0 and place not in found:  # what it begins with was found with it
+                found.add(place)
+                place = self._beginning[place]
+            start = text.index(" ", start) + 1
+        return (self._texts[place] for place in found)

@@ -74,6 +74,9 @@ class SequenceTask:
         """T of the longest sequence of this length."""
         raise NotImplementedError
 
+    def read(self) -> None:
+        """Nothing: sequences are drawn."""
+
     def select(self, batch: int, step: int, count: int) -> tuple[()]:
         return ()
 

@@ -24,6 +24,9 @@ class Task(Protocol):
     first_longest: int
     training_data: Any
 
+    def read(self) -> None:
+        """Reads every file that training needs. Raises UserError for one that it cannot use."""
+
     def select(self, batch: int, step: int, count: int) -> Any:
         """What `count` steps from `step` on take from the training data: a pytree of arrays
         with a first axis of that length, a function of its arguments and the seed alone."""
@@ -36,7 +39,8 @@ class Task(Protocol):
         """Sums over a batch, with a method `means` that names at least task_loss, accuracy."""
 
     def initialise(self, params: dict) -> dict:
-        """Fresh parameters with what the task knows beforehand. Not traced."""
+        """Fresh parameters with what the task knows beforehand. Not traced. Raises UserError
+        for a file that it cannot use."""
 
     def example(self) -> jax.Array:
         """Tokens of a smallest batch, which tell a model its shapes."""

@@ -133,6 +133,9 @@ class TextTask:
             return read_tsv(Path(self.eval_file), len(self.classes))
         return self.read_validation()
 
+    def read(self) -> None:
+        _ = self.train_texts, self.evaluation_texts  # both are kept
+
     @cached_property
     def vocabulary(self) -> Vocabulary:
         if self.saved_vocabulary is not None:
@@ -206,7 +209,10 @@ class TextTask:
         found = read_vectors(Path(self.pretrained_embeddings), words, table.shape[-1])
         if not found:
             raise UserError(f"{self.pretrained_embeddings} has no word of the vocabulary")
-        scale = table.std() / np.std(list(found.values()))
+        spread = np.std(list(found.values()))
+        if not spread > 0:
+            raise UserError(f"{self.pretrained_embeddings}: all numbers are the same")
+        scale = table.std() / spread
         for row, word in enumerate(words, start=FIRST_WORD):
             if word in found:
                 table[:, row] = scale * found[word]

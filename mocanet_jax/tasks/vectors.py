@@ -4,7 +4,6 @@ GloVe's text form has a word and its numbers on each line, separated by spaces. 
 has two arrays, `words` (str [N]) and `vectors` (float [N, D]).
 """
 
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,8 +52,11 @@ def _read_npz(path):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             words, vectors = arrays["words"], arrays["vectors"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not an npz file with words and vectors: {error}") from error
+    except Exception as error:  # what NumPy raises for other files has no common class
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"{path} is not an npz file with words and vectors: {reason}"
+        ) from error
     if vectors.ndim != 2 or words.shape != vectors.shape[:1]:
         raise UserError(
             f"{path}: words {words.shape} and vectors {vectors.shape} do not fit together"

@@ -13,19 +13,24 @@ TEMPERATURES = (0.2, 20.0)
 
 def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """softmax(logits / temperature), [N, C]."""
-    return np.exp(_log_softmax(logits, temperature))
+    return np.exp(log_probabilities(logits, temperature))
+
+
+def log_probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """log softmax(logits / temperature), [N, C]; finite where the probability is 0."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    return scaled - np.log(np.sum(np.exp(scaled), axis=-1, keepdims=True))
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
     """Mean over N of −log p(label), in nats."""
-    log_p = _log_softmax(logits, temperature)
+    return mean_loss(log_probabilities(logits, temperature), labels)
+
+
+def mean_loss(log_p: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over N of −log_p of the label."""
     return float(-np.mean(log_p[np.arange(len(labels)), labels]))
-
-
-def _log_softmax(logits, temperature):
-    scaled = np.asarray(logits, np.float64) / temperature
-    scaled -= scaled.max(axis=-1, keepdims=True)
-    return scaled - np.log(np.sum(np.exp(scaled), axis=-1, keepdims=True))
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

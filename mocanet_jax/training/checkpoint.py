@@ -1,5 +1,8 @@
 """Checkpoints by Orbax: the latest and the best are kept."""
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,11 +98,14 @@ class Checkpoints:
         return self._restore(step, params=ocp.args.StandardRestore(abstract))["params"]
 
     def _restore(self, step, **items):
-        """Raises UserError where files are missing or hold another structure."""
+        """Raises UserError where files are missing, damaged or hold other arrays."""
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            with _patient_event_loops():
+                return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:  # Orbax raises the bare class for arrays it cannot read
+            cause = error.__cause__ or error
+            reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+            reason = reason.partition(". ")[0]  # what follows is advice to programmers
             raise UserError(
                 f"checkpoint {step} in {self._directory} is damaged or of another version of "
                 f"the model: {reason}"
@@ -126,6 +132,33 @@ def saved_run(workdir: Path) -> Checkpoints:
         checkpoints.close()
         raise UserError(f"no checkpoint in {workdir}/checkpoints yet: train first")
     return checkpoints
+
+
+@contextmanager
+def _patient_event_loops() -> Iterator[None]:
+    """Event loops that are made meanwhile let their tasks end before they close.
+
+    Orbax closes its loop at the first array that it cannot read; every other array that is
+    still being read would then print a traceback of its own.
+    """
+    make = asyncio.new_event_loop
+    asyncio.new_event_loop = _PatientEventLoop
+    try:
+        yield
+    finally:
+        asyncio.new_event_loop = make
+
+
+class _PatientEventLoop(asyncio.SelectorEventLoop):
+    def close(self):
+        if not self.is_closed() and (tasks := asyncio.all_tasks(self)):
+            self.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        super().close()
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Whether a run saved something in `workdir`, which need not exist."""
+    return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*"))
 
 
 def _without_params(state: TrainState) -> dict:

@@ -1,5 +1,6 @@
 """Training from a config and a working directory, and evaluation of what it left there."""
 
+import math
 import time
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from mocanet_jax.training.checkpoint import (
     Checkpoints,
     Progress,
     differing_fields,
+    has_checkpoint,
     read_config,
     saved_run,
 )
@@ -41,21 +43,26 @@ def seconds_since_process_start() -> float:
 def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     """Trains, or goes on with, the run in `workdir`; returns what result.json holds.
 
-    Raises UserError for a config that cannot be built or a directory of another config.
+    Raises UserError, before anything is written, for a config that cannot be built, files
+    that cannot be used or a directory of another config; and where training diverges.
     """
     check_settings(config)
+    check_workdir(workdir, plain(config))
     task = build_task(config, workdir)
     model = build_model(config, task)
-    claim_workdir(workdir, plain(config))
-    task.save(workdir)
     optimizer = build_optimizer(config.training)
     evaluator = build_evaluator(model, task, config)
     initial = jax.jit(partial(initial_train_state, model, task, optimizer, config))
+    fresh = not has_checkpoint(workdir)
+    if fresh:
+        task.read()
+        state = initial()
+        state = started_from(state, task.initialise(state.params))
+    claim_workdir(workdir, plain(config))
+    task.save(workdir)
     with Checkpoints(workdir) as checkpoints:
         latest = checkpoints.latest_step()
-        if latest is None:
-            state = initial()
-            state = started_from(state, task.initialise(state.params))
+        if fresh:
             progress = Progress(plain(config), {}, 0.0, 0.0, 0.0, False)
         else:
             state = checkpoints.restore(latest, jax.eval_shape(initial))
@@ -107,6 +114,7 @@ class _Clock:
 def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Progress:
     """The loop over steps; returns the progress at its end."""
     task, training = evaluator.task, evaluator.config.training
+    task.read()  # a run that goes on has not yet
     step = start = int(state.step)
     schedule = learning_rate_schedule(training)
     choose = partial(task.select, training.batch_size, count=training.log_every)
@@ -127,12 +135,14 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
             means = {name: float(value) for name, value in jax.device_get(metrics).items()}
             means["tokens_per_second"] = clock.close_window(means["tokens"] * taken)
             means["learning_rate"] = float(schedule(step - 1))
+            _check_finite(means, step)
             recorder.write(step, "train", means)
             display.update(step, means)
 
             last = step == training.max_steps
             if last or step % training.eval_every == 0:
                 validation = evaluator.validate(state.evaluated)
+                _check_finite(validation, step)
                 recorder.write(step, "eval", validation)
                 display.validated(step, evaluator.describe(validation))
                 loss = validation[evaluator.chosen_by]
@@ -141,6 +151,16 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
                 if finished or step % training.save_every == 0:
                     checkpoints.save(state, progress, loss)
     return progress
+
+
+def _check_finite(metrics: dict[str, float], step: int) -> None:
+    """Raises UserError for metrics of a training that diverged."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"training diverged: {name} is {value} at step {step}; try a smaller "
+                "config.training.learning_rate, with another --workdir"
+            )
 
 
 def _steps_to_next_event(step: int, training: ConfigDict) -> int:
@@ -172,22 +192,33 @@ def evaluate(config: ConfigDict, workdir: Path, console: Console, overrides: dic
     return report(workdir, "eval.json", evaluator, params, step, progress, progress, console)
 
 
+def check_workdir(workdir: Path, config: dict) -> None:
+    """Raises UserError for what is no directory, or is that of another config."""
+    try:
+        usable = workdir.is_dir() or not workdir.exists()
+    except OSError as error:
+        raise UserError(f"--workdir={workdir} cannot be used: {error.strerror}") from error
+    if not usable:
+        raise UserError(f"--workdir={workdir} is not a directory")
+    saved = read_config(workdir)
+    if saved not in (None, config):
+        fields = "; ".join(differing_fields(saved, config))
+        raise UserError(
+            f"{workdir} holds a run of another config: {fields}. Use another --workdir"
+        )
+
+
 def claim_workdir(workdir: Path, config: dict) -> None:
-    """Makes the directory and writes config.json, or checks that it is this config's own."""
+    """Makes the directory and writes config.json where there is none."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"--workdir={workdir} cannot be made a directory: {error.strerror}"
         ) from error
-    saved = read_config(workdir)
-    if saved is None:
+    if read_config(workdir) is None:
         try:
             write_json(workdir / "config.json", config)
-        except OSError as error:
-            raise UserError(f"cannot write into {workdir}: {error.strerror}") from error
-    elif saved != config:
-        fields = "; ".join(differing_fields(saved, config))
-        raise UserError(
-            f"{workdir} holds a run of another config: {fields}. Use another --workdir"
-        )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"cannot write into {workdir}: {reason}") from error

@@ -13,7 +13,7 @@ def read_metrics(workdir: Path) -> list[dict]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             rows.append(json.loads(line))
         except ValueError:
@@ -31,9 +31,10 @@ class Recorder:
         rows = [row for row in read_metrics(workdir) if row["step"] <= from_step]
         path = workdir / "metrics.jsonl"
         temporary = path.with_name(path.name + ".partial")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        temporary.write_text(lines, encoding="utf-8")
         os.replace(temporary, path)
-        self._file = path.open("a")
+        self._file = path.open("a", encoding="utf-8")
         self._events = SummaryWriter(str(workdir), purge_step=from_step + 1)
 
     def write(self, step: int, group: str, metrics: dict[str, float]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from mocanet_jax.errors import UserError
 from mocanet_jax.files import write_json
 from mocanet_jax.nn.summary import component_costs
 from mocanet_jax.tasks.task import Task
@@ -48,7 +49,10 @@ def report(
         "flops_per_token": sum(cost.flops for cost in costs.values()),
         **evaluator.report(params, best.validation, workdir, console),
     }
-    write_json(workdir / file_name, summary)
+    try:
+        write_json(workdir / file_name, summary)
+    except ValueError as error:
+        raise UserError(f"{workdir}, step {step}: the model diverged: {error}") from error
     rows = read_metrics(workdir)
     if rows:
         pictures.learning_curves(rows, workdir / "curves.png")

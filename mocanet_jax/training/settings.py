@@ -1,11 +1,26 @@
 """Checks of a config beyond its types, and what evaluation may change of it."""
 
+import math
+
 from ml_collections import ConfigDict
 
 from mocanet_jax.errors import UserError
 
 EVALUATION_DATA = ("data.path", "data.eval_file")
 """Fields that say where to evaluate, not what was trained."""
+
+TRAINING_RANGES = {
+    "learning_rate": (lambda x: x > 0, "above 0"),
+    "gradient_clip_norm": (lambda x: x > 0, "above 0"),
+    "curriculum_growth": (lambda x: x > 0, "above 0"),
+    "weight_decay": (lambda x: x >= 0, "at least 0"),
+    "state_noise": (lambda x: x >= 0, "at least 0"),
+    "stop_at_loss": (lambda x: x >= 0, "at least 0"),
+    "adam_b2": (lambda x: 0 <= x < 1, "in [0, 1)"),
+    "average_decay": (lambda x: 0 <= x < 1, "in [0, 1)"),
+    "curriculum_accuracy": (lambda x: 0 <= x <= 1, "in [0, 1]"),
+}
+"""What a number has to satisfy, which NaN never does, and how that is said."""
 
 
 def check_settings(config: ConfigDict) -> None:
@@ -15,9 +30,9 @@ def check_settings(config: ConfigDict) -> None:
     for name in whole:
         if training[name] < 1:
             raise UserError(f"config.training.{name} must be at least 1, not {training[name]}")
-    for name in ("learning_rate", "gradient_clip_norm", "curriculum_growth"):
-        if not training[name] > 0:
-            raise UserError(f"config.training.{name} must be above 0, not {training[name]}")
+    for name, (holds, wanted) in TRAINING_RANGES.items():
+        if not holds(training[name]):
+            raise UserError(f"config.training.{name} must be {wanted}, not {training[name]}")
     if not 0 <= training.warmup_steps < training.max_steps:
         raise UserError(
             f"config.training.warmup_steps must be between 0 and max_steps "
@@ -30,10 +45,19 @@ def check_settings(config: ConfigDict) -> None:
         )
     if not 0 <= config.seed < 2**32:
         raise UserError(f"config.seed must be in [0, 2^32), not {config.seed}")
+    _check_finite("config", config)
     for name, value in config.eval.items():
         numbers = value if isinstance(value, tuple | list) else [value]
         if not all(isinstance(number, int) and number >= 1 for number in numbers):
             raise UserError(f"config.eval.{name} takes whole numbers from 1 on, not {value}")
+
+
+def _check_finite(name, value):
+    if isinstance(value, ConfigDict):
+        for field, inner in value.items():
+            _check_finite(f"{name}.{field}", inner)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name} must be a finite number, not {value}")
 
 
 def plain(config: ConfigDict) -> dict:

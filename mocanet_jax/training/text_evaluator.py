@@ -17,7 +17,11 @@ from mocanet_jax.nn.classifier import MocaClassifier
 from mocanet_jax.tasks.labelled import LabelledTexts
 from mocanet_jax.tasks.text import TextTask
 from mocanet_jax.training import text_report
-from mocanet_jax.training.calibration import cross_entropy, fit_temperature, probabilities
+from mocanet_jax.training.calibration import (
+    cross_entropy,
+    fit_temperature,
+    log_probabilities,
+)
 from mocanet_jax.training.text_report import Results
 
 BATCH = 128
@@ -56,7 +60,7 @@ class TextEvaluator:
     def test(self, params, texts: LabelledTexts, temperature: float) -> Results:
         logits, usage = self.logits(params, texts.tokens)
         shares = {name: float(share) for name, share in usage.metrics().items()}
-        return text_report.results(texts, probabilities(logits, temperature), shares)
+        return text_report.results(texts, log_probabilities(logits, temperature), shares)
 
     def report(self, params, validation: dict, workdir: Path, console: Console) -> dict:
         """The final evaluation: its `eval/` entries of the summary, its table and pictures."""

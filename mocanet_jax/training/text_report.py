@@ -42,8 +42,9 @@ class Results(NamedTuple):
     worst: list[Mistake]
 
 
-def results(texts: LabelledTexts, p: np.ndarray, usage: dict[str, float]) -> Results:
-    """p: class probabilities, float [N, C]. usage: shares by name."""
+def results(texts: LabelledTexts, log_p: np.ndarray, usage: dict[str, float]) -> Results:
+    """log_p: logarithms of class probabilities, finite, float [N, C]. usage: shares by name."""
+    p = np.exp(log_p)
     labels, predicted = texts.labels, p.argmax(axis=-1)
     correct = predicted == labels
     counts = calibration.confusion(predicted, labels, p.shape[1])
@@ -53,7 +54,7 @@ def results(texts: LabelledTexts, p: np.ndarray, usage: dict[str, float]) -> Res
         "accuracy": float(correct.mean()),
         "f1": float(scores[1] if len(scores) == 2 else scores.mean()),
         "ece": bins.error(),
-        "loss": float(-np.mean(np.log(p[np.arange(len(p)), labels]))),
+        "loss": calibration.mean_loss(log_p, labels),
         **usage,
         "texts": len(texts),
     }

@@ -22,9 +22,6 @@ from tests.core.naive_memory import (
     run_step,
 )
 
-QUICK_COMPILE = {"xla_backend_optimization_level": 0}
-"""Every shape is compiled anew, which takes far longer than running it."""
-
 
 def forms(chunk_size):
     return {
@@ -62,10 +59,7 @@ def compare(problem, functions, tolerance):
 
     at = at_reads, at_content
     reference = named(naive(*problem), naive_gradient(problem, *at))
-    every = jax.jit(
-        lambda inputs: {n: outcome(f, inputs) for n, f in functions.items()},
-        compiler_options=QUICK_COMPILE,
-    )
+    every = jax.jit(lambda inputs: {n: outcome(f, inputs) for n, f in functions.items()})
     for form, got in every(jax.tree.map(jnp.asarray, problem.inputs)).items():
         for name, expected in reference.items():
             scale = max(1.0, np.abs(expected).max())

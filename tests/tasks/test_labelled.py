@@ -232,6 +232,32 @@ def test_what_is_held_out_agrees_with_comparing_every_pair(texts, share, seed):
     check_hold_out(of_tokens(texts), share, seed)
 
 
+def test_a_phrase_that_begins_another_is_found_where_only_it_stands():
+    """Texts that begin alike are looked up together: "a b" is part of "x a b d" although the
+    longer "a b c" is not, and neither is "a b'", which begins with the same letters."""
+    texts = of_tokens([["x", "a", "b", "d"], ["a", "b", "c"], ["a", "b"], ["a", "b'"], ["a"]])
+    for seed in range(8):
+        check_hold_out(texts, 0.3, seed)
+
+
+def test_a_long_text_is_no_obstacle():
+    """Looking at every part of 2,000 words takes more than any machine has. All words are one
+    here, as are the beginnings of all texts, or all words differ."""
+    same = [["a"] * length for length in (2000, *range(1, 1000))]
+    differ = [f"w{i}" for i in range(2000)]
+    parts = [
+        differ[start : start + length] for start in range(0, 1800, 9) for length in (1, 99)
+    ]
+    for sentences in ([same[0]], [differ]):
+        rest = same[1:] if sentences[0] is same[0] else parts
+        texts = of_tokens([["x"], *sentences, *rest])
+        seen = set()
+        for seed in range(6):
+            train, held = hold_out(texts, 0.5, seed)
+            seen.add((tuple(held), len(train)))
+        assert seen == {((0,), len(texts) - 1), ((1,), 1)}
+
+
 def test_what_is_held_out_is_drawn_by_the_seed():
     """Runs could not be repeated, or all seeds would choose by the same sentences."""
     texts = corpus(SENTENCES + PHRASES)

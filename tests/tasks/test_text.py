@@ -214,6 +214,19 @@ def test_a_file_to_evaluate_on(tmp_path):
         _ = small_task(eval_file=str(file)).evaluation_texts
 
 
+def test_reading_beforehand_reads_everything_once(monkeypatch):
+    """Otherwise a run finds out late that a file is unusable, or reads it twice."""
+    task, met = small_task(), []
+    for name in ("read_train", "read_validation"):
+        read = getattr(type(task), name)
+        noted = lambda self, name=name, read=read: met.append(name) or read(self)
+        monkeypatch.setattr(type(task), name, noted)
+    task.read()
+    assert sorted(met) == ["read_train", "read_validation"]
+    _ = task.train_texts, task.held_out_texts, task.evaluation_texts, task.vocabulary
+    assert len(met) == 2
+
+
 def test_training_has_one_length():
     """The curriculum of other tasks must leave texts as they are."""
     assert TASK.first_longest == TASK.longest == 6

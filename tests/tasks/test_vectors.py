@@ -60,7 +60,12 @@ def test_other_files_are_refused(tmp_path):
     pickled, other, missing = (tmp_path / name for name in ("a.npz", "b.npz", "c.txt"))
     np.savez(pickled, words=np.array([{"a": 1}], object), vectors=np.ones((1, 3)))
     other.write_text(GLOVE)
-    for path in (pickled, other, missing):
+    empty, single, folder = (tmp_path / name for name in ("d.npz", "e.npz", "f.npz"))
+    empty.touch()
+    np.save(tmp_path / "e.npy", np.ones(3))
+    (tmp_path / "e.npy").rename(single)
+    folder.mkdir()
+    for path in (pickled, other, missing, empty, single, folder):
         with pytest.raises(UserError, match=path.name):
             read_vectors(path, ["good"], 3)
 
@@ -93,10 +98,14 @@ def test_known_words_start_from_the_file_in_every_member(tmp_path):
 
 
 def test_a_file_without_a_known_word_is_refused(glove):
-    """It is the wrong file: another language, or words in capitals."""
+    """It is the wrong file: another language, or words in capitals; or numbers that are all
+    the same, which have no scale."""
     table = jnp.zeros((1, 40, 3))
     params = {"members": {"embed": {"words": {"embedding": table}}}}
     task = small_task(pretrained_embeddings=str(glove))
     glove.write_text("Zz 1 2 3\n")
     with pytest.raises(UserError, match="no word of the vocabulary"):
+        task.initialise(params)
+    glove.write_text("film 2 2 2\n")
+    with pytest.raises(UserError, match=r"vectors\.txt: all numbers are the same"):
         task.initialise(params)

@@ -14,13 +14,12 @@ from tests.training import tiny, tiny_text
 SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
-    "jax_disable_most_optimizations": True,
 }
 
 
 @pytest.fixture(scope="session")
 def shared_compilation(tmp_path_factory):
-    """Runs of one config compile once, and without costly optimization."""
+    """Runs of one config compile once."""
     settings = SETTINGS | {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla"))}
     before = {name: jax.config.values[name] for name in settings}
     for name, value in settings.items():

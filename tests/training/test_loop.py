@@ -14,6 +14,7 @@ from mocanet_jax.training import build, loop, settings
 from mocanet_jax.training.checkpoint import Checkpoints
 from mocanet_jax.training.optimizer import build_optimizer
 from mocanet_jax.training.record import Recorder, read_metrics
+from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
 from mocanet_jax.training.step import initial_train_state
 from tests.training import tiny
 
@@ -140,6 +141,16 @@ def test_evaluation_later_gives_the_numbers_of_the_run(finished):
     assert evaluated.items() <= result.items()
 
 
+def test_numbers_that_json_does_not_have_are_told_and_not_written(finished, monkeypatch):
+    """Otherwise a model that diverged ends in a traceback, or in a file that no other reader
+    of JSON accepts."""
+    told = {"eval/accuracy": 0.5, "eval/loss": float("nan")}
+    monkeypatch.setattr(SequenceEvaluator, "report", lambda *_: told)
+    with pytest.raises(UserError, match=r"step \d+: the model diverged: .*nan"):
+        loop.evaluate(tiny.config(), finished[0], tiny.console(), {})
+    assert not (finished[0] / "eval.json").exists()
+
+
 def test_another_configs_directory_is_refused_and_left_alone(finished):
     """Otherwise one run's record and checkpoints are mixed with another's."""
     workdir = finished[0]
@@ -188,6 +199,18 @@ def test_training_stops_when_validation_is_good_enough(shared_compilation, tmp_p
         ({"training_max_steps": 0}, "training.max_steps must be at least 1, not 0"),
         ({"training_learning_rate": 0.0}, "training.learning_rate must be above 0, not 0.0"),
         ({"training_learning_rate": float("nan")}, "learning_rate must be above 0, not nan"),
+        ({"training_learning_rate": float("inf")}, "learning_rate must be a finite number"),
+        ({"training_average_decay": 1.0}, r"training.average_decay must be in \[0, 1\), not 1"),
+        ({"training_average_decay": -0.1}, r"training.average_decay must be in \[0, 1\)"),
+        ({"training_adam_b2": 1.0}, r"training.adam_b2 must be in \[0, 1\), not 1.0"),
+        ({"training_adam_b2": -0.1}, r"training.adam_b2 must be in \[0, 1\)"),
+        ({"training_weight_decay": -0.1}, "training.weight_decay must be at least 0, not -0.1"),
+        ({"training_weight_decay": float("nan")}, "weight_decay must be at least 0, not nan"),
+        ({"training_state_noise": -0.1}, "training.state_noise must be at least 0, not -0.1"),
+        ({"training_stop_at_loss": -0.1}, "training.stop_at_loss must be at least 0, not -0.1"),
+        ({"training_curriculum_accuracy": 1.1}, r"accuracy must be in \[0, 1\], not 1.1"),
+        ({"training_curriculum_accuracy": -0.1}, r"accuracy must be in \[0, 1\], not -0.1"),
+        ({"model_z_loss_weight": float("inf")}, "model.z_loss_weight must be a finite number"),
         ({"training_warmup_steps": 5}, "warmup_steps must be between 0 and max_steps 5, not 5"),
         ({"training_save_every": 3, "training_eval_every": 2}, "must be a multiple of"),
         ({"seed": -1}, r"seed must be in \[0, 2\^32\), not -1"),
@@ -212,6 +235,13 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(
     with pytest.raises(UserError, match=message):
         loop.train(tiny.config(**changes), tmp_path / "run", tiny.console())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_that_is_no_json_leaves_no_config(tmp_path):
+    """A path of bytes that are no text, say: half a file would claim the directory."""
+    with pytest.raises(UserError, match="cannot write into"):
+        loop.claim_workdir(tmp_path / "run", {"path": "\udcff"})
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_influence_of_the_only_word_is_against_not_knowing(trained):
 @given(texts)
 def test_every_word_has_experts_and_slots(trained, text):
     """One entry a reading and word, none of which is padding's."""
-    count, layer = len(text.split()), trained.model.layer
+    count, layer = len(text.split()), trained.model.spec.layer
     explained = trained.explain(text)
     assert explained.experts.shape == (READINGS, count, layer.top_k_experts)
     assert explained.slots.shape == (READINGS, count, layer.num_heads)

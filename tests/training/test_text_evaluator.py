@@ -124,7 +124,7 @@ def test_usage_is_that_of_the_texts_alone(evaluator):
     two experts."""
     evaluator, params = evaluator
     _, usage = evaluator.logits(params, TOKENS)
-    words, prices = sum(map(len, TOKENS)), evaluator.model.layer.prices
+    words, prices = sum(map(len, TOKENS)), evaluator.model.spec.layer.prices
     np.testing.assert_allclose(usage.writes, 4 * words * prices.writes, rtol=1e-6)
     np.testing.assert_allclose(usage.experts, 4 * words * prices.experts / 2, rtol=1e-6)
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from mocanet_jax.tasks.labelled import LabelledTexts
-from mocanet_jax.training import text_report
+from mocanet_jax.training import calibration, text_report
 
 CLASSES = ("negative", "positive")
 USAGE = {"usage": 0.25, "usage_experts": 0.5}
@@ -33,8 +33,8 @@ def results(rows):
     lengths, labels, positive = map(np.array, zip(*rows, strict=True))
     tokens = [["word"] * length for length in lengths]
     names = [f"text {i}" for i in range(len(rows))]
-    p = np.stack([1 - positive, positive], axis=1)
-    return text_report.results(LabelledTexts(names, tokens, labels), p, USAGE)
+    log_p = np.log(np.stack([1 - positive, positive], axis=1))
+    return text_report.results(LabelledTexts(names, tokens, labels), log_p, USAGE)
 
 
 RESULTS = results(ROWS)
@@ -90,8 +90,19 @@ def test_f1_of_several_classes_is_their_mean():
     """By hand: classes 0 and 1 score 2/3 each, class 2 scores 1."""
     labels, predicted = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])
     texts = LabelledTexts(list("abcd"), [[c] for c in "abcd"], labels)
-    found = text_report.results(texts, np.eye(3)[predicted] * 0.97 + 0.01, {})
+    found = text_report.results(texts, np.log(np.eye(3)[predicted] * 0.97 + 0.01), {})
     assert found.metrics["f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+
+
+def test_a_mistake_beyond_any_probability_still_has_a_loss():
+    """exp(−4000) is 0 in any precision, and the loss of one mistake infinite, which JSON does
+    not have."""
+    texts = LabelledTexts(["a", "b"], [["a"], ["b"]], np.array([1, 0]))
+    log_p = calibration.log_probabilities(np.array([[4000.0, 0.0], [4000.0, 0.0]]))
+    found = text_report.results(texts, log_p, {})
+    assert found.metrics["loss"] == 2000
+    flat = text_report.flatten(found, CLASSES)
+    assert json.loads(json.dumps(flat, allow_nan=False)) == flat
 
 
 def test_all_right_leaves_no_mistake():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mocanet_jax.errors import UserError
+from mocanet_jax.tasks import sst2, text
 from mocanet_jax.tasks.labelled import read_tsv
 from mocanet_jax.tasks.vocabulary import load_vocabulary
 from mocanet_jax.training import build, loop
@@ -206,11 +207,11 @@ def test_a_finished_run_is_not_trained_again(finished_text, corpus, monkeypatch)
 @pytest.fixture
 def counted(shared_compilation, corpus, tmp_path, monkeypatch):
     """Trains with steps that only count, on validations as they are given; returns what
-    `train` returned."""
+    `train` returned. Its attribute `loss` is that of the steps."""
 
     def count(state, count, data, chosen, model, task, optimizer, config):
         names = ("loss", "accuracy", "usage", "tokens")
-        metrics = dict.fromkeys(names, jnp.ones(()))
+        metrics = dict.fromkeys(names, jnp.ones(())) | {"loss": jnp.float32(train.loss)}
         return state._replace(step=state.step + count), metrics
 
     def train(validations, **changes):
@@ -224,6 +225,7 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
         assert next(told, None) is None
         return result
 
+    train.loss = 1.0
     return train
 
 
@@ -254,6 +256,106 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(
     with pytest.raises(UserError, match=message):
         loop.train(tiny_text.config(corpus, **changes), tmp_path / "run", tiny.console())
     assert list(tmp_path.iterdir()) == []
+
+
+VECTORS = {
+    "missing": (None, r"cannot be read: No such file"),
+    "malformed": ("film 1 x", r"line 1: 2 numbers, but config\.model\.embedding_dim is 16"),
+    "of no known word": ("Film" + 16 * " 1", "has no word of the vocabulary"),
+}
+TEXTS = {
+    "missing": (None, r"cannot be read: No such file"),
+    "malformed": ("sentence\tlabel\na film\t2\n", "line 2: the label must be a whole number"),
+}
+FILES = [
+    *(("pretrained_embeddings", name, *case) for name, case in VECTORS.items()),
+    *(("eval_file", name, *case) for name, case in TEXTS.items()),
+]
+
+
+@pytest.mark.parametrize(("field", "name", "content", "message"), FILES)
+def test_a_file_that_cannot_be_used_is_told_before_anything_is_written(
+    shared_compilation, corpus, tmp_path, monkeypatch, field, name, content, message
+):
+    """Otherwise it shows after minutes, and the corrected command is refused, since the
+    directory then holds the wrong one."""
+    monkeypatch.setattr(loop, "_run", lambda *_: pytest.fail("training was started"))
+    file = tmp_path / "file.txt"
+    if content is not None:
+        file.write_text(content)
+    config = tiny_text.config(corpus, **{f"data_{field}": str(file)})
+    with pytest.raises(UserError, match=rf"file\.txt.*{message}"):
+        loop.train(config, tmp_path / "run", tiny.console())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["train.tsv", "dev.tsv"])
+def test_a_split_that_cannot_be_used_is_told_before_anything_is_written(corpus, tmp_path, name):
+    """As above, of what the folder holds."""
+    folder = shutil.copytree(corpus, tmp_path / "corpus")
+    (folder / name).write_text("sentence\tlabel\n")
+    with pytest.raises(UserError, match=rf"{name}: no rows below the header"):
+        loop.train(tiny_text.config(folder), tmp_path / "run", tiny.console())
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_are_read_once(counted, corpus, tmp_path, monkeypatch):
+    """Otherwise a run starts later than it need."""
+    met = []
+    for name in ("read_vectors", "read_tsv"):
+        for module in (text, sst2):
+            if read := getattr(module, name, None):
+                noted = lambda path, *more, read=read: (
+                    met.append(path.name) or read(path, *more)
+                )
+                monkeypatch.setattr(module, name, noted)
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("film " + " ".join(map(str, range(16))))
+    told = [of(0.5, 0.5, 0.5)] * 3
+    counted(told, data_pretrained_embeddings=str(vectors))
+    assert sorted(met) == ["dev.tsv", "train.tsv", "vectors.txt"]
+
+
+def test_a_run_that_goes_on_needs_its_files_before_its_first_step(
+    counted, corpus, tmp_path, monkeypatch
+):
+    """Otherwise it trains up to a validation that cannot be made."""
+    file = tmp_path / "mine.tsv"
+    shutil.copy(corpus / "dev.tsv", file)
+    save = loop.Checkpoints.save
+
+    def interrupted(self, *arguments):
+        save(self, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.Checkpoints, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            counted([of(0.5, 0.5, 0.5)], data_eval_file=str(file))
+    record = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    file.unlink()
+    with pytest.raises(UserError, match=r"mine\.tsv cannot be read"):
+        counted([], data_eval_file=str(file))
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == record
+
+
+@pytest.mark.parametrize(
+    ("of_training", "of_validation", "message"),
+    [
+        (float("nan"), 0.5, "training diverged: loss is nan at step 1"),
+        (float("inf"), 0.5, "training diverged: loss is inf at step 1"),
+        (1.0, float("nan"), "training diverged: held_out_loss is nan at step 2"),
+    ],
+)
+def test_training_that_diverges_says_so(
+    counted, tmp_path, monkeypatch, of_training, of_validation, message
+):
+    """Otherwise it goes on for nothing, and its record is no JSON."""
+    monkeypatch.setattr(counted, "loss", of_training)
+    with pytest.raises(UserError, match=message):
+        counted([of(of_validation, 0.5, 0.5)])
+    assert all(np.isfinite(list(row.values())).all() for row in read_metrics(tmp_path / "run"))
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
 
 def of(held_out_loss, loss, accuracy):

@@ -36,6 +36,14 @@ class LabelledTexts(NamedTuple):
         )
 
 
+def joined(first: LabelledTexts, second: LabelledTexts) -> LabelledTexts:
+    return LabelledTexts(
+        first.texts + second.texts,
+        first.tokens + second.tokens,
+        np.concatenate([first.labels, second.labels]),
+    )
+
+
 def labelled_texts(
     texts: list[str], labels: list[int], place: str = "text", first: int = 1
 ) -> LabelledTexts:

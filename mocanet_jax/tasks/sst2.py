@@ -11,6 +11,7 @@ GLUE keeps the labels of its test sentences to itself.
 """
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ from absl import flags
 
 from mocanet_jax import cli
 from mocanet_jax.errors import UserError
+from mocanet_jax.tasks.composition import composed
 from mocanet_jax.tasks.labelled import LabelledTexts, labelled_texts, read_tsv
 from mocanet_jax.tasks.text import TextTask
 
@@ -26,10 +28,28 @@ DOWNLOAD_TIMEOUT = 5.0
 """Seconds to wait for an answer from the place that TFDS would download from."""
 
 
+@dataclass(frozen=True)
 class Sst2Task(TextTask):
-    """path: a folder with train.tsv and dev.tsv of GLUE; empty for TensorFlow Datasets."""
+    """path: a folder with train.tsv and dev.tsv of GLUE; empty for TensorFlow Datasets.
+    contrasts, negations: texts composed of training phrases by either rule (composition.py),
+        to train on besides the corpus.
+    """
+
+    contrasts: int = 0
+    negations: int = 0
 
     classes: ClassVar[tuple[str, ...]] = ("negative", "positive")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if min(self.contrasts, self.negations) < 0:
+            raise ValueError(
+                f"contrasts and negations must not be negative: {self.contrasts}, "
+                f"{self.negations}"
+            )
+
+    def augmentation(self) -> LabelledTexts:
+        return composed(self.train_texts, self.contrasts, self.negations, self.seed)
 
     def read_train(self) -> LabelledTexts:
         return read_sst2(self.path, "train")

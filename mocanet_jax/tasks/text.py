@@ -17,7 +17,7 @@ import optax
 
 from mocanet_jax.errors import UserError
 from mocanet_jax.tasks.buckets import Selection, TrainingData, bucketed, select
-from mocanet_jax.tasks.labelled import LabelledTexts, hold_out, read_tsv
+from mocanet_jax.tasks.labelled import LabelledTexts, hold_out, joined, read_tsv
 from mocanet_jax.tasks.vectors import read_vectors
 from mocanet_jax.tasks.vocabulary import FIRST_WORD, Vocabulary, build_vocabulary
 
@@ -170,9 +170,16 @@ class TextTask:
             live[: len(encoded)] = True
         return tokens, mask
 
+    def augmentation(self) -> LabelledTexts | None:
+        """Further texts to train on, made of train_texts; None for none."""
+        return None
+
     @cached_property
     def training_data(self) -> TrainingData:
-        return bucketed(self.train_texts, self.buckets, self.vocabulary)
+        texts, more = self.train_texts, self.augmentation()
+        if more is not None:
+            texts = joined(texts, more)
+        return bucketed(texts, self.buckets, self.vocabulary)
 
     def select(self, batch_size: int, step: int, count: int) -> Selection:
         sizes = tuple(len(bucket.labels) for bucket in self.training_data.buckets)

@@ -20,6 +20,7 @@ from etils import epath
 
 from mocanet_jax.errors import UserError
 from mocanet_jax.tasks import sst2
+from mocanet_jax.tasks.composition import composed
 from mocanet_jax.tasks.sst2 import Sst2Task, inspect, read_sst2
 from tests.tasks.small_corpus import SETTINGS, corpus
 
@@ -75,6 +76,54 @@ def test_only_two_labels(folder):
     (folder / "dev.tsv").write_text(tsv([("good", 4)]))
     with pytest.raises(UserError, match=r"dev\.tsv, line 2: .* from 0 to 1, not '4'"):
         read_sst2(str(folder), "validation")
+
+
+REVIEWS = [
+    *(
+        (f"{word} {thing}", label)
+        for thing in ("plot", "cast", "film", "joke")
+        for word, label in (("dull", 0), ("tired", 0), ("warm", 1), ("witty", 1))
+    ),
+    *((word, label) for word, label in (("dull", 0), ("tired", 0), ("warm", 1), ("witty", 1))),
+]
+
+
+def composing(folder, **changes):
+    (folder / "train.tsv").write_text(tsv(REVIEWS), encoding="utf-8")
+    return Sst2Task(**SETTINGS | {"path": str(folder), "buckets": (2, 20)} | changes)
+
+
+def trained_on(task):
+    """How many texts of each label."""
+    labels = [bucket.labels for bucket in task.training_data.buckets]
+    return np.bincount(np.concatenate(labels), minlength=2)
+
+
+def test_composed_texts_are_trained_on_besides_the_corpus(folder):
+    """Otherwise the settings are without effect, or replace the corpus. No sentence that is
+    held out may be a part of them, or choice and calibration see what was trained on; and
+    they are of the run's seed."""
+    plain, task = composing(folder), composing(folder, contrasts=40, negations=30)
+    assert trained_on(plain).sum() == len(plain.train_texts)
+    added = trained_on(task) - trained_on(plain)
+    assert added.sum() == 70
+    more = task.augmentation()
+    assert added.tolist() == np.bincount(more.labels).tolist()
+    assert more.texts == composed(task.train_texts, 40, 30, task.seed).texts
+    assert (
+        more.texts != composing(folder, contrasts=40, negations=30, seed=1).augmentation().texts
+    )
+    assert len(task.held_out_texts) > 2
+    for held_out in task.held_out_texts.texts:
+        assert not any(held_out in text for text in more.texts)
+    assert task.vocabulary == plain.vocabulary
+
+
+@pytest.mark.parametrize("name", ["contrasts", "negations"])
+def test_a_negative_number_of_composed_texts_is_refused(folder, name):
+    """It would show as an error of a library, once the corpus has been read."""
+    with pytest.raises(ValueError, match="contrasts and negations must not be negative"):
+        composing(folder, **{name: -1})
 
 
 @pytest.fixture

@@ -34,12 +34,14 @@ class Dispatch(NamedTuple):
 
     token_of_slot: int32 [E, B, C], a time step in [0, T), or T for an empty slot.
     slot_of_choice: int32 [B, T, K], a place in the flat [E·C] buffer of the
-        sequence, or E·C for a choice that was dropped or masked.
-    dropped: int32 [], choices of unmasked tokens that found their expert full.
+        sequence, or E·C for a choice that was dropped or not live.
+    kept: bool [B, T, K], choices that have a place.
+    dropped: int32 [], live choices that found their expert full.
     """
 
     token_of_slot: jax.Array
     slot_of_choice: jax.Array
+    kept: jax.Array
     dropped: jax.Array
 
 
@@ -55,11 +57,11 @@ def top_k_gates(logits: jax.Array, k: int) -> Gates:
     return Gates(indices, weights)
 
 
-def expert_capacity(num_tokens: int, num_experts: int, k: int, factor: float | None) -> int:
+def expert_capacity(num_tokens: int, num_experts: int, k: float, factor: float | None) -> int:
     """Tokens of one sequence that an expert has room for.
 
-    factor: room as a multiple of the even share K·T/E; None for room for every token,
-    so that nothing can be dropped.
+    k: experts that a token uses on average. factor: room as a multiple of the even share
+    k·T/E; None for room for every token, so that nothing can be dropped.
     """
     if factor is None:
         return num_tokens
@@ -67,22 +69,23 @@ def expert_capacity(num_tokens: int, num_experts: int, k: int, factor: float | N
 
 
 def plan_dispatch(
-    indices: jax.Array, mask: jax.Array, num_experts: int, capacity: int
+    indices: jax.Array, live: jax.Array, num_experts: int, capacity: int
 ) -> Dispatch:
     """Gives every choice a place with its expert, first come first served in time.
 
-    indices: int32 [B, T, K]. mask: bool [B, T], False for padding, which takes no place.
+    indices: int32 [B, T, K]. live: bool [B, T, K], False for choices that take no place: those
+        of padding, and experts whose gate is shut.
     """
-    chex.assert_rank([indices, mask], [3, 2])
-    chex.assert_equal_shape_prefix([indices, mask], 2)
-    chex.assert_type([indices, mask], [jnp.int32, bool])
+    chex.assert_rank(indices, 3)
+    chex.assert_equal_shape([indices, live])
+    chex.assert_type([indices, live], [jnp.int32, bool])
     batch, length, k = indices.shape
     choices = indices.reshape(batch, length * k)
     chosen = jax.nn.one_hot(choices, num_experts, dtype=jnp.int32)
-    chosen = chosen * jnp.repeat(mask, k, axis=1)[..., None]
+    chosen = chosen * live.reshape(batch, length * k)[..., None]
     place = jnp.sum((jnp.cumsum(chosen, axis=1) - 1) * chosen, axis=-1)
-    live = jnp.any(chosen > 0, axis=-1)
-    kept = live & (place < capacity)
+    taking = jnp.any(chosen > 0, axis=-1)
+    kept = taking & (place < capacity)
     nowhere = num_experts * capacity
     slot = jnp.where(kept, choices * capacity + place, nowhere)
 
@@ -94,7 +97,8 @@ def plan_dispatch(
     return Dispatch(
         jnp.swapaxes(token_of_slot, 0, 1),
         slot.reshape(batch, length, k),
-        jnp.sum(live & ~kept),
+        kept.reshape(batch, length, k),
+        jnp.sum(taking & ~kept),
     )
 
 
@@ -143,20 +147,23 @@ gather_results.defvjp(
 )
 
 
-def load_balance_loss(logits: jax.Array, indices: jax.Array, mask: jax.Array) -> jax.Array:
+def load_balance_loss(
+    logits: jax.Array, indices: jax.Array, live: jax.Array, mask: jax.Array
+) -> jax.Array:
     """E Σ_e f_e p_e, 1 when perfectly even (Switch Transformer, Fedus et al., 2021, eq. 4).
 
-    f_e is the share of choices that go to expert e and p_e its mean router
-    probability, both over unmasked tokens. logits [B, T, E], indices [B, T, K].
+    f_e is the share of live choices that go to expert e, p_e its mean router probability over
+    unmasked tokens; 0 where nothing is chosen. logits [B, T, E]; indices, live [B, T, K].
     """
     chex.assert_rank([logits, indices, mask], [3, 3, 2])
+    chex.assert_equal_shape([indices, live])
     chex.assert_equal_shape_prefix([logits, indices, mask], 2)
-    chex.assert_type([logits, indices, mask], [float, jnp.int32, bool])
+    chex.assert_type([logits, indices, live, mask], [float, jnp.int32, bool, bool])
     num_experts = logits.shape[-1]
     tokens = jnp.maximum(jnp.sum(mask), 1)
-    chosen = jnp.sum(jax.nn.one_hot(indices, num_experts), axis=-2)
-    load = jnp.einsum("bte,bt->e", chosen, mask.astype(logits.dtype))
-    load = load / (tokens * indices.shape[-1])
+    chosen = jax.nn.one_hot(indices, num_experts, dtype=logits.dtype)
+    load = jnp.einsum("btke,btk->e", chosen, live.astype(logits.dtype))
+    load = load / jnp.maximum(jnp.sum(live), 1)
     probability = jax.nn.softmax(logits, axis=-1)
     probability = jnp.einsum("bte,bt->e", probability, mask.astype(logits.dtype)) / tokens
     return num_experts * jnp.sum(load * probability)

@@ -73,6 +73,7 @@ class Member(nn.Module):
             start = nn.initializers.normal(0.3)
             self.direction = self.param("direction", start, (2, 1, 1, spec.layer.embedding_dim))
         self.norm = nn.RMSNorm()
+        self.price = stack.price(self, spec.layer)
         self.attention = nn.Dense(1, use_bias=False)
         self.head = nn.Dense(spec.num_classes)
         self.drop_word = nn.Dropout(spec.embedding_dropout)
@@ -89,13 +90,15 @@ class Member(nn.Module):
         if self.spec.bidirectional:
             x = jnp.concatenate([x + self.direction[0], jnp.flip(x, 1) + self.direction[1]])
             live = jnp.concatenate([mask, jnp.flip(mask, 1)])
-        x, states, did = stack.run(self.layers, x, live, state.layers, train, rounding)
+        x, states, did = stack.run(
+            self.layers, x, live, state.layers, train, rounding, self.price
+        )
         if self.spec.bidirectional:
             forward, backward = jnp.split(x, 2)
             x = jnp.concatenate([forward, jnp.flip(backward, 1)], axis=-1)
         features = self.drop(self.norm(x), deterministic=fixed)
         pooled = self.drop(self._pool(features, mask[..., None]), deterministic=fixed)
-        return self.head(pooled), ModelState(states), stack.collect(did)
+        return self.head(pooled), ModelState(states), stack.collect(did, self.price)
 
     def _pool(self, features, live):
         """features: [B, T, n]; live: bool [B, T, 1]. Returns [B, 3n]."""
@@ -116,11 +119,16 @@ class MocaClassifier(nn.Module):
 
     spec: ClassifierSpec
 
+    @property
+    def layer(self) -> LayerSpec:
+        """Sizes of every layer."""
+        return self.spec.layer
+
     def setup(self):
         each = {
             "axis_size": self.spec.num_members,
             "variable_axes": {"params": 0},
-            "split_rngs": {"params": True, "dropout": True},
+            "split_rngs": {"params": True, "dropout": True, "router": True},
         }
         members = nn.vmap(
             Member,
@@ -169,5 +177,7 @@ class MocaClassifier(nn.Module):
                 jnp.mean(aux.z_loss),
                 total(aux.dropped),
                 jax.tree.map(total, aux.usage),
+                jnp.mean(aux.expected_share),
+                jnp.mean(aux.price),
             ),
         )

@@ -10,29 +10,40 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core import dispatch
+from mocanet_jax.core import dispatch, gating
 
 
 class ExpertsAux(NamedTuple):
-    """indices: int32 [B, T, K]. balance_loss, z_loss: float []. dropped: int32 []."""
+    """indices: int32 [B, T, K]. computed: bool [B, T, K], the choices that did compute.
+    balance_loss, z_loss: float []. dropped: int32 [].
+    """
 
     indices: jax.Array
+    computed: jax.Array
     balance_loss: jax.Array
     z_loss: jax.Array
     dropped: jax.Array
 
 
 class Experts(nn.Module):
-    """Top-K mixture of experts; only chosen experts compute.
+    """A mixture of experts of which only chosen ones compute: at most K a token.
 
+    dynamic: logits are margins above the experts' price (core/gating.py), and only experts
+        above it compute; without, every token uses its K best.
+    mean_k: experts that a token uses on average, which sizes the room for tokens.
     capacity_factor: room per expert in training, as a multiple of the even share. In
-    evaluation every expert has room for every token, so that nothing is dropped.
+        evaluation every expert has room for every token, so that nothing is dropped.
+    exploration: share of tokens that in training try their best expert though its gate is shut,
+        to learn what it would be worth; needs the "router" rng.
     """
 
     num_experts: int
     hidden_dim: int
     top_k: int
     capacity_factor: float
+    dynamic: bool
+    mean_k: float
+    exploration: float
 
     @nn.compact
     def __call__(self, z: jax.Array, logits: jax.Array, mask: jax.Array, train: bool):
@@ -48,11 +59,11 @@ class Experts(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.num_experts, self.hidden_dim))
         contract = self.param("contract", start, (self.num_experts, self.hidden_dim, width))
 
-        gates = dispatch.top_k_gates(logits, self.top_k)
+        gates, live = self._choose(logits, mask, train)
         capacity = dispatch.expert_capacity(
-            z.shape[1], self.num_experts, self.top_k, self.capacity_factor if train else None
+            z.shape[1], self.num_experts, self.mean_k, self.capacity_factor if train else None
         )
-        plan = dispatch.plan_dispatch(gates.indices, mask, self.num_experts, capacity)
+        plan = dispatch.plan_dispatch(gates.indices, live, self.num_experts, capacity)
         tokens = dispatch.gather_tokens(z, plan)
         shape = tokens.shape
         tokens = tokens.reshape(self.num_experts, -1, width)
@@ -62,7 +73,22 @@ class Experts(nn.Module):
         output = jnp.einsum("btkd,btk->btd", results, gates.weights)
         return output, ExpertsAux(
             gates.indices,
-            dispatch.load_balance_loss(logits, gates.indices, mask),
-            dispatch.router_z_loss(logits, mask),
+            plan.kept,
+            dispatch.load_balance_loss(logits, gates.indices, live, mask),
+            jnp.zeros(()) if self.dynamic else dispatch.router_z_loss(logits, mask),
             plan.dropped,
         )
+
+    def _choose(self, logits, mask, train):
+        """Gates, and which of their choices take a place: bool [B, T, K]."""
+        if not self.dynamic:
+            gates = dispatch.top_k_gates(logits, self.top_k)
+            return gates, jnp.broadcast_to(mask[..., None], gates.indices.shape)
+        margins, indices = jax.lax.top_k(logits, self.top_k)
+        live = margins > 0
+        if train and self.exploration:
+            key = self.make_rng("router")
+            tried = jax.random.bernoulli(key, self.exploration, mask.shape)
+            live = live.at[..., 0].set(live[..., 0] | tried)
+        gates = dispatch.Gates(indices, gating.expert_weight(margins))
+        return gates, live & mask[..., None]

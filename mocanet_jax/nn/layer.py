@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core import budget
+from mocanet_jax.core import budget, gating
 from mocanet_jax.core.memory import MemoryState
 from mocanet_jax.nn.controller import Controller, ControllerState
 from mocanet_jax.nn.experts import Experts, ExpertsAux
@@ -27,6 +27,10 @@ class LayerSpec:
 
     top_k_slots: A; at 1 the only weight of an address is 1, so that neither pointers nor
         queries get a gradient.
+    routing: "dynamic" engages a part only where its gate is open (core/gating.py), with K and A
+        as ceilings; "topk" engages K experts, a write and a read at every token.
+    target_budget: share of the full compute, in [0, 1], that the experts' room is sized for.
+    exploration: share of tokens that in training try an expert though its gate is shut.
     time: "scan" runs the recurrences step by step (fast on CPU), "parallel" as prefix
         sums and chunked matrix products (for accelerators). Same values either way.
     """
@@ -43,6 +47,9 @@ class LayerSpec:
     router_temperature: float
     pointer_sharpness: float
     use_controller: bool = True
+    routing: Literal["dynamic", "topk"] = "dynamic"
+    target_budget: float = 1.0
+    exploration: float = 0.01
     time: Literal["scan", "parallel"] = "scan"
 
     def __post_init__(self):
@@ -55,6 +62,11 @@ class LayerSpec:
         for name in ("num_experts", "num_location_heads", "num_content_heads"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
+        if self.routing not in ("dynamic", "topk"):
+            raise ValueError(f'routing must be "dynamic" or "topk", not {self.routing!r}')
+        for name in ("target_budget", "exploration"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}")
         if self.time not in ("scan", "parallel"):
             raise ValueError(f'time must be "scan" or "parallel", not {self.time!r}')
         heads = self.num_heads
@@ -85,6 +97,29 @@ class LayerSpec:
         access = lambda n: memory * budget.memory_price(self.embedding_dim, self.top_k_slots, n)
         return budget.Prices(self.num_experts * expert, access(2), access(1))
 
+    @property
+    def unit_shares(self) -> budget.Prices:
+        """Of the price of everything on: one expert, one head's write, one head's read."""
+        prices = self.prices
+        counts = (self.num_experts, self.num_heads, self.num_heads)
+        return budget.Prices(
+            *(p / max(n, 1) / max(sum(prices), 1) for p, n in zip(prices, counts, strict=True))
+        )
+
+    @property
+    def highest_price(self) -> float:
+        """λ at which every gate is shut; a little more than needed, or rounding of the product
+        with a share would leave open what has reached the bound."""
+        cheapest = min((share for share in self.unit_shares if share), default=1.0)
+        return 1.001 * gating.BOUND / cheapest
+
+    @property
+    def mean_experts(self) -> float:
+        """Experts that a token can use on average if the whole budget goes to them."""
+        if self.routing == "topk" or not self.num_experts:
+            return self.top_k_experts
+        return min(self.top_k_experts, self.target_budget / self.unit_shares.experts)
+
 
 class LayerState(NamedTuple):
     """What a layer carries from one segment of a sequence to the next."""
@@ -95,11 +130,15 @@ class LayerState(NamedTuple):
 
 
 class LayerAux(NamedTuple):
-    """What a layer did: its route, the experts' choices and losses, the FLOPs spent."""
+    """What a layer did: its route, the experts' choices and losses, the FLOPs spent, and the
+    share that gates are expected to spend: float [], differentiable, a mean over unmasked
+    tokens; 0 where routing is fixed.
+    """
 
     route: Route
     experts: ExpertsAux | None
     usage: budget.Usage
+    expected_share: jax.Array
 
 
 class MocaLayer(nn.Module):
@@ -122,6 +161,7 @@ class MocaLayer(nn.Module):
             spec.top_k_slots,
             spec.router_temperature,
             spec.pointer_sharpness,
+            spec.routing == "dynamic",
         )
         if spec.num_heads:
             self.memory = MemoryBank(
@@ -137,6 +177,9 @@ class MocaLayer(nn.Module):
                 spec.expert_hidden_dim,
                 spec.top_k_experts,
                 spec.expert_capacity_factor,
+                spec.routing == "dynamic",
+                spec.mean_experts,
+                spec.exploration,
             )
 
     def initial_state(self, batch: int, num_slots: int | None = None) -> LayerState:
@@ -163,28 +206,57 @@ class MocaLayer(nn.Module):
         state: LayerState,
         train: bool = False,
         rounding: jax.Array | float = 1.0,
+        price: jax.Array | float = 0.0,
     ) -> tuple[jax.Array, LayerState, LayerAux]:
+        """price: λ, in logits for the full compute of the layer."""
         spec = self.spec
+        costs = budget.Prices(*(price * share for share in spec.unit_shares))
         controller, memory, experts = state.controller, state.memory, None
         if spec.use_controller:
             c, controller = self.controller(self.controller_norm(x), mask, controller)
             x = x + c
         z = self.norm(x)
         num_slots = memory.slots.shape[2] if spec.num_heads else 0
-        route, router = self.router(z, mask, state.router, num_slots, rounding)
+        route, router = self.router(z, mask, state.router, num_slots, rounding, costs)
         if spec.num_heads:
             m, memory = self.memory(z, route, memory)
             x = x + m
         if spec.num_experts:
             e, experts = self.experts(z, route.expert_logits, mask, train)
             x = x + e
-        aux = LayerAux(route, experts, self._usage(mask))
+        aux = LayerAux(
+            route,
+            experts,
+            self._usage(route, experts, mask),
+            self._expected_share(route, experts, mask),
+        )
         return x, LayerState(controller, router, memory), aux
 
-    def _usage(self, mask):
-        """Fixed top-k: K of E experts, one write and one read at every token."""
+    def _usage(self, route, experts, mask):
         spec = self.spec
-        share = spec.top_k_experts / spec.num_experts if spec.num_experts else 0.0
-        on = jnp.ones(mask.shape)
-        engaged = {"experts": share * on, "writes": on, "reads": on}
-        return budget.usage(engaged, mask, spec.prices)
+        computed = jnp.zeros((*mask.shape, spec.num_experts), bool)
+        if experts is not None:
+            chosen = nn.one_hot(experts.indices, spec.num_experts, dtype=bool)
+            computed = jnp.any(chosen & experts.computed[..., None], axis=-2)
+        on = lambda gates: jnp.zeros(mask.shape) if gates is None else jnp.mean(gates, axis=-1)
+        return budget.usage(
+            computed,
+            on(route.writes),
+            on(route.reads),
+            mask,
+            spec.prices,
+            spec.top_k_experts,
+        )
+
+    def _expected_share(self, route, experts, mask):
+        if self.spec.routing == "topk":
+            return jnp.zeros(())
+        share = self.spec.unit_shares
+        margins = [(route.write_margins, share.writes), (route.read_margins, share.reads)]
+        if experts is not None:
+            chosen = jnp.take_along_axis(route.expert_logits, experts.indices, axis=-1)
+            margins.append((chosen, share.experts))
+        spent = sum(
+            part * jnp.sum(nn.sigmoid(m), axis=-1) for m, part in margins if m is not None
+        )
+        return jnp.sum(spent * mask) / jnp.maximum(jnp.sum(mask), 1)

@@ -67,4 +67,5 @@ class MemoryBank(nn.Module):
         else:
             run = memory.recurrent if self.form == "recurrent" else memory.chunked
             reads, state = run(state, *arguments)
+        reads = reads.reshape(*z.shape[:2], heads, -1) * route.reads[..., None]
         return self.output(reads.reshape(z.shape)), state

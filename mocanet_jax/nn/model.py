@@ -34,6 +34,7 @@ class MocaNet(nn.Module):
         )
         self.layers = [MocaLayer(self.layer) for _ in range(self.num_layers)]
         self.norm = nn.RMSNorm()
+        self.price = stack.price(self, self.layer)
 
     def initial_state(self, batch: int, num_slots: int | None = None) -> ModelState:
         """State before a sequence: `apply(params, B, method="initial_state")`.
@@ -64,6 +65,8 @@ class MocaNet(nn.Module):
         chex.assert_equal_shape([tokens, mask])
         chex.assert_type([tokens, mask], [int, bool])
         x = self.embed(tokens)
-        x, states, did = stack.run(self.layers, x, mask, state.layers, train, rounding)
+        x, states, did = stack.run(
+            self.layers, x, mask, state.layers, train, rounding, self.price
+        )
         logits = self.embed.attend(self.norm(x)) * self.layer.embedding_dim**-0.5
-        return logits, ModelState(states), stack.collect(did)
+        return logits, ModelState(states), stack.collect(did, self.price)

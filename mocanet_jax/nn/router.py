@@ -10,13 +10,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core import addressing
+from mocanet_jax.core import addressing, gating
 from mocanet_jax.core.addressing import Address
+from mocanet_jax.core.budget import Prices
 
 CONVOLUTION_WIDTH = 3
 LOCATION_START = {"write": (-4.0, -2.0, 4.0), "read": (-2.0, 4.0, -2.0)}
 """Initial logits of the shifts −1, 0, +1: write pointers move, read pointers rest. With
 both starting at half a step, training sticks at a bag of tokens in the first slot."""
+
+OPEN_START = 2.0
+"""Initial logit of dynamic gates: all parts start engaged, and the price closes them."""
 
 SHARPNESS_START = -3.0
 """Initial logit of the extra sharpness: softplus(-3) ≈ 0.05."""
@@ -35,9 +39,11 @@ class RouterState(NamedTuple):
 class Route(NamedTuple):
     """Decisions for every token.
 
-    expert_logits: float [B, T, E].
+    expert_logits: float [B, T, E]; margins above the price where routing is dynamic.
     write, read: addresses [B, T, H, A].
-    strength: float [B, T, H] in [0, 1], β of the write; 0 where masked.
+    strength: float [B, T, H] in [0, 1], β of the write; 0 where masked or not written.
+    writes, reads: float [B, T, H], 1 where the head writes and reads, else 0.
+    write_margins, read_margins: float [B, T, H], above the price; None where routing is fixed.
     log_retention: float [B, T, H], log α; 0 (keep) on location heads and where masked.
         None where there are no content heads.
     positions: float [B, T, 2, location heads], write and read pointers, not wrapped.
@@ -49,6 +55,10 @@ class Route(NamedTuple):
     strength: jax.Array | None
     log_retention: jax.Array | None
     positions: jax.Array | None
+    writes: jax.Array | None
+    reads: jax.Array | None
+    write_margins: jax.Array | None
+    read_margins: jax.Array | None
 
 
 class Router(nn.Module):
@@ -72,6 +82,7 @@ class Router(nn.Module):
     num_active: int
     temperature: float
     sharpness: float
+    dynamic: bool
 
     @property
     def num_heads(self) -> int:
@@ -90,19 +101,36 @@ class Router(nn.Module):
         state: RouterState,
         num_slots: int,
         rounding: jax.Array | float,
+        costs: Prices,
     ) -> tuple[Route, RouterState]:
         """z: [B, T, D]; mask: bool [B, T]; num_slots: S of the memory in use.
 
         rounding: of pointer shifts, [] or [B], in [0, 1]; 1 moves pointers by whole slots.
+        costs: in logits, of one expert, one head's write and one head's read; for dynamic
+            gates.
         """
         expert_logits = None
         if self.num_experts:
-            expert_logits = nn.Dense(self.num_experts, use_bias=False, name="expert")(z)
+            expert_logits = self._gate_logits(z, self.num_experts, "expert")
+            if self.dynamic:
+                expert_logits = gating.margin(expert_logits, costs.experts)
         if not self.num_heads:
-            return Route(expert_logits, None, None, None, None, None), state
+            return Route(expert_logits, *[None] * 9), state
 
         strength = nn.sigmoid(nn.Dense(self.num_heads, name="strength")(z))
         strength = strength * mask[..., None]
+        writes = reads = jnp.broadcast_to(mask[..., None], strength.shape).astype(z.dtype)
+        write_margins = read_margins = None
+        if self.dynamic:
+            write_margins = gating.margin(
+                self._gate_logits(z, self.num_heads, "write_gate"), costs.writes
+            )
+            read_margins = gating.margin(
+                self._gate_logits(z, self.num_heads, "read_gate"), costs.reads
+            )
+            writes = writes * gating.open_gate(write_margins)
+            reads = reads * gating.open_gate(read_margins)
+            strength = strength * writes
         addresses, positions, log_retention = [], None, None
         if self.num_location_heads:
             address, positions, state = self._location(z, mask, state, num_slots, rounding)
@@ -112,7 +140,24 @@ class Router(nn.Module):
             addresses.append(address)
             log_retention = self._log_retention(z, mask)
         write, read = jax.tree.map(lambda *heads: jnp.concatenate(heads, axis=2), *addresses)
-        return Route(expert_logits, write, read, strength, log_retention, positions), state
+        route = Route(
+            expert_logits,
+            write,
+            read,
+            strength,
+            log_retention,
+            positions,
+            writes,
+            reads,
+            write_margins,
+            read_margins,
+        )
+        return route, state
+
+    def _gate_logits(self, z, count, name):
+        if not self.dynamic:
+            return nn.Dense(count, use_bias=False, name=name)(z)
+        return nn.Dense(count, bias_init=nn.initializers.constant(OPEN_START), name=name)(z)
 
     def _location(self, z, mask, state, num_slots, rounding):
         heads = self.num_location_heads

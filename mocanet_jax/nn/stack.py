@@ -6,11 +6,12 @@ Axes: B batch, T time, D width.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import budget
-from mocanet_jax.nn.layer import LayerAux, LayerState, MocaLayer
+from mocanet_jax.nn.layer import LayerAux, LayerSpec, LayerState, MocaLayer
 
 
 class ModelState(NamedTuple):
@@ -22,6 +23,7 @@ class ModelState(NamedTuple):
 class ModelAux(NamedTuple):
     """layers: what each layer did. balance_loss, z_loss: float [], means over layers.
     dropped: int32 [], expert choices that found no room. usage: summed over layers.
+    expected_share: float [], mean over layers. price: float [], λ.
     """
 
     layers: tuple[LayerAux, ...]
@@ -29,6 +31,16 @@ class ModelAux(NamedTuple):
     z_loss: jax.Array
     dropped: jax.Array
     usage: budget.Usage
+    expected_share: jax.Array
+    price: jax.Array
+
+
+def price(module: nn.Module, spec: LayerSpec) -> jax.Array:
+    """λ, float []: a parameter of `module` that the budget moves (core/budget.py) and no
+    gradient does; 0 where routing is fixed."""
+    if spec.routing == "topk":
+        return jnp.zeros(())
+    return jax.lax.stop_gradient(module.param("price", nn.initializers.zeros, ()))
 
 
 def initial_state(
@@ -45,17 +57,18 @@ def run(
     states: Sequence[LayerState],
     train: bool,
     rounding: jax.Array | float,
+    price: jax.Array | float,
 ) -> tuple[jax.Array, tuple[LayerState, ...], tuple[LayerAux, ...]]:
     """x [B, T, D] through every layer; returns x', the next states and what layers did."""
     after, did = [], []
     for layer, state in zip(layers, states, strict=True):
-        x, state, aux = layer(x, mask, state, train, rounding)
+        x, state, aux = layer(x, mask, state, train, rounding, price)
         after.append(state)
         did.append(aux)
     return x, tuple(after), tuple(did)
 
 
-def collect(layers: tuple[LayerAux, ...]) -> ModelAux:
+def collect(layers: tuple[LayerAux, ...], price: jax.Array) -> ModelAux:
     """Losses averaged and counts summed over layers."""
     experts = [aux.experts for aux in layers if aux.experts is not None]
     mean = lambda values: sum(values) / max(len(values), 1) + jnp.zeros(())
@@ -65,4 +78,6 @@ def collect(layers: tuple[LayerAux, ...]) -> ModelAux:
         mean([e.z_loss for e in experts]),
         sum((e.dropped for e in experts), start=jnp.zeros((), jnp.int32)),
         jax.tree.map(lambda *parts: sum(parts), *(aux.usage for aux in layers)),
+        mean([aux.expected_share for aux in layers]),
+        price,
     )

@@ -1,6 +1,7 @@
 """Parameters and forward FLOPs of each component of a model.
 
-FLOPs per token follow core/budget.py: matrix products and the memory's own arithmetic.
+FLOPs per token follow core/budget.py: matrix products and the memory's own arithmetic. What is
+engaged by choice is counted at its ceiling, K experts and every access, or as realised.
 """
 
 from typing import NamedTuple
@@ -13,9 +14,12 @@ from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.nn.router import CONVOLUTION_WIDTH
 
+ENGAGED_BY_CHOICE = ("memory", "experts")
+"""Components whose compute usage is a share of; the others are always on."""
+
 
 class Cost(NamedTuple):
-    """parameters: how many numbers. flops: forward FLOPs per token."""
+    """parameters: how many numbers. flops: forward FLOPs per token, at the ceiling."""
 
     parameters: int
     flops: float
@@ -23,27 +27,46 @@ class Cost(NamedTuple):
 
 def component_costs(model: MocaNet | MocaClassifier, params: dict) -> dict[str, Cost]:
     """Costs by component, summed over layers; the values add up to the whole model."""
+    layer, passes = _layer_and_passes(model)
+    flops = {name: passes * x for name, x in layer_flops(layer).items()}
     if isinstance(model, MocaClassifier):
-        sizes, params = model.spec, params["members"]
-        readings = sizes.num_members * (1 + sizes.bidirectional)
-        words_and_head = _words_and_attention_flops(sizes, params)
+        params = params["members"]
+        flops["embedding and head"] = _words_and_attention_flops(model.spec, params)
     else:
-        sizes, readings = model, 1
-        words_and_head = 2.0 * sizes.layer.embedding_dim * sizes.vocab_size
-    layers = readings * sizes.num_layers
-    flops = {name: layers * x for name, x in layer_flops(sizes.layer).items()}
-    flops["embedding and head"] = words_and_head
+        flops["embedding and head"] = 2.0 * layer.embedding_dim * model.vocab_size
     parameters = dict.fromkeys([*flops, "norms"], 0)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         parameters[_component(path)] += leaf.size
     return {name: Cost(n, flops.get(name, 0.0)) for name, n in parameters.items() if n}
 
 
+def realised_flops(
+    model: MocaNet | MocaClassifier, costs: dict[str, Cost], usage: float
+) -> float:
+    """Forward FLOPs per token of what was on: all that always is, and what was engaged.
+
+    costs: of component_costs. usage: share in [0, 1] of the price of everything on.
+    """
+    layer, passes = _layer_and_passes(model)
+    always = sum(cost.flops for name, cost in costs.items() if name not in ENGAGED_BY_CHOICE)
+    return always + usage * passes * sum(layer.prices)
+
+
+def _layer_and_passes(model) -> tuple[LayerSpec, int]:
+    """A layer, and how many of its kind each token passes: layers times readings."""
+    if isinstance(model, MocaNet):
+        return model.layer, model.num_layers
+    readings = model.spec.num_members * (1 + model.spec.bidirectional)
+    return model.spec.layer, readings * model.spec.num_layers
+
+
 def layer_flops(spec: LayerSpec) -> dict[str, float]:
-    """Forward FLOPs per token of one layer with fixed top-k selection."""
+    """Forward FLOPs per token of one layer with everything on that its ceilings allow: K
+    experts, a write and a read."""
     d = spec.embedding_dim
     location, content, heads = spec.num_location_heads, spec.num_content_heads, spec.num_heads
-    outputs = spec.num_experts + heads + 8 * location + content
+    gates = 2 * heads * (spec.routing == "dynamic")
+    outputs = spec.num_experts + gates + heads + 8 * location + content
     router = 2.0 * d * outputs
     if content:
         width = content * d // heads
@@ -71,4 +94,5 @@ def _component(path) -> str:
     if names[0] in ("embed", "direction", "head", "attention"):
         return "embedding and head"
     part = names[1] if len(names) > 2 else names[0]
+    part = "router" if part == "price" else part
     return part if part in ("controller", "router", "memory", "experts") else "norms"

@@ -23,8 +23,12 @@ EASY = {
     "top_k_slots": 2,
     "router_temperature": 1.0,
     "pointer_sharpness": 0.7,
+    "exploration": 0.0,
 }
 """Both kinds of head, and room for every token with every expert, so that none is dropped."""
+ROUTINGS = ("dynamic", "topk")
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+"""Compiling takes far longer than running."""
 
 
 def spec(**changes) -> LayerSpec:
@@ -48,9 +52,19 @@ def random_params(net: MocaNet, seed: int = 0) -> dict:
         names = jax.tree_util.keystr(path)
         if "pointer" in names and "bias" in names:
             values = values.reshape(-1, 4) + np.array([[-4.0, 0.0, 1.5, 0.0]])
-        return values.reshape(leaf.shape)
+        return half_open(path, values.reshape(leaf.shape))
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def half_open(path, values):
+    """Of a random parameter, one with which some gates of every kind are open and others
+    shut."""
+    if path[-1].key == "price":
+        return 2 + np.abs(values)
+    if path[-1].key == "bias" and path[-2].key in ("expert", "write_gate", "read_gate"):
+        return 0.5 + 0.2 * values
+    return values
 
 
 @lru_cache
@@ -61,12 +75,14 @@ def compiled_start(net: MocaNet, batch: int, num_slots: int | None = None):
 
 @lru_cache
 def compiled(net: MocaNet, train: bool, rounding: float):
-    """(params, tokens, state, mask) → (logits, state', aux), jitted."""
+    """(params, tokens, state, mask) → (logits, state', aux), jitted. Training tries the same
+    tokens whatever they are."""
+    rngs = {"router": jax.random.key(0)} if train else None
 
     def run(params, tokens, state, mask):
-        return net.apply(params, tokens, state, mask, train=train, rounding=rounding)
+        return net.apply(params, tokens, state, mask, train=train, rounding=rounding, rngs=rngs)
 
-    return jax.jit(run)
+    return jax.jit(run, compiler_options=QUICK)
 
 
 @lru_cache
@@ -78,9 +94,7 @@ def compiled_gradient(net: MocaNet):
         target = np.random.default_rng(3).normal(size=logits.shape)
         return jnp.sum(logits * jnp.asarray(target, logits.dtype) * mask[..., None]), logits
 
-    # Compiling takes far longer than running it.
-    quick = {"xla_backend_optimization_level": 0}
-    return jax.jit(jax.grad(loss, has_aux=True), compiler_options=quick)
+    return jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)
 
 
 def random_tokens(batch, length, seed=0):

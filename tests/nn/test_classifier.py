@@ -25,19 +25,19 @@ N, B, T = 2, 3, 7
 D = small.EASY["embedding_dim"]
 SHARES = ("word_dropout", "embedding_dropout", "dropout")
 MASK = np.arange(T) < np.array([[T], [4], [2]])
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-"""Compiling takes far longer than running."""
+QUICK = small.QUICK
 
 KINDS = {
     "both": {},
     "parallel": {"time": "parallel"},
     "one": {"bidirectional": False},
+    "topk": {"routing": "topk"},
     "dropout": dict.fromkeys(SHARES, 0.2),
     # Layers of a controller alone, which compile in no time.
     "bare": {"num_experts": 0, "num_location_heads": 0, "num_content_heads": 0},
 }
 KINDS["bare one"] = KINDS["bare"] | KINDS["one"]
-each_direction = pytest.mark.parametrize("kind", ["both", "bare one"])
+each_direction = pytest.mark.parametrize("kind", ["both", "topk", "bare one"])
 in_float64 = pytest.mark.usefixtures("float64")
 
 
@@ -76,7 +76,8 @@ def shapes(kind):
 def random_params(kind):
     """Numpy arrays, float64."""
     rng = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: 0.5 * rng.normal(size=leaf.shape), shapes(kind))
+    draw = lambda path, leaf: small.half_open(path, 0.5 * rng.normal(size=leaf.shape))
+    return jax.tree_util.tree_map_with_path(draw, shapes(kind))
 
 
 @lru_cache
@@ -125,7 +126,7 @@ def scattered(tokens, places):
     return padded, mask
 
 
-@pytest.mark.parametrize("kind", ["both", "parallel", "bare one"])
+@pytest.mark.parametrize("kind", ["both", "parallel", "topk", "bare one"])
 @in_float64
 @given(st.sets(st.integers(0, T - 1), min_size=4, max_size=4))
 @example({0, 1, 2, 3})
@@ -140,7 +141,7 @@ def test_masked_words_are_as_if_absent_wherever_they_stand(kind, places):
     logits, after, spent = run(kind, *scattered(tokens, sorted(places)))
     np.testing.assert_allclose(logits, expected, atol=1e-9)
     chex.assert_trees_all_close(after, state, atol=1e-9)
-    for name in ("balance_loss", "z_loss", "usage"):
+    for name in ("balance_loss", "z_loss", "usage", "expected_share"):
         chex.assert_trees_all_close(getattr(spent, name), getattr(aux, name), rtol=1e-9)
 
 
@@ -164,7 +165,10 @@ def test_texts_do_not_see_each_other(kind):
     changed = tokens.copy()
     changed[1] = random_tokens(1, seed=9)[0]
     mask[1, 3:] = False
-    others, readings = np.array([0, 2]), np.array([0, 2, 3, 5] if kind == "both" else [0, 2])
+    others, readings = (
+        np.array([0, 2]),
+        np.array([0, 2] if kind == "bare one" else [0, 2, 3, 5]),
+    )
     for arguments in ((changed,), (tokens, mask)):
         after, state_after, _ = run(kind, *arguments)
         np.testing.assert_array_equal(after[:, others], before[:, others])
@@ -301,21 +305,37 @@ def by_hand(p, tokens):
     return pooled @ p["head"]["kernel"] + p["head"]["bias"]
 
 
+@pytest.mark.parametrize("kind", ["both", "topk"])
 @in_float64
-def test_losses_are_means_and_usage_is_a_sum():
+def test_losses_are_means_and_usage_is_a_sum(kind):
     """The budget would count a part of what is spent; members' losses would outweigh that of
     the task."""
-    _, _, aux = run("both", random_tokens(), MASK)
+    _, _, aux = run(kind, random_tokens(), MASK)
     (layer,) = aux.layers
     assert abs(layer.experts.balance_loss[0] - layer.experts.balance_loss[1]) > 1e-6
     np.testing.assert_allclose(aux.balance_loss, np.mean(layer.experts.balance_loss))
     np.testing.assert_allclose(aux.z_loss, np.mean(layer.experts.z_loss))
+    np.testing.assert_allclose(aux.expected_share, np.mean(layer.expected_share))
     assert aux.dropped == 0
     words, prices = N * 2 * MASK.sum(), small.spec().prices  # members, directions
     np.testing.assert_allclose(aux.usage.possible, words * np.array(prices))
-    np.testing.assert_allclose(aux.usage.experts, words * 2 / 3 * prices.experts)
-    np.testing.assert_allclose(aux.usage.writes, words * prices.writes)
-    np.testing.assert_allclose(aux.usage.reads, words * prices.reads)
+    assert aux.usage.counts.sum() == words
+    computed, live = np.asarray(layer.experts.computed), np.concatenate([MASK, MASK[:, ::-1]])
+    assert aux.usage.load.sum() == computed.sum()
+    np.testing.assert_allclose(aux.usage.experts, computed.sum() / 3 * prices.experts)
+    for part in ("writes", "reads"):
+        gates = np.asarray(getattr(layer.route, part))[:, live]
+        on = gates.mean(axis=-1).sum()
+        np.testing.assert_allclose(getattr(aux.usage, part), on * getattr(prices, part))
+        assert on == words if kind == "topk" else 0 < on < words
+    if kind == "topk":
+        np.testing.assert_allclose(aux.usage.experts, words * 2 / 3 * prices.experts)
+        assert aux.price == 0
+    else:
+        assert computed.sum() < 2 * words
+        price = random_params(kind)["params"]["members"]["price"]
+        assert price.shape == (N,)
+        np.testing.assert_allclose(aux.price, price.mean())
 
 
 @pytest.mark.parametrize("kind", ["both", "one"])
@@ -330,8 +350,10 @@ def test_shapes_and_types(kind):
     (layer,) = aux.layers
     assert {leaf.shape[:3] for leaf in jax.tree.leaves(layer.route)} == {(N, readings, T)}
     assert layer.experts.indices.shape == (N, readings, T, 2)
-    sums = jax.tree.leaves((aux.balance_loss, aux.z_loss, aux.usage))
-    assert {(x.shape, x.dtype) for x in sums} == {((), jnp.dtype("float32"))}
+    assert (aux.usage.load.shape, aux.usage.counts.shape) == ((3,), (2 + 1,))
+    spent = aux.usage._replace(load=(), counts=())
+    sums = (aux.balance_loss, aux.z_loss, aux.expected_share, aux.price, spent)
+    assert {(x.shape, x.dtype) for x in jax.tree.leaves(sums)} == {((), jnp.dtype("float32"))}
     assert (aux.dropped.shape, aux.dropped.dtype) == ((), jnp.int32)
 
 
@@ -352,13 +374,14 @@ def test_a_fresh_state_and_no_padding_are_the_default():
 
 
 def check_gradient(params):
-    """No part of any member is without a gradient."""
+    """No part of any member is without a gradient, but for the price."""
     gradient, _ = train(params)
     chex.assert_trees_all_equal_shapes(gradient, params)
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         name = jax.tree_util.keystr(path)
         assert jnp.isfinite(leaf).all(), name
-        assert (np.abs(leaf).reshape(N, -1).max(axis=1) > 1e-6).all(), name
+        moved = np.abs(leaf).reshape(N, -1).max(axis=1)
+        assert (moved == 0 if path[-1].key == "price" else moved > 1e-6).all(), name
 
 
 @in_float64
@@ -390,7 +413,7 @@ def test_members_start_apart():
     members = fresh()["params"]["members"]
     for path, leaf in jax.tree_util.tree_leaves_with_path(members):
         name = jax.tree_util.keystr(path)
-        if not any(constant in name for constant in ("bias", "scale")):
+        if not any(constant in name for constant in ("bias", "scale", "price")):
             assert np.abs(leaf[0] - leaf[1]).max() > 1e-3, name
 
 

@@ -15,14 +15,16 @@ from tests.nn import small
 B, T = 3, 8
 WHOLE = jnp.ones((B, T), bool)
 MODES = {"eval": (False, 1.0), "train": (True, 0.5)}
+each_routing = pytest.mark.parametrize("routing", small.ROUTINGS)
 each_form = pytest.mark.parametrize("time", ["scan", "parallel"])
 each_mode = pytest.mark.parametrize("mode", MODES)
 either = pytest.mark.parametrize(("time", "mode"), [("scan", "eval"), ("parallel", "train")])
 
 
-def crowded(time):
-    """A model whose experts have room for half of an even share, so that training drops."""
-    return small.model(time=time, expert_capacity_factor=0.5)
+def crowded(time, routing):
+    """A model whose experts have room for half of an even share, so that training drops, and
+    where dynamic routing tries shut experts too."""
+    return small.model(time=time, routing=routing, expert_capacity_factor=0.5, exploration=0.3)
 
 
 def runner(net, mode):
@@ -39,13 +41,14 @@ def runner(net, mode):
     return apply, tokens, small.settled(state)
 
 
+@each_routing
 @each_form
 @each_mode
 @pytest.mark.usefixtures("float64")
-def test_a_token_changes_no_output_before_it(time, mode):
+def test_a_token_changes_no_output_before_it(time, mode, routing):
     """A look into the future would make training worthless; here experts are crowded, so a
     later token could also take an earlier one's place."""
-    apply, tokens, _ = runner(crowded(time), mode)
+    apply, tokens, _ = runner(crowded(time, routing), mode)
     before, _, aux = apply(tokens)
     assert (aux.dropped > 0) == (mode == "train")
     for t in range(T):
@@ -56,12 +59,13 @@ def test_a_token_changes_no_output_before_it(time, mode):
         assert (np.abs(after[:, t] - before[:, t]).max(axis=-1) > 1e-3).all()
 
 
+@each_routing
 @each_form
 @each_mode
 @pytest.mark.usefixtures("float64")
-def test_examples_do_not_see_each_other(time, mode):
+def test_examples_do_not_see_each_other(time, mode, routing):
     """Neither memory nor expert room may be shared over the batch."""
-    apply, tokens, _ = runner(crowded(time), mode)
+    apply, tokens, _ = runner(crowded(time, routing), mode)
     changed = tokens.copy()
     changed[1] = (changed[1] + 1 + np.arange(T)) % small.VOCABULARY
     mask = WHOLE.at[1, 5:].set(False)
@@ -89,11 +93,12 @@ PADDING = np.array(
 )
 
 
+@each_routing
 @either
 @pytest.mark.usefixtures("float64")
-def test_padding_is_as_good_as_absent(time, mode):
+def test_padding_is_as_good_as_absent(time, mode, routing):
     """Padded steps, wherever they stand, must not move any part of the state."""
-    net = small.model(time=time)
+    net = small.model(time=time, routing=routing)
     apply, tokens, _ = runner(net, mode)
     padded, state, aux = apply(tokens, jnp.asarray(PADDING))
     tokens = tokens[PADDING].reshape(B, -1)
@@ -103,16 +108,17 @@ def test_padding_is_as_good_as_absent(time, mode):
     compact, expected, bare = run(params, tokens, fresh, jnp.ones(tokens.shape, bool))
     np.testing.assert_allclose(padded[PADDING].reshape(compact.shape), compact, atol=1e-9)
     chex.assert_trees_all_close(state, small.settled(expected), atol=1e-9)
-    for name in ("balance_loss", "z_loss", "dropped", "usage"):
+    for name in ("balance_loss", "z_loss", "dropped", "usage", "expected_share"):
         chex.assert_trees_all_close(getattr(aux, name), getattr(bare, name), rtol=1e-9)
 
 
+@each_routing
 @each_form
 @each_mode
 @pytest.mark.usefixtures("float64")
-def test_the_content_of_padding_does_not_matter(time, mode):
+def test_the_content_of_padding_does_not_matter(time, mode, routing):
     """In crowded experts too: padding takes no room."""
-    apply, tokens, _ = runner(crowded(time), mode)
+    apply, tokens, _ = runner(crowded(time, routing), mode)
     other = np.where(PADDING, tokens, (tokens + 3) % small.VOCABULARY)
     mask = jnp.asarray(PADDING)
     (before, state_before, aux), (after, state_after, aux_after) = (
@@ -123,38 +129,55 @@ def test_the_content_of_padding_does_not_matter(time, mode):
     assert aux.dropped == aux_after.dropped
 
 
+@each_routing
 @either
 @pytest.mark.usefixtures("float64")
-def test_pure_padding_leaves_the_state_untouched(time, mode):
+def test_pure_padding_leaves_the_state_untouched(time, mode, routing):
     """An example that has ended must keep its state while the others go on."""
-    apply, tokens, fresh = runner(small.model(time=time), mode)
+    apply, tokens, fresh = runner(small.model(time=time, routing=routing), mode)
     _, state, aux = apply(tokens, WHOLE.at[1].set(False))
     chex.assert_trees_all_equal(*pick((state, fresh), 1))
     assert not np.allclose(state.layers[0].memory[0], fresh.layers[0].memory[0])
     assert aux.dropped == 0
 
 
+@each_routing
 @each_mode
 @pytest.mark.usefixtures("float64")
-def test_losses_and_usage_are_those_of_the_layers(mode):
+def test_losses_and_usage_are_those_of_the_layers(mode, routing):
     """The mean over layers for losses, the sum for drops and for usage."""
-    apply, tokens, _ = runner(crowded("scan"), mode)
+    apply, tokens, _ = runner(crowded("scan", routing), mode)
     mask = jnp.asarray(PADDING)
     _, _, aux = apply(tokens, mask)
     experts = [layer.experts for layer in aux.layers]
-    balance = [
-        dispatch.load_balance_loss(layer.route.expert_logits, layer.experts.indices, mask)
-        for layer in aux.layers
-    ]
+    balance = []
+    for layer in aux.layers:
+        logits, chosen = layer.route.expert_logits, layer.experts
+        every = jnp.broadcast_to(mask[..., None], chosen.indices.shape)
+        # What evaluation computes is all that is live; training may also drop.
+        live = every if routing == "topk" else chosen.computed
+        balance.append(dispatch.load_balance_loss(logits, chosen.indices, live, mask))
     assert abs(balance[0] - balance[1]) > 1e-3
-    np.testing.assert_allclose(aux.balance_loss, np.mean(balance), rtol=1e-9)
+    if routing == "topk" or mode == "eval":
+        np.testing.assert_allclose(aux.balance_loss, np.mean(balance), rtol=1e-9)
+    np.testing.assert_allclose(
+        aux.balance_loss, np.mean([e.balance_loss for e in experts]), rtol=1e-9
+    )
     np.testing.assert_allclose(aux.z_loss, np.mean([e.z_loss for e in experts]), rtol=1e-9)
+    assert (aux.z_loss > 0) == (routing == "topk")
     assert aux.dropped == sum(e.dropped for e in experts)
+    assert (aux.dropped > 0) == (mode == "train")
     prices = small.spec().prices
-    # 12 tokens in each of two layers, with 2 of 3 experts and every access.
     np.testing.assert_allclose(aux.usage.possible, 24 * np.array(prices))
-    np.testing.assert_allclose(aux.usage.experts, 16 * prices.experts)
-    np.testing.assert_allclose(aux.usage.writes, 24 * prices.writes)
+    for part in ("experts", "writes", "reads"):
+        spent = sum(getattr(layer.usage, part) for layer in aux.layers)
+        np.testing.assert_allclose(getattr(aux.usage, part), spent, rtol=1e-9)
+    if routing == "topk":
+        # 12 tokens in each of two layers, with 2 of 3 experts and every access.
+        computed = 2 * 24 - aux.dropped
+        np.testing.assert_allclose(aux.usage.experts, computed / 3 * prices.experts)
+        np.testing.assert_allclose(aux.usage.writes, 24 * prices.writes)
+        np.testing.assert_allclose(aux.usage.reads, 24 * prices.reads)
 
 
 def test_wrong_tokens_and_masks_are_refused():

@@ -5,17 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mocanet_jax.core.budget import Prices
 from mocanet_jax.nn.router import Router, causal_window
 
+COSTS = Prices(0.4, 0.3, 0.2)
 
-def router(location=1, content=1, experts=3):
-    return Router(experts, location, content, 6, 2, temperature=0.5, sharpness=0.7)
+
+def router(location=1, content=1, experts=3, dynamic=False):
+    return Router(
+        experts, location, content, 6, 2, temperature=0.5, sharpness=0.7, dynamic=dynamic
+    )
 
 
 def route(net, z, mask, rounding=1.0, params=None, num_slots=6):
     """Route, next state and parameters; random parameters unless given."""
     start = net.initial_state(z.shape[0], z.shape[2])
-    arguments = z, mask, start, num_slots, rounding
+    arguments = z, mask, start, num_slots, rounding, COSTS
     if params is None:
         shapes = jax.eval_shape(lambda key: net.init(key, *arguments), jax.random.key(0))
         rng = np.random.default_rng(0)
@@ -56,7 +61,9 @@ def test_pointers_start_by_writing_ahead_and_reading_in_place():
     net, z = router(content=0), jnp.zeros((1, 5, 4))
     mask = jnp.array([[True, True, False, True, True]])
     start = net.initial_state(1, 4)
-    params = jax.jit(lambda key: net.init(key, z, mask, start, 6, 1.0))(jax.random.key(0))
+    params = jax.jit(lambda key: net.init(key, z, mask, start, 6, 1.0, COSTS))(
+        jax.random.key(0)
+    )
     decided, state, _ = route(net, z, mask, 1.0, params)
     np.testing.assert_array_equal(decided.positions[0, :, 0, 0], [1, 2, 2, 3, 4])
     np.testing.assert_array_equal(decided.positions[0, :, 1, 0], [0, 0, 0, 0, 0])
@@ -103,12 +110,17 @@ def test_content_heads_take_the_slots_whose_keys_score_highest():
 
 
 @pytest.mark.usefixtures("float64")
-def test_masked_tokens_neither_write_nor_forget():
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_masked_tokens_neither_write_nor_forget(dynamic):
     """Strength 0 and retention 1 where masked; location heads never forget."""
-    net, (z, mask) = router(location=1, content=1), random_inputs()
+    net, (z, mask) = router(location=1, content=1, dynamic=dynamic), random_inputs()
     decided, _, _ = route(net, z, mask)
-    assert (decided.strength[~mask] == 0).all()
-    assert ((decided.strength[mask] > 0) & (decided.strength[mask] < 1)).all()
+    for engaged in (decided.strength, decided.writes, decided.reads):
+        assert (engaged[~mask] == 0).all()
+    writing = decided.writes[mask] == 1
+    assert (decided.strength[mask] < 1).all()
+    assert ((decided.strength[mask] > 0) == writing).all()
+    assert dynamic or (writing.all() and (decided.reads[mask] == 1).all())
     assert (decided.log_retention[~mask] == 0).all()
     assert (decided.log_retention[..., 0] == 0).all()
     assert (decided.log_retention[..., 1][mask] < 0).all()
@@ -129,6 +141,64 @@ def test_heads_keep_their_order():
     np.testing.assert_array_equal(decided.write.indices[:, :, 2], fewer.write.indices[:, :, 2])
 
 
+@pytest.mark.usefixtures("float64")
+def test_dynamic_gates_by_hand():
+    """Each part has its own logit and cost; a write that is shut has no strength, whatever β
+    says. Against a loop over tokens and heads."""
+    net, (z, mask) = router(location=1, content=1, dynamic=True), random_inputs()
+    decided, _, variables = route(net, z, mask)
+    params = variables["params"]
+    gates = {
+        "expert": (COSTS.experts, decided.expert_logits),
+        "write_gate": (COSTS.writes, decided.write_margins),
+        "read_gate": (COSTS.reads, decided.read_margins),
+    }
+    logits = lambda name, at: z[at] @ params[name]["kernel"] + params[name]["bias"]
+    for at in np.ndindex(*mask.shape):
+        for name, (cost, margins) in gates.items():
+            expected = 6 * np.tanh(logits(name, at) / 6) - cost
+            np.testing.assert_allclose(margins[at], expected, atol=1e-9)
+        beta = 1 / (1 + np.exp(-logits("strength", at)))
+        for head in range(2):
+            write, read = (
+                m[at][head] > 0 and mask[at]
+                for m in (decided.write_margins, decided.read_margins)
+            )
+            assert (decided.writes[at][head], decided.reads[at][head]) == (write, read)
+            expected = beta[head] if write else 0
+            np.testing.assert_allclose(decided.strength[at][head], expected, atol=1e-9)
+    for open_gates in (decided.writes[mask], decided.reads[mask]):
+        assert 0 < open_gates.mean() < 1, "no gate is open, or all are"
+
+
+def test_dynamic_gates_start_open():
+    """What starts shut has nothing to learn from: of a token without features all logits are
+    2, and 2 bent by the bound."""
+    net, z, mask = router(dynamic=True), jnp.zeros((1, 2, 4)), jnp.ones((1, 2), bool)
+    start = net.initial_state(1, 4)
+    params = jax.jit(lambda key: net.init(key, z, mask, start, 6, 1.0, COSTS))
+    decided, _, _ = route(net, z, mask, params=params(jax.random.key(0)))
+    bent = 6 * np.tanh(2 / 6)
+    np.testing.assert_allclose(
+        decided.expert_logits, jnp.full((1, 2, 3), bent - 0.4), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        decided.write_margins, jnp.full((1, 2, 2), bent - 0.3), rtol=1e-6
+    )
+    np.testing.assert_allclose(decided.read_margins, jnp.full((1, 2, 2), bent - 0.2), rtol=1e-6)
+    assert (decided.writes == 1).all()
+    assert (decided.reads == 1).all()
+
+
+def test_fixed_routing_has_no_gates():
+    """Top-k routing must not pay for gates, nor keep parameters of them."""
+    net, (z, mask) = router(), random_inputs()
+    decided, _, params = route(net, z, mask)
+    assert decided.write_margins is decided.read_margins is None
+    assert params["params"]["expert"].keys() == {"kernel"}
+    assert not {"write_gate", "read_gate"} & params["params"].keys()
+
+
 def test_without_heads_only_experts_are_routed():
     """A model without memory must not pay for addresses."""
     net, (z, mask) = router(location=0, content=0), random_inputs()
@@ -141,10 +211,12 @@ def test_without_heads_only_experts_are_routed():
 @pytest.mark.parametrize("sharpness", [1e-3, 0.7, 200.0])
 def test_pointer_sharpness_of_any_size_is_finite(sharpness):
     """A pointer between two slots must address both, not divide nothing by nothing."""
-    net = Router(0, 1, 0, 6, 2, temperature=1.0, sharpness=sharpness)
+    net = Router(0, 1, 0, 6, 2, temperature=1.0, sharpness=sharpness, dynamic=False)
     z, mask = jnp.zeros((1, 3, 4)), jnp.ones((1, 3), bool)
     start = net.initial_state(1, 4)
-    params = jax.jit(lambda key: net.init(key, z, mask, start, 6, 0.0))(jax.random.key(0))
+    params = jax.jit(lambda key: net.init(key, z, mask, start, 6, 0.0, COSTS))(
+        jax.random.key(0)
+    )
     # Odds 1 : 1 of the shifts 0 and +1 put the first position at 0.5.
     params["params"]["write_pointer"]["bias"] = jnp.array([-99.0, 0.0, 0.0, 0.0])
     decided, _, _ = route(net, z, mask, 0.0, params)

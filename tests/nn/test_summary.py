@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import pytest
 
 from mocanet_jax.nn import summary
+from mocanet_jax.nn.classifier import ClassifierSpec, MocaClassifier
 from tests.nn import small
 
 HEADS = {"location": (2, 0), "content": (0, 2), "mixed": (1, 1), "none": (0, 0)}
@@ -13,11 +14,16 @@ def shapes(net):
     return jax.eval_shape(net.init, jax.random.key(0), tokens)["params"]
 
 
+each_routing = pytest.mark.parametrize("routing", small.ROUTINGS)
+
+
+@each_routing
 @pytest.mark.parametrize("kind", HEADS)
-def test_components_hold_all_parameters(kind):
-    """A parameter that no component owns would be missing from every table."""
+def test_components_hold_all_parameters(kind, routing):
+    """A parameter that no component owns would be missing from every table. The price of
+    compute is the router's."""
     location, content = HEADS[kind]
-    net = small.model(num_location_heads=location, num_content_heads=content)
+    net = small.model(num_location_heads=location, num_content_heads=content, routing=routing)
     params = shapes(net)
     costs = summary.component_costs(net, params)
     total = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -26,15 +32,17 @@ def test_components_hold_all_parameters(kind):
         own = sum(
             leaf.size for i in range(2) for leaf in jax.tree.leaves(params[f"layers_{i}"][part])
         )
+        own += part == "router" and routing == "dynamic"
         assert costs[part].parameters == own
 
 
+@each_routing
 @pytest.mark.parametrize("kind", HEADS)
-def test_flops_follow_from_the_weights(kind):
+def test_flops_follow_from_the_weights(kind, routing):
     """Each weight of a matrix costs one multiply-add a token, 2 FLOPs; keys are scored for
     the write and for the read; only K of E experts run."""
     location, content = HEADS[kind]
-    net = small.model(num_location_heads=location, num_content_heads=content)
+    net = small.model(num_location_heads=location, num_content_heads=content, routing=routing)
     layer, costs = shapes(net)["layers_0"], summary.layer_flops(net.layer)
     router = sum(
         x.size * (2 if "keys" in jax.tree_util.keystr(path) else 1)
@@ -48,3 +56,126 @@ def test_flops_follow_from_the_weights(kind):
     assert costs["controller"] == 2 * (2 * 64) + 2 * 8
     # Two projections of 8 · 8, and three passes over 2 rows of 8.
     assert costs["memory"] == (0 if kind == "none" else 2 * (2 * 64) + 2 * 3 * 16)
+
+
+def test_realised_flops_by_hand():
+    """What was used of what can be engaged, and all that is always on."""
+    net = small.model(num_location_heads=1, num_content_heads=0)
+    costs = summary.component_costs(net, shapes(net))
+    # Two layers of 4·8·8 + 2·8 for the controller and 2·8 an output of the router: 3 experts,
+    # a strength, two gates, and 8 of pointers; and 2·8·11 for the head.
+    always = 2 * (272 + 16 * 14) + 176
+    # Three experts of 4·8·6, a write of 2·8·8 + 2·2·2·8, a read of 2·8·8 + 2·2·8.
+    everything = 3 * 192 + 192 + 160
+    assert summary.realised_flops(net, costs, 0.0) == always
+    assert summary.realised_flops(net, costs, 1.0) == always + 2 * everything
+    assert summary.realised_flops(net, costs, 0.25) == always + 0.5 * everything
+
+
+def test_realised_flops_of_a_classifier_count_every_reading():
+    """Two members, each in two directions, pass a token through a layer four times."""
+    spec = ClassifierSpec(
+        vocab_size=small.VOCABULARY,
+        num_classes=2,
+        num_layers=1,
+        layer=small.spec(),
+        num_pieces=5,
+        max_pieces=2,
+        piece_dim=4,
+        num_members=2,
+    )
+    net, tokens = MocaClassifier(spec), jnp.zeros((1, 2, 3), int)
+    params = jax.eval_shape(net.init, jax.random.key(0), tokens)["params"]
+    costs = summary.component_costs(net, params)
+    engaged = summary.realised_flops(net, costs, 0.5) - summary.realised_flops(net, costs, 0.0)
+    assert engaged == 0.5 * 4 * sum(spec.layer.prices)
+
+
+def test_realised_flops_of_a_fixed_selection_are_at_its_ceiling():
+    """Both ways of counting agree where every token engages the same."""
+    net = small.model(routing="topk")
+    costs, prices = summary.component_costs(net, shapes(net)), net.layer.prices
+    usage = (prices.experts * 2 / 3 + prices.writes + prices.reads) / sum(prices)
+    ceiling = sum(cost.flops for cost in costs.values())
+    assert summary.realised_flops(net, costs, usage) == pytest.approx(ceiling)
+
+
+LARGE = {
+    "embedding_dim": 256,
+    "expert_hidden_dim": 512,
+    "num_experts": 4,
+    "num_memory_slots": 16,
+    "expert_capacity_factor": 1.0,
+}
+"""Wide enough that norms and activations, which the analytic model leaves out, are small."""
+
+
+def analytic(net, params, room=1.0):
+    """Forward FLOPs a token, with `room` times the work of the experts that a token uses."""
+    costs = summary.component_costs(net, params["params"])
+    return sum(cost.flops for cost in costs.values()) + (room - 1) * costs["experts"].flops
+
+
+def lowered(net, tokens, train, gradient=False):
+    """What XLA is given to compile, with as many tokens as it is told, and shapes of the
+    parameters."""
+    params = jax.eval_shape(net.init, jax.random.key(0), tokens)
+    rngs = {"router": jax.random.key(0)}
+    logits = lambda params: net.apply(params, tokens, train=train, rngs=rngs)[0]
+    loss = lambda params: jnp.sum(logits(params) ** 2)
+    return jax.jit(jax.grad(loss) if gradient else logits).lower(params), params
+
+
+@each_routing
+def test_flops_are_those_that_xla_counts(routing):
+    """An analytic model that forgets a product, or counts multiply-adds once, misleads every
+    comparison. Token by token, so that no loop hides work, and with every expert on."""
+    net = small.model(1, **LARGE | {"routing": routing, "top_k_experts": 4})
+    program, params = lowered(net, jnp.zeros((256, 1), int), train=False)
+    counted = program.compile(small.QUICK).cost_analysis()["flops"] / 256
+    assert counted == pytest.approx(analytic(net, params), rel=0.05)
+    assert counted > analytic(net, params), "what is left out costs something"
+
+
+@each_routing
+@pytest.mark.parametrize(
+    ("train", "factor", "room"), [(True, 1.0, 1.0), (True, 1.5, 1.5), (False, 1.0, 4 / 2)]
+)
+def test_experts_are_run_for_the_room_that_they_have(train, factor, room, routing):
+    """Of K = 2 of 4 experts. The table tells what tokens use; XLA computes all the room, filled
+    or not: in training a factor more, in evaluation every expert for every token. Whoever
+    compares speeds has to know."""
+    changes = {"routing": routing, "expert_capacity_factor": factor, "exploration": 0.1}
+    net = small.model(1, **LARGE | changes)
+    program, params = lowered(net, jnp.zeros((4, 64), int), train)
+    counted = program.cost_analysis()["flops"] / (4 * 64)
+    assert counted == pytest.approx(analytic(net, params, room), rel=0.03)
+
+
+@each_routing
+def test_a_gradient_costs_three_times_the_forward_pass(routing):
+    """As whoever computes training FLOPs from the table assumes: every product has one for
+    each of its two arguments in the backward pass."""
+    net = small.model(1, **LARGE | {"routing": routing, "exploration": 0.1})
+    program, params = lowered(net, jnp.zeros((4, 64), int), train=True, gradient=True)
+    counted = program.cost_analysis()["flops"] / (4 * 64)
+    assert counted == pytest.approx(3 * analytic(net, params), rel=0.05)
+
+
+def test_flops_of_a_classifier_are_those_that_xla_counts():
+    """Members and directions multiply all layers, and words are made of pieces. 128 words a
+    text make the decision, once a text, negligible."""
+    spec = ClassifierSpec(
+        vocab_size=50,
+        num_classes=2,
+        num_layers=1,
+        layer=small.spec(**LARGE | {"top_k_experts": 4}),
+        num_pieces=50,
+        max_pieces=3,
+        piece_dim=32,
+        num_members=2,
+    )
+    net = MocaClassifier(spec)
+    program, params = lowered(net, jnp.zeros((2, 128, 1 + 3), int), train=False)
+    counted = program.cost_analysis()["flops"] / (2 * 128)
+    assert counted == pytest.approx(analytic(net, params), rel=0.05)

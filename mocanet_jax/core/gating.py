@@ -1,0 +1,53 @@
+"""Gates that open where a part is worth its price.
+
+Axes: B batch, T time, E experts.
+
+A part of the model (an expert, a write, a read) has a logit at every token, and a price: its
+share of the compute of everything on. It is engaged where
+
+    logit > λ · price
+
+λ, the price of compute in logits, is the same for all parts and tokens. It is the shadow price
+of the budget (budget.py moves it): when compute is dear only what has earned a high logit
+stays on, and among parts of equal logit the cheap ones stay.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+BOUND = 6.0
+"""Logits of gates stay within ±BOUND, so that a gate that was shut for long can come back and
+a price of BOUND shuts every gate."""
+
+
+def margin(logits: jax.Array, cost: jax.Array | float) -> jax.Array:
+    """Bounded logits above what the part costs; float, the shape of logits.
+
+    cost: λ · price in logits, at least 0, broadcast against logits.
+    """
+    chex.assert_type(logits, float)
+    return BOUND * jnp.tanh(logits / BOUND) - cost
+
+
+def open_gate(margins: jax.Array) -> jax.Array:
+    """1 where the margin is above 0, else 0, with the gradient of its sigmoid.
+
+    Straight-through (Bengio et al., 2013): a shut gate feels what it would gain by opening, for
+    parts whose value is known while they are shut.
+    """
+    soft = jax.nn.sigmoid(margins)
+    return jnp.where(margins > 0, 1.0, 0.0) + (soft - jax.lax.stop_gradient(soft))
+
+
+def expert_weight(margins: jax.Array) -> jax.Array:
+    """max(0, tanh(margin / 2)), in [0, 1): 0 at the threshold, so that an expert fades in and
+    out without a jump (as the ReLU gates of ReMoE, Wang et al., 2024, but bounded).
+
+    The gradient is that of tanh on both sides of the threshold: an expert that computes though
+    its weight is 0 is told what it would gain.
+    """
+    weight = jnp.tanh(0.5 * margins)
+    return jnp.where(margins > 0, weight, 0.0) + jnp.where(
+        margins > 0, 0.0, weight - jax.lax.stop_gradient(weight)
+    )

@@ -1,0 +1,93 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mocanet_jax.core import gating
+
+LN3 = float(np.log(3))
+"""σ(ln 3) = 3/4 and tanh(ln 3 / 2) = 1/2."""
+logits = st.floats(width=32, allow_nan=False)
+costs = st.floats(0, 20, width=32)
+
+
+def slopes(function, values):
+    """The derivative of a function of one number at each value."""
+    return jax.vmap(jax.grad(function))(jnp.array(values))
+
+
+def test_margin_by_hand():
+    """The price must be in logits, and large logits must be bent and not cut, or a gate
+    that is far open would have no gradient left to close it."""
+    margins = gating.margin(jnp.array([0.0, 6.0, -6.0]), 1.5)
+    np.testing.assert_allclose(margins, [-1.5, 3.0695649, -6.0695649], rtol=1e-6)
+    # 6 tanh(x / 6) has the slope 1 - tanh² (x / 6): 1 at 0 and 1 - 0.7615942² at ±6.
+    slope = slopes(lambda x: gating.margin(x, 1.5), [0.0, 6.0, -6.0])
+    np.testing.assert_allclose(slope, [1.0, 0.4199743, 0.4199743], rtol=1e-6)
+
+
+def test_each_part_has_its_own_cost():
+    """A token's parts are priced together, dear ones above cheap ones."""
+    margins = gating.margin(jnp.zeros((2, 3)), jnp.array([[0.1, 0.2, 0.3]]))
+    np.testing.assert_allclose(margins, [[-0.1, -0.2, -0.3]] * 2, rtol=1e-6)
+
+
+@given(logits, costs)
+def test_gates_are_bounded(logit, cost):
+    """Otherwise a gate could run away, so that no price could shut it or bring it back."""
+    margin = gating.margin(jnp.float32(logit), cost)
+    assert -gating.BOUND <= margin + jnp.float32(cost) <= gating.BOUND + 1e-5
+    assert gating.open_gate(gating.margin(jnp.float32(logit), gating.BOUND)) == 0
+    assert gating.expert_weight(gating.margin(jnp.float32(logit), gating.BOUND)) == 0
+
+
+@given(logits, costs, costs)
+def test_a_higher_price_opens_no_gate(logit, one, other):
+    """The budget would push the wrong way."""
+    cheap, dear = (gating.margin(jnp.float32(logit), cost) for cost in sorted((one, other)))
+    assert gating.open_gate(dear) <= gating.open_gate(cheap)
+    assert gating.expert_weight(dear) <= gating.expert_weight(cheap)
+
+
+@given(st.floats(-13, 13, width=32))
+def test_a_gate_is_open_or_shut(margin):
+    """A gate in between would be computed and counted as if it were open; one at its price is
+    shut, so that the highest price leaves nothing on."""
+    gate = jax.jit(gating.open_gate)(jnp.float32(margin))
+    assert gate == (1.0 if margin > 0 else 0.0)
+
+
+def test_a_gate_learns_as_its_sigmoid_on_both_sides():
+    """A shut gate without a gradient stays shut for ever. σ' = σ (1 - σ) is 3/16 at ±ln 3."""
+    slope = slopes(gating.open_gate, [LN3, -LN3, 0.0])
+    np.testing.assert_allclose(slope, [3 / 16, 3 / 16, 1 / 4], rtol=1e-6)
+
+
+def test_expert_weight_by_hand():
+    """tanh(m / 2) above the threshold and nothing below it."""
+    weights = gating.expert_weight(jnp.array([LN3, 2 * LN3, 0.0, -1e-6, -LN3, -12.0]))
+    np.testing.assert_allclose(weights[:2], [0.5, 0.8], rtol=1e-6)
+    np.testing.assert_array_equal(weights[2:], jnp.zeros(4))
+
+
+@given(st.floats(-12, 12, width=32), st.floats(0, 0.125, width=32))
+def test_expert_weight_has_no_jump(margin, by):
+    """A price that creeps past a logit must not jolt the output: no step above half of the
+    change, the steepest slope."""
+    low, high = gating.expert_weight(jnp.array([margin, margin + by], jnp.float32))
+    assert 0 <= low <= high <= min(1, low + 0.5 * by + 1e-6)
+
+
+def test_an_expert_learns_on_both_sides_of_the_threshold():
+    """An expert that is tried while it is shut must be told what it would gain. The slope of
+    tanh(m / 2) is (1 - tanh²) / 2: 3/8 at ±ln 3."""
+    slope = slopes(gating.expert_weight, [LN3, -LN3, 0.0])
+    np.testing.assert_allclose(slope, [3 / 8, 3 / 8, 1 / 2], rtol=1e-6)
+
+
+def test_logits_that_are_no_floats_are_refused():
+    """Integers would be compared without a gradient."""
+    with pytest.raises(AssertionError):
+        gating.margin(jnp.ones((2, 3), int), 0.5)

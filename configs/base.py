@@ -24,9 +24,12 @@ def base_config() -> ConfigDict:
     model.num_experts = 4
     model.top_k_experts = 1
     model.expert_hidden_dim = 128
-    model.expert_capacity_factor = 1.5
+    model.expert_capacity_factor = 1.25
+    model.routing = "dynamic"  # or topk
     model.target_budget = 1.0
-    model.budget_loss_weight = 1.0
+    model.budget_loss_weight = 0.05
+    model.price_rate = 0.3
+    model.exploration = 0.01
     model.balance_loss_weight = 0.01
     model.z_loss_weight = 0.001
     model.time = "auto"  # scan on CPU, parallel on accelerators
@@ -72,7 +75,50 @@ def no_controller(config: ConfigDict) -> None:
     config.model.use_controller = False
 
 
-ABLATIONS = {f.__name__: f for f in (no_memory, no_experts, no_controller)}
+def no_location(config: ConfigDict) -> None:
+    """Every memory head addresses by content."""
+    config.model.num_location_heads = 0
+
+
+def no_budget(config: ConfigDict) -> None:
+    """Gates stay, and nothing presses on them."""
+    config.model.target_budget = 1.0
+    config.model.budget_loss_weight = 0.0
+
+
+def fixed_topk(config: ConfigDict) -> None:
+    """K experts, a write and a read at every token; no target, which nothing could follow."""
+    config.model.routing = "topk"
+    config.model.target_budget = 1.0
+
+
+def dense_routing(config: ConfigDict) -> None:
+    """Everything on at every token."""
+    no_budget(config)
+    config.model.routing = "topk"
+    # A reference, so that K is E also where a flag sets E later.
+    config.model.top_k_experts = config.model.get_oneway_ref("num_experts")
+
+
+def smaller_model(config: ConfigDict) -> None:
+    """Half as wide; vectors of pieces of words stay."""
+    config.model.embedding_dim //= 2
+    config.model.expert_hidden_dim //= 2
+
+
+ABLATIONS = {
+    f.__name__: f
+    for f in (
+        no_memory,
+        no_experts,
+        no_controller,
+        no_location,
+        no_budget,
+        fixed_topk,
+        dense_routing,
+        smaller_model,
+    )
+}
 
 
 def with_ablation(config: ConfigDict, name: str | None) -> ConfigDict:

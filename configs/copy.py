@@ -17,6 +17,7 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.data.shortest = 10
     config.data.longest = 60
     config.data.first_longest = 8
+    config.model.target_budget = 0.1
     config.training.learning_rate = 5e-3
     config.training.max_steps = 500
     config.training.eval_every = 20

@@ -127,7 +127,7 @@ def explanation(explained: Explanation, classes: Sequence[str]) -> Iterator[str]
     yield f"points: what the probability of {name} loses when the word is masked."
     if len(columns) > 3:
         yield "experts, slots: used at the word, one entry a layer, member and direction;"
-        yield "of slots the one that was written most strongly."
+        yield "of slots the one that was written most strongly; - where nothing was used."
 
 
 def usage(classes: Sequence[str]) -> list[str]:
@@ -167,7 +167,8 @@ def _bar(share):
 
 def _engaged(places):
     """places: int [directions · layers, K]."""
-    return " ".join("+".join(map(str, place)) for place in places)
+    used = lambda place: "+".join(str(i) for i in place if i >= 0) or "-"
+    return " ".join(map(used, places))
 
 
 def _table(columns):

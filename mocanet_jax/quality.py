@@ -3,9 +3,10 @@
     python -m mocanet_jax.quality --workdir=runs/sst2
     python -m mocanet_jax.quality --workdir=runs/sst2 --workdir=runs/sst2_seed_1
 
-The one to use is that of the lowest loss on sentences held out of training; the
-validation split and the quality sentences are only reported. Exit code 1: its validation
-accuracy is below the config's `quality.target_accuracy`.
+The one to use is that of the lowest loss on sentences held out of training, among those
+within their budget as far as there are such; the validation split and the quality sentences
+are only reported. Exit code 1: its validation accuracy is below the config's
+`quality.target_accuracy`.
 """
 
 import sys
@@ -34,7 +35,7 @@ def main() -> None:
         for workdir in workdirs
         for candidate in quality.candidates(Path(workdir), sentences)
     ]
-    best = min(candidates, key=lambda c: c.held_out_loss)
+    best = min(candidates, key=lambda c: c.selection)
     quality.show(console, candidates, best)
     if best.accuracy < best.target:
         console.print(

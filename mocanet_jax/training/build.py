@@ -82,6 +82,9 @@ def build_model(config: ConfigDict, task: Task) -> Model:
             router_temperature=m.router_temperature,
             pointer_sharpness=m.pointer_sharpness,
             use_controller=m.use_controller,
+            routing=m.routing,
+            target_budget=m.target_budget,
+            exploration=m.exploration,
             time=fastest if m.time == "auto" else m.time,
         )
         if not isinstance(task, TextTask):

@@ -14,6 +14,15 @@ from mocanet_jax.errors import UserError
 from mocanet_jax.files import read_json
 from mocanet_jax.training.step import TrainState
 
+OVER_BUDGET = 1000.0
+"""Nats of loss that a checkpoint is worse by, per unit of usage above the target."""
+
+
+def selection_loss(loss: float, usage: float, target: float) -> float:
+    """What the best checkpoint is lowest in: the loss, and any usage above the target, which
+    counts more."""
+    return loss + OVER_BUDGET * max(usage - target, 0.0)
+
 
 class Progress(NamedTuple):
     """What a checkpoint knows besides arrays.
@@ -54,7 +63,7 @@ class Checkpoints:
     def save(self, state: TrainState, progress: Progress, loss: float) -> None:
         """Starts writing in the background; `close` waits for it.
 
-        loss: of validation; the lowest makes a checkpoint the best.
+        loss: of `selection_loss`; the lowest makes a checkpoint the best.
         """
         step = int(state.step)
         saved = self._manager.save(
@@ -77,8 +86,13 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """The step of lowest validation loss; the newest of equals."""
-        return self._manager.best_step()
+        """The step of lowest `selection_loss`, the newest of equals, among those trained with
+        the latest config: what an earlier budget allowed is no measure of a new one."""
+        steps = self.steps()
+        configs = {step: self.progress(step).config for step in steps}
+        rivals = [step for step in steps if configs[step] == configs[steps[-1]]]
+        loss = lambda step: (self._manager.metrics(step)["loss"], -step)
+        return min(rivals, key=loss, default=None)
 
     def progress(self, step: int) -> Progress:
         return Progress(**self._restore(step, progress=ocp.args.JsonRestore())["progress"])

@@ -22,6 +22,7 @@ from mocanet_jax.training.checkpoint import (
     has_checkpoint,
     read_config,
     saved_run,
+    selection_loss,
 )
 from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
 from mocanet_jax.training.record import Recorder
@@ -35,6 +36,9 @@ from mocanet_jax.training.step import (
 )
 from mocanet_jax.training.terminal import TrainingDisplay, show_costs
 
+CHANGEABLE = ("model.target_budget", "training.max_steps")
+"""Fields that may change between the parts of one run."""
+
 
 def seconds_since_process_start() -> float:
     return time.time() - psutil.Process().create_time()
@@ -42,6 +46,8 @@ def seconds_since_process_start() -> float:
 
 def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     """Trains, or goes on with, the run in `workdir`; returns what result.json holds.
+
+    A run goes on with another budget or another number of steps when the config names them.
 
     Raises UserError, before anything is written, for a config that cannot be built, files
     that cannot be used or a directory of another config; and where training diverges.
@@ -66,7 +72,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
             progress = Progress(plain(config), {}, 0.0, 0.0, 0.0, False)
         else:
             state = checkpoints.restore(latest, jax.eval_shape(initial))
-            progress = checkpoints.progress(latest)
+            progress = _continued(checkpoints.progress(latest), config, latest)
             verb = "already finished" if progress.finished else "resuming"
             console.print(f"{workdir}: {verb} at step {latest}", highlight=False)
         if not progress.finished:
@@ -75,10 +81,21 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
                 train_steps, model=model, task=task, optimizer=optimizer, config=config
             )
             progress = _run(workdir, console, checkpoints, evaluator, run, state, progress)
-        step = checkpoints.best_step()
+        step, last = checkpoints.best_step(), checkpoints.latest_step()
         best = checkpoints.progress(step)
         params = checkpoints.restore_params(step, jax.eval_shape(initial).params)
-    return report(workdir, "result.json", evaluator, params, step, best, progress, console)
+    return report(
+        workdir, "result.json", evaluator, params, step, best, last, progress, console
+    )
+
+
+def _continued(progress: Progress, config: ConfigDict, step: int) -> Progress:
+    """The progress of a run that goes on with this config; one that was changed is finished
+    only where no step is left."""
+    now = plain(config)
+    if progress.config == now:
+        return progress
+    return progress._replace(config=now, finished=step >= config.training.max_steps)
 
 
 class _Clock:
@@ -146,7 +163,10 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
                 recorder.write(step, "eval", validation)
                 display.validated(step, evaluator.describe(validation))
                 loss = validation[evaluator.chosen_by]
-                finished = last or loss <= training.stop_at_loss
+                target = evaluator.config.model.target_budget
+                thrifty = validation["usage"] <= target
+                finished = last or (loss <= training.stop_at_loss and thrifty)
+                loss = selection_loss(loss, validation["usage"], target)
                 progress = clock.book(validation, finished)
                 if finished or step % training.save_every == 0:
                     checkpoints.save(state, progress, loss)
@@ -189,7 +209,9 @@ def evaluate(config: ConfigDict, workdir: Path, console: Console, overrides: dic
             step, jax.eval_shape(partial(initial_params, model, task))
         )
     evaluator = build_evaluator(model, task, restored)
-    return report(workdir, "eval.json", evaluator, params, step, progress, progress, console)
+    return report(
+        workdir, "eval.json", evaluator, params, step, progress, step, progress, console
+    )
 
 
 def check_workdir(workdir: Path, config: dict) -> None:
@@ -201,22 +223,24 @@ def check_workdir(workdir: Path, config: dict) -> None:
     if not usable:
         raise UserError(f"--workdir={workdir} is not a directory")
     saved = read_config(workdir)
-    if saved not in (None, config):
-        fields = "; ".join(differing_fields(saved, config))
+    fields = differing_fields(config if saved is None else saved, config)
+    fixed = [field for field in fields if field.split(" ")[0] not in CHANGEABLE]
+    if fixed:
         raise UserError(
-            f"{workdir} holds a run of another config: {fields}. Use another --workdir"
+            f"{workdir} holds a run of another config: {'; '.join(fixed)}. Use another "
+            f"--workdir; only {' and '.join(CHANGEABLE)} can change in a run that goes on"
         )
 
 
 def claim_workdir(workdir: Path, config: dict) -> None:
-    """Makes the directory and writes config.json where there is none."""
+    """Makes the directory and writes config.json where it is missing or differs."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"--workdir={workdir} cannot be made a directory: {error.strerror}"
         ) from error
-    if read_config(workdir) is None:
+    if read_config(workdir) != config:
         try:
             write_json(workdir / "config.json", config)
         except (OSError, ValueError) as error:

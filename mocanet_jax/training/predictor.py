@@ -3,22 +3,19 @@
 Axes: B batch, T time, L words of one text, C classes, E experts, S slots.
 """
 
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from mocanet_jax.errors import UserError
 from mocanet_jax.tasks.text import TextTask
 from mocanet_jax.tasks.tokenizer import tokenize
-from mocanet_jax.training.build import rebuild
 from mocanet_jax.training.calibration import probabilities
-from mocanet_jax.training.checkpoint import saved_run
-from mocanet_jax.training.step import initial_params
+from mocanet_jax.training.restore import restored
+from mocanet_jax.training.spending import Spending, spending
 
 MAX_WORDS = 1024
 """Of one text; what comes after is not read."""
@@ -48,10 +45,11 @@ class Explanation(NamedTuple):
 
     influence: float [L], the probability of the predicted class minus what it is when the
         word is left out; positive where the word speaks for the decision.
-    experts: int [readings, L, K], the experts each word used, or None. A reading is one of a
-        layer, of a member, of a direction, in this order, forwards first.
+    experts: int [readings, L, K], the experts each word used, −1 for a choice whose gate was
+        shut, or None. A reading is one of a layer, of a member, of a direction, in this order,
+        forwards first.
     slots: int [readings, L, H], the slot that each memory head wrote most
-        strongly at the word, or None.
+        strongly at the word, −1 where it did not write, or None.
     """
 
     prediction: Prediction
@@ -69,18 +67,12 @@ class TextPredictor:
     """
 
     def __init__(self, workdir: Path, step: int | None = None):
-        with saved_run(workdir) as checkpoints:
-            step = checkpoints.best_step() if step is None else step
-            progress = checkpoints.progress(step)
-            self.config = ConfigDict(progress.config)
-            task, self.model = rebuild(self.config, workdir)
-            if not isinstance(task, TextTask):
-                raise UserError(f"{workdir} holds a {self.config.task} run, not a classifier")
-            like = jax.eval_shape(partial(initial_params, self.model, task))
-            self.params = checkpoints.restore_params(step, like)
-        self.step, self.classes, self.task = step, task.classes, task
-        self.validation = progress.validation
-        self.temperature = progress.validation["temperature"]
+        run = restored(workdir, step)
+        self.step, self.config, self.validation, self.task, self.model, self.params = run
+        if not isinstance(self.task, TextTask):
+            raise UserError(f"{workdir} holds a {self.config.task} run, not a classifier")
+        self.classes = self.task.classes
+        self.temperature = self.validation["temperature"]
         self._logits = jax.jit(lambda *batch: self._apply(*batch)[0])
         self._layers = jax.jit(lambda *batch: self._apply(*batch)[1])
 
@@ -122,6 +114,14 @@ class TextPredictor:
             influence[:] = whole - 1 / len(self.classes)
         return Explanation(prediction, influence, *_engaged(layers, count))
 
+    def spending(self, prediction: Prediction) -> Spending:
+        """What the words of a prediction cost, float [L]: means over members, layers and
+        directions."""
+        layers = jax.device_get(self._layers(self.params, *self._pad(prediction.words)))
+        spent = spending(self.model.spec.layer, layers)
+        per_word = lambda part: np.mean(_readings(part, len(prediction.words)), axis=0)
+        return Spending(*map(per_word, spent))
+
     def _pad(self, words):
         return self.task.pad([words], self.task.fitting_length(len(words)))
 
@@ -131,12 +131,14 @@ def _engaged(layers, count):
     experts, slots = [], []
     for layer in jax.device_get(layers):
         if layer.experts is not None:
-            experts += _readings(layer.experts.indices, count)
+            experts += _readings(
+                np.where(layer.experts.computed, layer.experts.indices, -1), count
+            )
         if layer.route.write is not None:
             address = layer.route.write
             strongest = np.argmax(address.weights, axis=-1)[..., None]
             chosen = np.take_along_axis(address.indices, strongest, axis=-1)
-            slots += _readings(chosen[..., 0], count)
+            slots += _readings(np.where(layer.route.writes > 0, chosen[..., 0], -1), count)
     stacked = lambda parts: np.stack(parts) if parts else None
     return stacked(experts), stacked(slots)
 

@@ -102,11 +102,11 @@ class SequenceEvaluator:
     def _sample_and_score(self, params, key, lengths, batch, fit, num_slots) -> Evaluated:
         sample = partial(self.task.sample, fit=fit)
         batch = sample(key, batch, (lengths[0], lengths[1]))
-        return eval_step(params, self.model, batch, num_slots)
+        return eval_step(params, self.model, self.task, batch, num_slots)
 
 
 def _means(sums: Evaluated) -> dict[str, float]:
-    means = sums.scores.means() | sums.usage.metrics()
+    means = sums.scores.means() | sums.usage.metrics() | sums.elsewhere.shares()
     means["loss"] = means.pop("task_loss")
     means["sequences"] = sums.scores.sequences
     return {name: float(value) for name, value in jax.device_get(means).items()}

@@ -1,6 +1,6 @@
 """One training step and one evaluation step, as pure functions.
 
-    loss = task loss + λ · budget penalty + balance terms
+    loss = task loss + charge for compute + balance terms
 
 Axes: B batch, T time.
 """
@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 from mocanet_jax.core import budget
 from mocanet_jax.nn.classifier import MocaClassifier
 from mocanet_jax.nn.model import MocaNet
-from mocanet_jax.nn.stack import ModelState
-from mocanet_jax.tasks.sequence import Batch, Scores, score
+from mocanet_jax.nn.stack import ModelAux, ModelState
+from mocanet_jax.tasks.sequence import Batch, Scores, SequenceTask, score
 from mocanet_jax.tasks.task import Task
 
 Model = MocaNet | MocaClassifier
@@ -51,6 +51,26 @@ class Keys(NamedTuple):
     batch: jax.Array
     noise: jax.Array
     dropout: jax.Array
+    router: jax.Array
+
+
+class Elsewhere(NamedTuple):
+    """Accesses to memory where the task has no use for them: sums over steps of one batch and
+    over memory heads, float []. reads: at steps that are not scored, of which there are
+    `unscored`. writes: at steps whose token is not a symbol, `idle` of them.
+    """
+
+    reads: jax.Array
+    unscored: jax.Array
+    writes: jax.Array
+    idle: jax.Array
+
+    def shares(self) -> dict[str, jax.Array]:
+        """In [0, 1]; 0 where there is no such step or no memory."""
+        return {
+            "reads_elsewhere": self.reads / jnp.maximum(self.unscored, 1),
+            "writes_elsewhere": self.writes / jnp.maximum(self.idle, 1),
+        }
 
 
 class Evaluated(NamedTuple):
@@ -58,6 +78,7 @@ class Evaluated(NamedTuple):
 
     scores: Scores
     usage: budget.Usage
+    elsewhere: Elsewhere
     dropped: jax.Array
 
 
@@ -69,7 +90,7 @@ def stream(seed: int, name: int) -> jax.Array:
 def step_keys(seed: int, step: jax.Array) -> Keys:
     key = jax.random.fold_in(stream(seed, TRAIN_STREAM), step)
     batch, noise = jax.random.split(key)
-    return Keys(batch, noise, jax.random.fold_in(noise, 0))
+    return Keys(batch, noise, jax.random.fold_in(noise, 0), jax.random.fold_in(noise, 1))
 
 
 def initial_params(model: Model, task: Task, seed: int = 0) -> dict:
@@ -116,19 +137,26 @@ def total_loss(
         batch.mask,
         train=True,
         rounding=rounding,
-        rngs={"dropout": keys.dropout},
+        rngs={"dropout": keys.dropout, "router": keys.router},
     )
     means = task.score(logits, batch).means()
     terms = {
-        "budget_loss": weights.budget_loss_weight
-        * budget.penalty(aux.usage.shares()["total"], weights.target_budget),
+        "budget_loss": budget.charge(
+            aux.expected_share,
+            aux.usage.shares()["total"],
+            weights.target_budget,
+            aux.price,
+            weights.budget_loss_weight,
+        ),
         "balance_loss": weights.balance_loss_weight * aux.balance_loss,
         "z_loss": weights.z_loss_weight * aux.z_loss,
     }
     loss = means["task_loss"] + sum(terms.values())
     metrics = {"loss": loss, **means, **terms, **aux.usage.metrics()}
     tokens = jnp.sum(batch.mask, dtype=jnp.float32)
-    return loss, metrics | {"dropped": aux.dropped / tokens, "tokens": tokens}
+    metrics |= {"dropped": aux.dropped / tokens, "tokens": tokens, "price": aux.price}
+    metrics["expected_usage"] = aux.expected_share
+    return loss, metrics
 
 
 def disturbed(state: ModelState, key: jax.Array, scale: float) -> ModelState:
@@ -165,7 +193,8 @@ def train_step(
     Curriculum: lengths are uniform on [shortest, longest]; `longest` is multiplied by a
     factor, plus one, after every step whose accuracy passes the threshold, up to the task's
     own. Pointers are soft while it grows, since a search needs slopes; then they move by
-    whole slots, as they do in evaluation.
+    whole slots, as they do in evaluation, and the price of compute begins to adapt: first
+    learn the task, then learn to do it for less.
     """
     training = config.training
     keys = step_keys(config.seed, state.step)
@@ -181,6 +210,8 @@ def train_step(
     )
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    rate = config.model.price_rate * rounding
+    params = repriced(params, metrics["usage"], model, config.model.target_budget, rate)
     grown = jnp.minimum(state.longest * training.curriculum_growth + 1, task.longest)
     longest = jnp.where(
         metrics["accuracy"] >= training.curriculum_accuracy, grown, state.longest
@@ -192,6 +223,19 @@ def train_step(
     if average is not None:
         average = running_average(average, params, state.step, training.average_decay)
     return TrainState(state.step + 1, params, opt_state, longest, average), metrics
+
+
+def repriced(
+    params: dict, usage: jax.Array, model: Model, target: float, rate: jax.Array
+) -> dict:
+    """`params` with every λ moved after a step of this usage."""
+
+    def move(path, leaf):
+        if path[-1].key != "price":
+            return leaf
+        return budget.adapted_price(leaf, usage, target, rate, model.layer.highest_price)
+
+    return jax.tree_util.tree_map_with_path(move, params)
 
 
 def running_average(average: dict, params: dict, step: jax.Array, decay: float) -> dict:
@@ -231,7 +275,9 @@ def train_steps(
     return state, jax.tree.map(lambda total: total / count, sums)
 
 
-def eval_step(params, model: MocaNet, batch: Batch, num_slots: int | None) -> Evaluated:
+def eval_step(
+    params, model: MocaNet, task: SequenceTask, batch: Batch, num_slots: int | None
+) -> Evaluated:
     """Scores of one batch with whole-slot pointers and no dropped tokens.
 
     num_slots: slots of the memory, None for the trained number.
@@ -239,4 +285,25 @@ def eval_step(params, model: MocaNet, batch: Batch, num_slots: int | None) -> Ev
     variables = {"params": params}
     state = model.apply(variables, len(batch.tokens), num_slots, method="initial_state")
     logits, _, aux = model.apply(variables, batch.tokens, state, batch.mask)
-    return Evaluated(score(logits, batch), aux.usage, aux.dropped.astype(jnp.float32))
+    return Evaluated(
+        score(logits, batch),
+        aux.usage,
+        accesses_elsewhere(aux, task, batch),
+        aux.dropped.astype(jnp.float32),
+    )
+
+
+def accesses_elsewhere(aux: ModelAux, task: SequenceTask, batch: Batch) -> Elsewhere:
+    unscored = batch.mask & ~batch.scored
+    idle = batch.mask & ((batch.tokens == task.blank) | (batch.tokens == task.marker))
+    routes = [layer.route for layer in aux.layers if layer.route.reads is not None]
+    count = lambda gates, where: sum(
+        (jnp.sum(gate * where[..., None]) for gate in gates), start=jnp.zeros(())
+    )
+    heads = sum(route.reads.shape[-1] for route in routes)
+    return Elsewhere(
+        count([route.reads for route in routes], unscored),
+        heads * jnp.sum(unscored, dtype=jnp.float32),
+        count([route.writes for route in routes], idle),
+        heads * jnp.sum(idle, dtype=jnp.float32),
+    )

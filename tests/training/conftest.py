@@ -66,6 +66,7 @@ def two_checkpoints(finished_text, corpus, tmp_path_factory):
         1: {"held_out_loss": 0.5, "accuracy": 0.25, "ece": 0.1, "temperature": 0.5},
         2: {"held_out_loss": 0.6, "accuracy": 0.75, "ece": 0.2, "temperature": 2.0},
     }
+    told = {step: numbers | {"usage": 0.25} for step, numbers in told.items()}
     with Checkpoints(workdir) as checkpoints:
         for step, sign in ((1, 1), (2, -1)):
             average = jax.tree.map(lambda x, sign=sign: sign * x, state.average)

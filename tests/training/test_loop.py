@@ -19,6 +19,7 @@ from mocanet_jax.training.step import initial_train_state
 from tests.training import tiny
 
 TIMING = ("train/tokens_per_second",)
+OF_THE_CLOCK = ("wall_seconds", "train_seconds", "train_tokens_per_second")
 
 
 def contents(directory):
@@ -91,9 +92,8 @@ def test_a_resumed_run_leaves_the_metrics_of_an_uninterrupted_one(finished, resu
     """Every row once, every value to the last bit; and the same evaluation."""
     assert rows(resumed[0]) == rows(finished[0])
     assert [row["step"] for row in rows(finished[0])] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
-    timing = ("wall_seconds", "train_tokens_per_second")
     for name, value in finished[1].items():
-        assert name in timing or resumed[1][name] == value, name
+        assert name in OF_THE_CLOCK or resumed[1][name] == value, name
 
 
 def test_a_run_leaves_its_result(finished):
@@ -103,12 +103,14 @@ def test_a_run_leaves_its_result(finished):
     assert result == returned
     assert result["task"] == "copy"
     assert result["steps"] in range(1, tiny.STEPS + 1)
-    assert result["wall_seconds"] > 0
+    assert result["trained_steps"] == tiny.STEPS
+    assert 0 < result["train_seconds"] < result["wall_seconds"]
     assert result["train_tokens_per_second"] > 0
     state = final_state(workdir, tiny.config())
     assert result["parameters"] == sum(x.size for x in jax.tree.leaves(state.params))
     for name in ("eval/accuracy", "eval/exact_match", "eval/usage"):
         assert 0 <= result[name] <= 1, name
+    assert 0 < result["eval/flops_per_token"] <= result["flops_per_token"]
     for name in ("eval/accuracy_by_length", "eval/exact_match_by_length"):
         assert list(result[name]) == ["2", "4", "8"]
     assert result["eval/sequences"] == 8
@@ -136,7 +138,7 @@ def test_evaluation_later_gives_the_numbers_of_the_run(finished):
     assert json.loads((workdir / "eval.json").read_text()) == evaluated
     (workdir / "eval.json").unlink()
     assert list(evaluated) == list(result)
-    for name in ("wall_seconds", "train_tokens_per_second"):  # of the best, not of the end
+    for name in (*OF_THE_CLOCK, "trained_steps"):  # of the best, not of the end
         evaluated.pop(name)
     assert evaluated.items() <= result.items()
 
@@ -144,7 +146,7 @@ def test_evaluation_later_gives_the_numbers_of_the_run(finished):
 def test_numbers_that_json_does_not_have_are_told_and_not_written(finished, monkeypatch):
     """Otherwise a model that diverged ends in a traceback, or in a file that no other reader
     of JSON accepts."""
-    told = {"eval/accuracy": 0.5, "eval/loss": float("nan")}
+    told = {"eval/accuracy": 0.5, "eval/usage": 0.5, "eval/loss": float("nan")}
     monkeypatch.setattr(SequenceEvaluator, "report", lambda *_: told)
     with pytest.raises(UserError, match=r"step \d+: the model diverged: .*nan"):
         loop.evaluate(tiny.config(), finished[0], tiny.console(), {})

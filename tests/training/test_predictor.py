@@ -123,7 +123,7 @@ def test_influence_of_the_only_word_is_against_not_knowing(trained):
 @several
 @given(texts)
 def test_every_word_has_experts_and_slots(trained, text):
-    """One entry a reading and word, none of which is padding's."""
+    """One entry a reading and word, none of which is padding's; −1 where a gate was shut."""
     count, layer = len(text.split()), trained.model.spec.layer
     explained = trained.explain(text)
     assert explained.experts.shape == (READINGS, count, layer.top_k_experts)
@@ -132,7 +132,7 @@ def test_every_word_has_experts_and_slots(trained, text):
         (explained.experts, layer.num_experts),
         (explained.slots, layer.num_memory_slots),
     ):
-        assert chosen.min() >= 0
+        assert chosen.min() >= -1
         assert chosen.max() < of
 
 
@@ -149,7 +149,9 @@ def test_readings_from_the_end_are_told_in_the_order_of_words(trained):
     strongest = np.zeros(write.weights.shape[:-1], int)
     for at in np.ndindex(*strongest.shape):
         strongest[at] = write.indices[at][int(np.argmax(write.weights[at]))]
-    for told, own in ((explained.experts, layer.experts.indices), (explained.slots, strongest)):
+        strongest[at] = strongest[at] if layer.route.writes[at] else -1
+    experts = np.where(layer.experts.computed, layer.experts.indices, -1)
+    for told, own in ((explained.experts, experts), (explained.slots, strongest)):
         for member in range(2):
             forwards, backwards = own[member]
             np.testing.assert_array_equal(told[2 * member], forwards)

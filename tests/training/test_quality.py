@@ -11,13 +11,16 @@ from mocanet_jax import quality as entry
 from mocanet_jax.errors import UserError
 from mocanet_jax.tasks.labelled import read_tsv
 from mocanet_jax.training import quality
-from mocanet_jax.training.checkpoint import saved_run
+from mocanet_jax.training.checkpoint import saved_run, selection_loss
 from mocanet_jax.training.predictor import TextPredictor
 from tests.training import tiny
 
 
-def candidate(step, accuracy, held_out_loss):
-    return quality.Candidate(Path("run"), step, accuracy, 0.05, held_out_loss, 0.75, 0.8)
+def candidate(step, accuracy, held_out_loss, usage=0.2):
+    selection = selection_loss(held_out_loss, usage, 0.3)
+    return quality.Candidate(
+        Path("run"), step, accuracy, 0.05, usage, held_out_loss, selection, 0.75, 0.8
+    )
 
 
 @pytest.fixture
@@ -46,6 +49,12 @@ def test_the_lowest_held_out_loss_is_the_one_to_use(compare):
     assert "90.00%" in out
 
 
+def test_a_checkpoint_within_its_budget_is_preferred(compare):
+    """Otherwise the one to use is not the one that chat and evaluation use."""
+    _, out = compare(candidate(1, 0.81, 0.3, usage=0.31), candidate(2, 0.9, 0.4))
+    assert "use run, step 2" in out
+
+
 def test_a_best_below_the_target_fails(compare):
     """The exit code is what a script goes by; the target of these is 0.8."""
     code, out = compare(candidate(1, 0.79, 0.3), candidate(2, 0.9, 0.4))
@@ -71,7 +80,8 @@ def test_every_kept_checkpoint_is_compared_with_its_own_numbers(two_checkpoints)
     assert [c.step for c in found] == steps
     for c, validation in zip(found, recorded, strict=True):
         assert (c.accuracy, c.ece) == (validation["accuracy"], validation["ece"])
-        assert c.held_out_loss == validation["held_out_loss"]
+        assert (c.held_out_loss, c.usage) == (validation["held_out_loss"], validation["usage"])
+        assert c.selection == c.held_out_loss, "within the budget"
     predictor = TextPredictor(workdir, steps[-1])
     right = [
         predictor.predict(text).predicted == label

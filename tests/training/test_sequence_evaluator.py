@@ -13,7 +13,7 @@ from mocanet_jax.core import budget
 from mocanet_jax.tasks.copy import CopyTask
 from mocanet_jax.tasks.sequence import Scores
 from mocanet_jax.training import sequence_evaluator
-from mocanet_jax.training.step import Evaluated
+from mocanet_jax.training.step import Elsewhere, Evaluated
 from tests.training import tiny
 
 TASK = CopyTask(shortest=1, longest=4, first_longest=2)
@@ -29,14 +29,16 @@ def evaluated(monkeypatch):
         seen.lengths.append(lengths.tolist())
         seen.tokens.append(tokens.tolist())
 
-    def eval_step(params, model, batch, num_slots):
+    def eval_step(params, model, task, batch, num_slots):
         jax.debug.callback(note, batch.length, batch.tokens, ordered=True)
         seen.slots.append(num_slots)  # once a compilation
         count = jnp.float32(len(batch.length))
         scores = Scores(2 * count, jnp.sum(batch.length, dtype=float), count, count / 4, count)
         spent = [jnp.float32(x) for x in (2, 3, 4)]
-        usage = budget.Usage(*spent, budget.Prices(*(jnp.float32(x) for x in (4, 4, 4))))
-        return Evaluated(scores, usage, jnp.float32(0))
+        possible = budget.Prices(*(jnp.float32(x) for x in (4, 4, 4)))
+        usage = budget.Usage(*spent, possible, jnp.array([3.0, 1.0]), jnp.array([1.0, 4.0]))
+        elsewhere = Elsewhere(*(jnp.float32(x) for x in (1, 4, 1, 5)))
+        return Evaluated(scores, usage, elsewhere, jnp.float32(0))
 
     monkeypatch.setattr(sequence_evaluator, "eval_step", eval_step)
 
@@ -83,6 +85,9 @@ def test_metrics_are_means_and_shares(evaluated):
     assert result["usage"] == pytest.approx(9 / 12)
     parts = [result[f"usage_{name}"] for name in ("experts", "writes", "reads")]
     assert parts == [0.5, 0.75, 1.0]
+    assert [result[f"load_of_expert_{n}"] for n in range(2)] == [0.75, 0.25]
+    shares = [result[f"tokens_with_{n}_experts"] for n in range(2)]
+    assert shares == pytest.approx([0.2, 0.8])
     assert "task_loss" not in result
 
 

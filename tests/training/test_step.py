@@ -9,9 +9,13 @@ import numpy as np
 import optax
 import pytest
 
+from mocanet_jax.core.budget import Prices, Usage
+from mocanet_jax.nn.classifier import MocaClassifier
 from mocanet_jax.nn.controller import ControllerState
 from mocanet_jax.nn.layer import LayerState
+from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.nn.stack import ModelState
+from mocanet_jax.nn.summary import component_costs
 from mocanet_jax.tasks.copy import CopyTask
 from mocanet_jax.training import build, optimizer, step
 from mocanet_jax.training.record import read_metrics
@@ -19,6 +23,8 @@ from tests.training import tiny
 
 TASK = CopyTask(shortest=1, longest=4, first_longest=2)
 SGD = optax.sgd(0.1)
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+"""Compiling takes far longer than running."""
 
 
 @pytest.fixture
@@ -32,17 +38,60 @@ def test_the_loss_is_the_sum_of_its_logged_terms(rows):
     for row in rows:
         total = sum(row[f"train/{name}"] for name in terms)
         assert row["train/loss"] == pytest.approx(total, rel=1e-6)
-        assert all(row[f"train/{name}"] > 0 for name in terms)
+        assert all(row[f"train/{name}"] > 0 for name in terms[:-1])
+        assert row["train/z_loss"] == 0, "bounded logits need none"
     assert len(rows) == tiny.STEPS
 
 
-def test_usage_above_the_target_costs_its_weight(rows):
-    """Otherwise the budget is not part of the loss, or at another price than configured."""
-    weight, target = 3.0, 0.5
-    for row in rows:
-        assert row["train/usage"] > target
-        expected = weight * (row["train/usage"] - target)
-        assert row["train/budget_loss"] == pytest.approx(expected, rel=1e-5)
+class Told:
+    """Stands in for a model and for its task: it did what it is told, and scores 0.75 nats."""
+
+    def __init__(self, **did):
+        self.aux = SimpleNamespace(**did)
+
+    def apply(self, variables, *arguments, method=None, **settings):
+        return ModelState(()) if method else (None, None, self.aux)
+
+    def score(self, logits, batch):
+        return SimpleNamespace(means=lambda: {"task_loss": 0.75, "accuracy": 0.5})
+
+
+def test_the_loss_by_hand():
+    """Otherwise a term has another weight than configured, or the budget looks at another
+    share. A tenth above a target of 0.5 is half of the band, so that a price of 2 makes an
+    expected share of 0.2 cost 3 (1 + 0.5 · 2²) 0.2; 6 nats of balance and of z weigh 0.01 and
+    0.001."""
+    possible = Prices(*(jnp.float32(x) for x in (60, 20, 20)))
+    usage = Usage(*(jnp.float32(x) for x in (30, 20, 5)), possible, jnp.zeros(0), jnp.zeros(1))
+    six = jnp.float32(6)
+    told = Told(
+        usage=usage,
+        expected_share=jnp.float32(0.2),
+        price=jnp.float32(2),
+        balance_loss=six,
+        z_loss=six,
+        dropped=3,
+    )
+    batch = TASK.sample(jax.random.key(0), 2, (1, 4), 4)
+    keys = step.step_keys(0, jnp.int32(0))
+    loss, metrics = step.total_loss({}, told, told, batch, keys, 1.0, tiny.config())
+    expected = {"task_loss": 0.75, "budget_loss": 1.8, "balance_loss": 0.06, "z_loss": 0.006}
+    for name, value in expected.items():
+        assert float(metrics[name]) == pytest.approx(value, rel=1e-5)
+    assert float(loss) == float(metrics["loss"]) == pytest.approx(2.616, rel=1e-5)
+    assert (float(metrics["price"]), float(metrics["usage"])) == pytest.approx((2, 0.55))
+    assert float(metrics["dropped"] * metrics["tokens"]) == pytest.approx(3)
+
+
+def test_the_price_of_a_run_follows_its_usage(rows):
+    """From the step on whose lengths are the longest, the fourth; until then compute is free,
+    however far usage is above the target. What a step logs is the price that it trained
+    with."""
+    prices = [row["train/price"] for row in rows]
+    assert prices[:4] == [0, 0, 0, 0]
+    excess = min(rows[3]["train/usage"] / 0.5 - 1, 1)
+    assert excess > 0
+    assert prices[4] == pytest.approx(0.3 * excess, rel=1e-5)
 
 
 def test_lengths_grow_by_the_factor_and_one_up_to_the_longest(rows):
@@ -60,24 +109,30 @@ def test_logged_tokens_are_those_of_the_batch(rows):
 
 
 class Seen:
-    """Stands in for `total_loss`: notes what it is given and reports a fixed accuracy."""
+    """Stands in for `total_loss`: notes what it is given and reports a fixed accuracy and
+    usage."""
 
-    def __init__(self, monkeypatch, accuracy):
-        self.accuracy = accuracy
+    def __init__(self, monkeypatch, accuracy, usage=0.5):
+        self.accuracy, self.usage = accuracy, usage
         monkeypatch.setattr(step, "total_loss", self)
 
     def __call__(self, params, model, task, batch, keys, rounding, config):
         self.batch, self.keys, self.rounding = batch, keys, rounding
         loss = jnp.sum(params["w"])
-        return loss, {"loss": loss, "accuracy": jnp.float32(self.accuracy)}
+        told = {"accuracy": jnp.float32(self.accuracy), "usage": jnp.float32(self.usage)}
+        return loss, {"loss": loss} | told
 
 
-def after(number, longest, average=None, **changes):
+PRICED = SimpleNamespace(layer=SimpleNamespace(highest_price=7.0))
+"""Stands in for a classifier, of which a step only asks how far prices can rise."""
+
+
+def after(number, longest, average=None, params=None, optimize=SGD, **changes):
     """The state after step number + 1 of training from `longest`."""
-    params = {"w": jnp.ones(3)}
-    moments = SGD.init(params)
+    params = {"w": jnp.ones(3)} if params is None else params
+    moments = optimize.init(params)
     state = step.TrainState(jnp.int32(number), params, moments, jnp.float32(longest), average)
-    return step.train_step(state, (), (), None, TASK, SGD, tiny.config(**changes))
+    return step.train_step(state, (), (), PRICED, TASK, optimize, tiny.config(**changes))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +166,107 @@ def test_pointers_move_whole_slots_once_lengths_are_grown(monkeypatch, longest, 
     assert float(seen.rounding) == rounding
 
 
+@pytest.mark.parametrize(("longest", "price"), [(1.0, 2.0), (3.9, 2.0), (4.0, 2.06)])
+def test_the_price_holds_while_lengths_grow(monkeypatch, longest, price):
+    """First learn the task, then learn to do it for less: what is shut before it is
+    understood is never understood. A tenth above the target moves it by 0.1 · 0.6."""
+    Seen(monkeypatch, 0.0, usage=0.55)
+    params = {"w": jnp.ones(3), "price": jnp.float32(2)}
+    state, _ = after(0, longest, params=params, model_price_rate=0.6)
+    assert float(state.params["price"]) == pytest.approx(price)
+
+
+@pytest.mark.parametrize(
+    ("usage", "prices"),
+    [(0.55, (2.03, 7.0)), (0.5, (2.0, 7.0)), (0.4, (1.94, 6.94)), (0.0, (1.7, 6.7))],
+)
+def test_repricing_moves_every_price_and_nothing_else(usage, prices):
+    """Of all members, at any depth, and between 0 and the highest; a weight that moved too
+    would drift without a gradient."""
+    one, other = (jnp.float32(x) for x in (2.0, 7.0))
+    params = {"price": one, "members": {"price": other, "w": jnp.ones(2)}, "prices": one}
+    moved = step.repriced(params, jnp.float32(usage), PRICED, 0.5, 0.3)
+    found = float(moved["price"]), float(moved["members"]["price"])
+    assert found == pytest.approx(prices)
+    assert moved["prices"] == one
+    np.testing.assert_array_equal(moved["members"]["w"], jnp.ones(2))
+
+
+def test_the_highest_price_is_that_of_the_model():
+    """Either kind of model keeps its layers' sizes elsewhere."""
+    layer = SimpleNamespace(highest_price=2.1)
+    for model in (MocaNet(3, 1, layer), MocaClassifier(SimpleNamespace(layer=layer))):
+        moved = step.repriced({"price": jnp.float32(2)}, jnp.float32(1), model, 0.5, 0.3)
+        assert float(moved["price"]) == pytest.approx(2.1)
+
+
+def test_weight_decay_and_gradients_leave_the_price_alone(monkeypatch):
+    """Either would make compute cheaper than the budget has found it to be. Here usage is on
+    target, so that the price rests, and three steps of training move all else."""
+    Seen(monkeypatch, 0.0, usage=0.5)
+    decay = {"training_weight_decay": 0.5, "training_learning_rate": 0.1}
+    training = tiny.config(**decay).training
+    params = {"w": jnp.ones(3), "price": jnp.float32(2)}
+    optimize = optimizer.build_optimizer(training)
+    moments = optimize.init(params)
+    state = step.TrainState(jnp.int32(0), params, moments, jnp.float32(4), None)
+    for _ in range(3):
+        state, _ = step.train_step(state, (), (), PRICED, TASK, optimize, tiny.config(**decay))
+    assert state.params["price"] == 2
+    assert (state.params["w"] < 0.9).all()
+
+
+def built(workdir, **changes):
+    """A state before the first step of a run without a curriculum, and the step."""
+    config = tiny.config(data_first_longest=4, training_max_steps=1000, **changes)
+    task = build.build_task(config, workdir)
+    model, optimize = (
+        build.build_model(config, task),
+        optimizer.build_optimizer(config.training),
+    )
+    initial = partial(step.initial_train_state, model, task, optimize, config)
+    advance = partial(
+        step.train_step, model=model, task=task, optimizer=optimize, config=config
+    )
+    return model, initial, lambda state: advance(state, (), ())
+
+
+def test_usage_follows_the_target(tmp_path):
+    """The claim of the budget: two thirds of the full compute at first, then a fifth, whatever
+    the task says. By hand from usage, the price at every step: no gradient, no weight decay
+    and nothing else moves it."""
+    changes = {"model_target_budget": 0.2, "model_price_rate": 1.0}
+    changes |= {"training_learning_rate": 0.01, "training_batch_size": 8}
+    _, initial, advance = built(tmp_path, model_budget_loss_weight=0.1, **changes)
+    state, usage, price = jax.jit(initial)(), [], 0.0
+    advance = jax.jit(advance, compiler_options=QUICK)
+    for _ in range(40):
+        state, metrics = advance(state)
+        assert float(metrics["price"]) == pytest.approx(price, abs=1e-5)
+        usage.append(float(metrics["usage"]))
+        price = max(price + min(max(usage[-1] / 0.2 - 1, -1), 1), 0)
+    assert usage[0] > 0.6
+    np.testing.assert_allclose(np.mean(usage[-10:]), 0.2, rtol=0.15)
+    assert all(0.1 < share < 0.3 for share in usage[-10:])
+
+
+def test_a_training_step_costs_three_times_the_forward_pass(tmp_path):
+    """As XLA counts it, updates of the parameters included, against the table that a run
+    shows: a step that computes something twice would go unseen."""
+    sizes = {"model_embedding_dim": 256, "model_expert_hidden_dim": 512}
+    sizes |= {"model_expert_capacity_factor": 1.0, "training_batch_size": 64}
+    sizes |= {"model_top_k_experts": 2, "model_target_budget": 1.0}  # room for all
+    model, initial, advance = built(tmp_path, **sizes)
+    state = jax.eval_shape(initial)
+    counted = jax.jit(advance).lower(state).cost_analysis()["flops"]
+    updates = 30 * sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    costs = component_costs(model, state.params)
+    tokens = 64 * TASK.num_steps(4)
+    analytic = 3 * tokens * sum(cost.flops for cost in costs.values())
+    assert updates < 0.02 * analytic
+    assert counted == pytest.approx(analytic, rel=0.03)
+
+
 def test_a_batch_is_a_function_of_seed_and_step(monkeypatch):
     """Otherwise a resumed run sees other data than an uninterrupted one."""
     seen = Seen(monkeypatch, 0.0)
@@ -128,9 +284,10 @@ def test_a_batch_is_a_function_of_seed_and_step(monkeypatch):
 
 
 def test_randomness_of_one_step_is_independent():
-    """Otherwise dropout hides what noise disturbs, or a batch foretells both."""
+    """Otherwise dropout hides what noise disturbs, or a batch foretells both, or which experts
+    are tried."""
     keys = [jax.random.key_data(key).tolist() for key in step.step_keys(0, jnp.int32(5))]
-    assert len(set(map(tuple, keys))) == 3
+    assert len(set(map(tuple, keys))) == 4
 
 
 @pytest.mark.parametrize("longest", [1.0, 2.0, 3.9])
@@ -252,6 +409,8 @@ def test_weight_decay_shrinks_matrices_and_spares_scales_biases_and_slots(tmp_pa
     assert matrices == {
         "embed.embedding",
         "controller.decay.kernel",
+        "router.write_gate.kernel",
+        "router.read_gate.kernel",
         "controller.input.kernel",
         "experts.expand",
         "experts.contract",
@@ -267,7 +426,7 @@ def test_weight_decay_shrinks_matrices_and_spares_scales_biases_and_slots(tmp_pa
         "router.strength.kernel",
     }
     endings = {name.split(".")[-1] for name in others}
-    assert endings == {"scale", "bias", "ring_slots", "content_slots", "keys"}
+    assert endings == {"scale", "bias", "ring_slots", "content_slots", "keys", "price"}
 
 
 def test_weight_decay_shrinks():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,12 +43,15 @@ def task(corpus):
 
 @pytest.fixture(scope="module")
 def evaluator(shared_compilation, corpus, task):
-    """An evaluator, and parameters that are random everywhere."""
+    """An evaluator, and parameters that are random everywhere, with compute that has a
+    price."""
     config = tiny_text.config(corpus)
     model = build.build_model(config, task)
     shapes = jax.eval_shape(partial(initial_params, model, task))
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda x: 0.5 * rng.normal(size=x.shape).astype(x.dtype), shapes)
+    members = params["members"]
+    members["price"] = 1 + np.abs(members["price"])
     return TextEvaluator(model, task, config), params
 
 
@@ -119,14 +123,26 @@ def test_logits_are_those_of_each_text_alone_and_unpadded(evaluator):
 
 
 def test_usage_is_that_of_the_texts_alone(evaluator):
-    """Padding and empty rows that count would make a model look thrifty or wasteful. Every
-    word is written once by each of two members in each of two directions, and uses one of
-    two experts."""
+    """Padding and empty rows that count would make a model look thrifty or wasteful. With all
+    gates open every word is written and read once by each of two members in each of two
+    directions, and uses one of two experts."""
     evaluator, params = evaluator
-    _, usage = evaluator.logits(params, TOKENS)
+
+    def opened(path, leaf):
+        name = jax.tree_util.keystr(path)
+        gate = any(part in name for part in ("expert'", "write_gate", "read_gate"))
+        return leaf + 50 if gate and "bias" in name else leaf
+
+    _, usage = evaluator.logits(jax.tree_util.tree_map_with_path(opened, params), TOKENS)
     words, prices = sum(map(len, TOKENS)), evaluator.model.spec.layer.prices
     np.testing.assert_allclose(usage.writes, 4 * words * prices.writes, rtol=1e-6)
+    np.testing.assert_allclose(usage.reads, 4 * words * prices.reads, rtol=1e-6)
     np.testing.assert_allclose(usage.experts, 4 * words * prices.experts / 2, rtol=1e-6)
+    np.testing.assert_array_equal(usage.counts, [0, 4 * words])
+    _, usage = evaluator.logits(params, TOKENS)
+    alone = [evaluator.logits(params, [tokens])[1] for tokens in TOKENS]
+    chex.assert_trees_all_close(usage, jax.tree.map(lambda *x: sum(x), *alone), rtol=1e-5)
+    assert all(0.05 < share < 0.95 for share in usage.shares().values())
 
 
 @pytest.mark.parametrize(

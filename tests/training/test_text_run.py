@@ -19,7 +19,12 @@ from mocanet_jax.training.settings import plain
 from mocanet_jax.training.text_evaluator import TextEvaluator
 from tests.training import tiny, tiny_text
 
-OF_THE_CLOCK = ("wall_seconds", "train_tokens_per_second", "train/tokens_per_second")
+OF_THE_CLOCK = (
+    "wall_seconds",
+    "train_seconds",
+    "train_tokens_per_second",
+    "train/tokens_per_second",
+)
 
 
 def timeless(row):
@@ -59,6 +64,7 @@ def test_a_resumed_run_ends_in_the_state_of_an_uninterrupted_one(
     assert one.average is not None
     jax.tree.map(np.testing.assert_array_equal, one, other)
     same = jax.tree.map(np.array_equal, one.params, one.average)
+    same["members"].pop("price")  # 0 until the budget is exceeded
     assert not any(jax.tree.leaves(same)), "an average of its own"
 
 
@@ -79,7 +85,7 @@ def test_a_run_leaves_its_result(finished_text, corpus):
     assert result["train_tokens_per_second"] > 0
     params = tiny_text.state_at(tiny_text.STEPS, workdir, tiny_text.config(corpus)).params
     assert result["parameters"] == sum(x.size for x in jax.tree.leaves(params))
-    assert result["flops_per_token"] > 0
+    assert 0 < result["eval/flops_per_token"] <= result["flops_per_token"]
     for name in ("accuracy", "f1", "ece", "usage"):
         assert 0 <= result[f"eval/{name}"] <= 1, name
     assert result["eval/loss"] > 0
@@ -170,7 +176,8 @@ def test_evaluation_later_gives_the_numbers_of_the_run(finished_text, corpus, mo
     evaluated = loop.evaluate(config, moved, tiny.console(), overrides)
     assert json.loads((moved / "eval.json").read_text()) == evaluated
     assert list(evaluated) == list(finished_text[1])
-    assert timeless(evaluated) == timeless(finished_text[1])
+    up_to_the_best = {"trained_steps": evaluated["steps"]}
+    assert timeless(evaluated) == timeless(finished_text[1]) | up_to_the_best
 
 
 def test_evaluation_reads_the_file_that_it_is_given(finished_text, corpus, moved, tmp_path):
@@ -217,9 +224,10 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
     def train(validations, **changes):
         told = iter(validations)
         common = {"texts": 40, "ece": 0.1, "temperature": 1.0, "held_out_accuracy": 0.5}
+        common["usage"] = 0.2
         monkeypatch.setattr(loop, "train_steps", count)
         monkeypatch.setattr(TextEvaluator, "validate", lambda *_: common | next(told))
-        monkeypatch.setattr(TextEvaluator, "report", lambda *_: {})
+        monkeypatch.setattr(TextEvaluator, "report", lambda *_: {"eval/usage": 0.0})
         config = tiny_text.config(corpus, **changes)
         result = loop.train(config, tmp_path / "run", tiny.console())
         assert next(told, None) is None
@@ -359,7 +367,7 @@ def test_training_that_diverges_says_so(
 
 
 def of(held_out_loss, loss, accuracy):
-    return {"held_out_loss": held_out_loss, "loss": loss, "accuracy": accuracy}
+    return {"held_out_loss": held_out_loss, "loss": loss, "accuracy": accuracy, "usage": 0.0}
 
 
 def test_held_out_sentences_choose_the_checkpoint(counted):
@@ -373,3 +381,18 @@ def test_training_stops_when_held_out_sentences_are_good_enough(counted):
     """Not when the validation split is."""
     told = [of(0.9, 0.1, 1.0), of(0.2, 0.8, 0.5)]
     assert counted(told, training_stop_at_loss=0.3)["steps"] == 4
+
+
+def test_a_checkpoint_within_the_budget_is_better_than_any_above_it(counted):
+    """Otherwise the model that is reported spends more than it was asked to: the first one
+    here, whose held-out loss is the lowest."""
+    told = [of(0.1, 0.1, 1.0), of(0.8, 0.1, 1.0), of(0.7, 0.1, 1.0)]
+    told = [row | {"usage": usage} for row, usage in zip(told, (0.35, 0.3, 0.3), strict=True)]
+    assert counted(told, model_target_budget=0.3)["steps"] == 6
+
+
+def test_training_does_not_stop_above_the_budget(counted):
+    """Good enough for the task is not yet good enough for its price."""
+    told = [of(0.1, 0.1, 1.0) | {"usage": usage} for usage in (0.35, 0.31, 0.3)]
+    changes = {"training_stop_at_loss": 0.3, "model_target_budget": 0.3}
+    assert counted(told, **changes)["steps"] == 6

@@ -50,9 +50,10 @@ def config(folder: Path, **changes) -> ConfigDict:
     """folder: of `write_corpus`. changes: as of tiny.config."""
     config = sst2.get_config()
     config.data.update(path=str(folder), num_pieces=64, max_pieces=6, buckets=BUCKETS)
-    config.data.update(held_out=0.3)
+    config.data.update(held_out=0.3, contrasts=6, negations=4)
     config.model.update(embedding_dim=16, expert_hidden_dim=16, num_experts=2, num_layers=1)
     config.model.update(num_memory_heads=2, num_memory_slots=4, piece_dim=4, num_members=2)
+    config.model.update(target_budget=0.3, exploration=0.2)
     config.model.update(word_dropout=0.1, embedding_dropout=0.1, dropout=0.1)
     config.training.update(batch_size=8, max_steps=STEPS, warmup_steps=1, log_every=1)
     config.training.update(eval_every=SAVE_EVERY, save_every=SAVE_EVERY)

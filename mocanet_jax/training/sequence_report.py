@@ -8,10 +8,11 @@ import numpy as np
 from rich.console import Console
 
 from mocanet_jax.core.addressing import dense_weights
-from mocanet_jax.nn.layer import LayerAux
+from mocanet_jax.nn.layer import LayerAux, LayerSpec
 from mocanet_jax.nn.model import MocaNet
-from mocanet_jax.tasks.sequence import Batch, SequenceTask
-from mocanet_jax.training import pictures
+from mocanet_jax.tasks.sequence import SequenceTask
+from mocanet_jax.training import sequence_pictures
+from mocanet_jax.training.sequence_pictures import Answered, MemoryView
 from mocanet_jax.training.step import TEST_STREAM, stream
 from mocanet_jax.training.terminal import table
 
@@ -27,64 +28,79 @@ class Results(NamedTuple):
     by_length: dict[int, dict[str, float]]
 
 
+class Example(NamedTuple):
+    """One sequence, and what each layer did with its T unmasked steps: arrays [T, …]."""
+
+    sequence: Answered
+    layers: tuple[LayerAux, ...]
+
+
 def draw(config, workdir: Path, model, task: SequenceTask, params, results: Results) -> None:
     """accuracy_by_length.png and, for one example, memory_layer_N.png."""
     if results.by_length:
-        pictures.accuracy_by_length(
+        sequence_pictures.accuracy_by_length(
             {length: m["accuracy"] for length, m in results.by_length.items()},
             {length: m["exact_match"] for length, m in results.by_length.items()},
             (task.shortest, task.longest),
             workdir / "accuracy_by_length.png",
         )
-    for view in memory_views(config, model, task, params):
-        name = view.layer.replace(" ", "_")
-        pictures.memory_over_time(view, workdir / f"memory_{name}.png")
+    views = memory_views(model.layer, example(config, model, task, params))
+    for name, view in views.items():
+        sequence_pictures.memory_over_time(view, workdir / name)
 
 
-def memory_views(
-    config, model: MocaNet, task: SequenceTask, params
-) -> list[pictures.MemoryView]:
-    """What each layer with a memory did on one example of the final evaluation's stream."""
+def example(config, model: MocaNet, task: SequenceTask, params) -> Example:
+    """The first sequence of the final evaluation's stream, of EXAMPLE_LENGTH or less."""
     length = min(EXAMPLE_LENGTH, task.longest)
     batch = task.sample(stream(config.seed, TEST_STREAM), 1, (length, length), length)
     apply = jax.jit(lambda p: model.apply({"params": p}, batch.tokens, mask=batch.mask))
     logits, _, aux = jax.device_get(apply(params))
     batch = jax.device_get(batch)
-    predictions = np.argmax(logits[0], axis=-1)
-    if not model.layer.num_heads:
-        return []
-    return [
-        _view(model, task, layer, batch, predictions, f"layer {i + 1}")
-        for i, layer in enumerate(aux.layers)
-    ]
-
-
-def _view(
-    model: MocaNet, task: SequenceTask, aux: LayerAux, batch: Batch, predictions, name: str
-):
     live = int(batch.mask[0].sum())
-    spec, route = model.layer, aux.route
+    sequence = Answered(
+        batch.tokens[0, :live],
+        batch.targets[0, :live],
+        np.argmax(logits[0, :live], axis=-1),
+        batch.scored[0, :live],
+        task.blank,
+        task.marker,
+    )
+    first = lambda x: x[0, :live] if np.ndim(x) > 1 else x  # all but sums are [1, T, …]
+    return Example(sequence, jax.tree.map(first, aux.layers))
 
-    def dense(address):  # [1, T, H, A] -> [H, S, T]
-        weights = dense_weights(address, spec.num_memory_slots)[0, :live]
+
+def memory_views(spec: LayerSpec, example: Example) -> dict[str, MemoryView]:
+    """What each layer with a memory did on the example, by the names of its pictures."""
+    if not spec.num_heads:
+        return {}
+    return {
+        f"memory_layer_{n}.png": _view(spec, aux, example.sequence, f"layer {n}")
+        for n, aux in enumerate(example.layers, start=1)
+    }
+
+
+def _view(spec: LayerSpec, aux: LayerAux, sequence: Answered, name: str) -> MemoryView:
+    route = aux.route
+
+    def dense(address):  # [T, H, A] -> [H, S, T]
+        weights = dense_weights(address, spec.num_memory_slots)
         return np.transpose(np.asarray(weights), (1, 2, 0))
 
-    pointers = None if route.positions is None else route.positions[0, :live]
-    return pictures.MemoryView(
-        tokens=batch.tokens[0, :live],
-        targets=batch.targets[0, :live],
-        predictions=predictions[:live],
-        scored=batch.scored[0, :live],
+    experts = None
+    if aux.experts is not None:
+        experts = np.where(aux.experts.computed, aux.experts.indices, -1)
+    return MemoryView(
+        sequence=sequence,
         write_weights=dense(route.write),
         read_weights=dense(route.read),
-        strength=route.strength[0, :live],
-        write_pointer=None if pointers is None else pointers[:, 0],
-        read_pointer=None if pointers is None else pointers[:, 1],
-        experts=None if aux.experts is None else aux.experts.indices[0, :live],
+        strength=route.strength,
+        writes=route.writes > 0,
+        reads=route.reads > 0,
+        write_pointer=None if route.positions is None else route.positions[:, 0],
+        read_pointer=None if route.positions is None else route.positions[:, 1],
+        experts=experts,
         num_experts=spec.num_experts,
         layer=name,
-        blank=task.blank,
-        marker=task.marker,
     )
 
 

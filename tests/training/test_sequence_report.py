@@ -1,11 +1,21 @@
 """The results of a sequence task, as a table that adds up and as entries of a summary."""
 
 import io
+from types import SimpleNamespace
 
+import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 
+from mocanet_jax.core.addressing import Address
+from mocanet_jax.nn.experts import ExpertsAux
+from mocanet_jax.nn.layer import LayerAux
+from mocanet_jax.nn.router import Route
+from mocanet_jax.nn.stack import ModelAux
+from mocanet_jax.tasks.copy import CopyTask
 from mocanet_jax.training import sequence_report
 from mocanet_jax.training.sequence_report import Results
+from tests.training import tiny
 
 METRICS = {"accuracy": 0.75, "exact_match": 0.5, "usage": 0.25, "sequences": 32.0}
 
@@ -28,3 +38,41 @@ def test_results_mark_what_lies_beyond_training():
     assert ["10 to 60", "75.00%", "50.00%", "25.00%", "32"] in rows
     assert ["10", "75.00%", "50.00%", "25.00%", "32"] in rows
     assert ["61", "(beyond training)", "12.50%", "50.00%", "25.00%", "4"] in rows
+
+
+class Gated:
+    """Stands in for a model of one layer, two heads and two of three experts: it engages the
+    first of each at even tokens, and the second at the two tokens after the first."""
+
+    layer = SimpleNamespace(num_heads=2, num_memory_slots=4, num_experts=3)
+
+    def apply(self, variables, tokens, mask):
+        time = tokens.shape[1]
+        self.gates = np.zeros((1, time, 2))
+        self.gates[:, ::2, 0] = self.gates[:, 1:3, 1] = 1
+        slots, nothing = np.broadcast_to([[2], [3]], (1, time, 2, 1)), [None] * 9
+        address = Address(jnp.asarray(slots), jnp.ones(slots.shape))
+        gates = jnp.asarray(self.gates)
+        route = Route(*nothing, None)._replace(
+            write=address, read=address, strength=gates, writes=gates, reads=1 - gates
+        )
+        chosen = jnp.broadcast_to(jnp.array([2, 0]), gates.shape)
+        experts = ExpertsAux(chosen, gates > 0, *[None] * 3)
+        aux = ModelAux((LayerAux(route, experts, None, None),), *[None] * 6)
+        return jnp.zeros((1, time, 5)), None, aux
+
+
+def test_pictures_show_what_was_engaged():
+    """An expert or a read whose gate is shut would be drawn as if it were used."""
+    task, model = CopyTask(shortest=1, longest=4, first_longest=1), Gated()
+    example = sequence_report.example(tiny.config(), model, task, {})
+    (view,) = sequence_report.memory_views(model.layer, example).values()
+    gates = model.gates[0, : len(view.sequence.tokens)]
+    assert gates.any(axis=0).all()
+    np.testing.assert_array_equal(view.experts, np.where(gates, [2, 0], -1))
+    np.testing.assert_array_equal(view.writes, gates > 0)
+    np.testing.assert_array_equal(view.reads, gates == 0)
+    np.testing.assert_array_equal(view.strength, gates)
+    steps = np.ones(len(gates))
+    np.testing.assert_array_equal(view.read_weights[0], np.outer([0, 0, 1, 0], steps))
+    np.testing.assert_array_equal(view.read_weights[1], np.outer([0, 0, 0, 1], steps))

@@ -1,0 +1,41 @@
+"""Draws what a run, or several, left behind, as PNG files.
+
+    python -m mocanet_jax.plot --workdir=runs/copy
+    python -m mocanet_jax.plot --workdir=runs/sst2 --text="not a dull moment"
+    python -m mocanet_jax.plot --workdir=runs/copy --workdir=runs/copy_seed_1 --out=pictures
+
+Of one run: curves, load of experts, memory, and where it spends its compute. Of several: their
+curves laid over each other. The run may still be training.
+"""
+
+from pathlib import Path
+
+from absl import flags
+from rich.console import Console
+
+from mocanet_jax import cli
+from mocanet_jax.errors import UserError
+
+
+def main() -> None:
+    workdirs = [Path(path) for path in dict.fromkeys(flags.FLAGS.workdir or [])]
+    texts = flags.FLAGS.text or []
+    if not workdirs:
+        raise UserError("no run given; pass one, for example --workdir=runs/copy")
+    from mocanet_jax.training import plot
+
+    out = Path(flags.FLAGS.out) if flags.FLAGS.out else workdirs[0]
+    console = Console()
+    if len(workdirs) == 1:
+        plot.draw_run(workdirs[0], out, texts, console)
+    elif texts:
+        raise UserError("--text is for one text classifier, not for a comparison of runs")
+    else:
+        plot.compare_runs(workdirs, out, console)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_multi_string("workdir", None, "A training run; may be repeated.")
+    flags.DEFINE_string("out", None, "Where pictures go; the first workdir by default.")
+    flags.DEFINE_multi_string("text", None, "A text to draw the spending on; may be repeated.")
+    cli.run(main)

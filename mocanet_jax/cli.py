@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 from mocanet_jax.errors import UserError
 
@@ -22,7 +22,7 @@ def run(main: Callable[[], None]) -> None:
     app.run(lambda _: _guarded(main), flags_parser=_parse)
 
 
-def config_value(flag: flags.FlagHolder) -> ConfigDict:
+def config_value(flag: flags.FlagHolder | flags.Flag) -> ConfigDict:
     """The config of a config-file flag. Raises UserError where there is none to be had."""
     if flag.value is None:
         raise UserError("no config given; pass one, for example --config=configs/copy.py")
@@ -31,6 +31,17 @@ def config_value(flag: flags.FlagHolder) -> ConfigDict:
     except Exception as error:
         raise UserError(f"--{flag.name}: {_one_line(error)}") from error
     return flag.value
+
+
+def config_of(arguments: list[str]) -> ConfigDict:
+    """The config that mocanet_jax.main makes of these flags. Raises UserError where none."""
+    values, argv = flags.FlagValues(), ["main", *arguments]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    try:
+        values(argv)
+    except Exception as error:  # a config file is the user's code and may raise anything
+        raise UserError(_one_line(error)) from error
+    return config_value(values["config"])
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 
 def write_json(path: Path, value: dict) -> None:
-    """Replaces the file in one move, so that a reader never sees half of it.
+    """Raises ValueError for what is no JSON: NaN, infinities, text that is no Unicode."""
+    replace_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
-    Raises ValueError for what is no JSON: NaN, infinities, text that is no Unicode.
-    """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+def replace_text(path: Path, text: str) -> None:
+    """Replaces the file in one move, so that a reader never sees half of it."""
+    content = text.encode()
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_bytes(f"{text}\n".encode())
+    temporary.write_bytes(content)
     os.replace(temporary, path)
 
 

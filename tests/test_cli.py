@@ -14,7 +14,7 @@ from absl.testing import flagsaver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from configs import copy, sst2
+from configs import base, copy, sst2
 from mocanet_jax import cli, main
 from mocanet_jax.training import loop
 from mocanet_jax.training.checkpoint import Checkpoints, Progress
@@ -210,17 +210,41 @@ def test_flags_reach_training_and_evaluation(monkeypatch, tmp_path):
     assert not flags.FLAGS["workdir"].value, "flags of one call stay for the next"
 
 
+WITHOUT_BUDGET = {"target_budget": 1.0, "budget_loss_weight": 0.0}
+CHANGES = {
+    None: {},
+    "no_memory": {"use_memory": False},
+    "no_experts": {"use_experts": False},
+    "no_controller": {"use_controller": False},
+    "no_location": {"num_location_heads": 0},
+    "no_budget": WITHOUT_BUDGET,
+    "fixed_topk": {"routing": "topk", "target_budget": 1.0},
+    "dense_routing": WITHOUT_BUDGET | {"routing": "topk", "top_k_experts": 4},
+    "smaller_model": {"embedding_dim": 64, "expert_hidden_dim": 64},
+}
+
+
 @pytest.mark.parametrize("file", [copy, sst2])
-@pytest.mark.parametrize("ablation", ["", "no_memory", "no_experts", "no_controller"])
-def test_an_ablation_changes_its_one_field(file, ablation):
+@pytest.mark.parametrize("ablation", CHANGES)
+def test_an_ablation_changes_its_own_fields_and_no_other(file, ablation):
     """Otherwise a comparison with the baseline is of more than it says."""
-    changed = plain(file.get_config(ablation))
-    if ablation:
-        field = "use_" + ablation.removeprefix("no_")
-        assert changed["model"].pop(field) is False
-        changed["model"][field] = True
-    assert changed == plain(file.get_config())
+    changed, baseline = plain(file.get_config(ablation)), plain(file.get_config())
+    assert changed == baseline | {"model": baseline["model"] | CHANGES[ablation]}
     assert json.loads(json.dumps(changed)) == changed
+
+
+def test_every_ablation_is_checked():
+    assert set(CHANGES) == {None, *base.ABLATIONS}
+
+
+def test_dense_routing_follows_the_number_of_experts():
+    """Otherwise a flag that adds experts makes it sparse; and the other way round a flag for
+    K would change the model."""
+    config = copy.get_config("dense_routing")
+    config.model.num_experts = 8
+    assert plain(config)["model"]["top_k_experts"] == 8
+    config.model.top_k_experts = 2
+    assert config.model.num_experts == 8
 
 
 def process(*arguments, cwd):

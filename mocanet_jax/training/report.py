@@ -1,5 +1,6 @@
 """The end of a run: final evaluation, its JSON, its tables and pictures."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -7,10 +8,10 @@ from rich.console import Console
 
 from mocanet_jax.errors import UserError
 from mocanet_jax.files import write_json
-from mocanet_jax.nn.summary import component_costs
+from mocanet_jax.nn.summary import component_costs, realised_flops
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text import TextTask
-from mocanet_jax.training import pictures
+from mocanet_jax.training import curves
 from mocanet_jax.training.checkpoint import Progress
 from mocanet_jax.training.record import read_metrics
 from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
@@ -25,6 +26,13 @@ def build_evaluator(model: Model, task: Task, config: ConfigDict) -> Evaluator:
     return kind(model, task, config)
 
 
+def budget_target(config: Mapping) -> float | None:
+    """The share of the full compute that a run is held to, None where none can bind."""
+    model = config["model"]
+    binds = model.get("routing") == "dynamic" and model["target_budget"] < 1
+    return model["target_budget"] if binds else None
+
+
 def report(
     workdir: Path,
     file_name: str,
@@ -32,22 +40,29 @@ def report(
     params: dict,
     step: int,
     best: Progress,
+    trained_steps: int,
     progress: Progress,
     console: Console,
 ) -> dict:
     """Evaluates `params` and writes `file_name` and pictures.
 
-    step, best: of the checkpoint that holds `params`. progress: of the run as a whole.
+    step, best: of the checkpoint that holds `params`. trained_steps, progress: of the run as a
+    whole.
     """
-    costs = component_costs(evaluator.model, params)
+    model = evaluator.model
+    costs = component_costs(model, params)
+    results = evaluator.report(params, best.validation, workdir, console)
     summary = {
         "task": evaluator.config.task,
         "steps": step,
+        "trained_steps": trained_steps,
         "wall_seconds": round(progress.wall_seconds, 2),
+        "train_seconds": round(progress.train_seconds, 2),
         "train_tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9)),
         "parameters": sum(cost.parameters for cost in costs.values()),
         "flops_per_token": sum(cost.flops for cost in costs.values()),
-        **evaluator.report(params, best.validation, workdir, console),
+        "eval/flops_per_token": round(realised_flops(model, costs, results["eval/usage"])),
+        **results,
     }
     try:
         write_json(workdir / file_name, summary)
@@ -55,6 +70,7 @@ def report(
         raise UserError(f"{workdir}, step {step}: the model diverged: {error}") from error
     rows = read_metrics(workdir)
     if rows:
-        pictures.learning_curves(rows, workdir / "curves.png")
+        target = budget_target(evaluator.config)
+        curves.learning_curves(rows, target, workdir / "curves.png")
     console.print(f"{workdir / file_name} and pictures beside it", highlight=False)
     return summary

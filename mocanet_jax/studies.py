@@ -1,0 +1,85 @@
+"""What the entry points of studies share: flags, and a study from its start to its end."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import flags
+from ml_collections import config_flags
+
+from mocanet_jax import cli
+from mocanet_jax.errors import UserError
+from mocanet_jax.training import study
+from mocanet_jax.training.variants import Variant
+
+
+class Request(NamedTuple):
+    """file: a config file. overrides: of its fields, by dotted name. out: for all results."""
+
+    file: str
+    overrides: dict
+    num_seeds: int
+    processes: int
+    out: Path
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    config_flags.DEFINE_config_file(
+        "config", None, "File with get_config, without :NAME.", flag_values=values
+    )
+    numbers = {"lower_bound": 1, "flag_values": values}
+    flags.DEFINE_integer("seeds", 3, "How many of 0, 1, … each variant runs with.", **numbers)
+    flags.DEFINE_integer("processes", 1, "Runs at a time.", **numbers)
+    flags.DEFINE_string(
+        "out", None, "Where results go; runs/KIND/CONFIG by default.", flag_values=values
+    )
+
+
+def request(kind: str) -> Request:
+    """What the flags ask for. Raises UserError for a config that cannot be studied."""
+    flag = flags.FLAGS["config"]
+    cli.config_value(flag)
+    file = config_flags.get_config_filename(flag)
+    overrides = config_flags.get_override_values(flag)
+    if ":" in file:
+        raise UserError(f"--config={file}: a study takes a config file without an ablation")
+    if "seed" in overrides:
+        raise UserError("--config.seed is what a study varies; say how many with --seeds")
+    out = Path(flags.FLAGS.out or Path("runs", kind, Path(file).stem))
+    return Request(file, overrides, flags.FLAGS.seeds, flags.FLAGS.processes, out)
+
+
+def conduct(
+    asked: Request,
+    variants: list[Variant],
+    equal: list[str],
+    write: Callable[[study.Findings, Path], None],
+    start: Callable = study.start,
+) -> None:
+    """Runs what has no result yet, then writes what all runs found; leaves with exit code 1
+    where a run failed.
+
+    equal: names of variants that are not run. write: findings, and the folder for them.
+    start: of one run (study.start).
+    """
+    for name in equal:
+        say(f"{name} equals the baseline with this config and is not run")
+    if not variants:
+        raise UserError("nothing is left to run; choose other ablations with --only")
+    outcomes = study.conduct(variants, asked.num_seeds, asked.processes, asked.out, say, start)
+    failed = [outcome for outcome in outcomes if outcome.result is None]
+    rows = study.rows(variants, outcomes)
+    if rows:
+        found = study.Findings(
+            asked.file, asked.overrides, asked.num_seeds, rows, equal, failed
+        )
+        write(found, asked.out)
+        say(f"tables, JSON and a picture are in {asked.out}")
+    if failed:
+        say(f"{len(failed)} of {len(outcomes)} runs failed; logs are in {asked.out}")
+        sys.exit(1)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)

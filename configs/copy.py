@@ -17,12 +17,13 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.data.shortest = 10
     config.data.longest = 60
     config.data.first_longest = 8
-    config.model.target_budget = 0.1
+    config.model.target_budget = 0.1  # it needs 0.094: a write a symbol, a read a symbol
+    config.model.budget_loss_weight = 0.2
     config.training.learning_rate = 5e-3
     config.training.max_steps = 500
     config.training.eval_every = 20
     config.training.save_every = 60
-    config.training.stop_at_loss = 0.02
+    config.training.stop_at_loss = 0.01
     config.eval.lengths = (10, 20, 30, 40, 50, 60)
     config.eval.long_lengths = (120, 250, 500, 1000)
     return with_ablation(config, ablation)

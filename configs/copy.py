@@ -23,7 +23,7 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.training.max_steps = 500
     config.training.eval_every = 20
     config.training.save_every = 60
-    config.training.stop_at_loss = 0.01
+    config.training.stop_at_loss = 0.005
     config.eval.lengths = (10, 20, 30, 40, 50, 60)
     config.eval.long_lengths = (120, 250, 500, 1000)
     return with_ablation(config, ablation)

@@ -2,8 +2,8 @@
 
     python -m mocanet_jax.main --config=configs/copy.py
 
-99.99 to 100 % of tokens at 10-60 and at 120, 250, 500 and 1000 symbols, five of five seeds, with
-9.4 to 9.6 % of the full compute; 140-280 steps, 24-32 s from process start on 2 CPU cores.
+99.99 to 100 % of tokens at 10-60 and at 120, 250, 500 and 1000 symbols, five of five seeds,
+with 9.4 to 9.6 % of the full compute; 140-280 steps, 24-32 s from process start, 2 CPU cores.
 """
 
 from ml_collections import ConfigDict

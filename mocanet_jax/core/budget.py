@@ -81,7 +81,12 @@ def memory_price(embedding_dim: int, num_active: int, accesses: int) -> float:
 
 
 def usage(
-    computed: jax.Array, writes: jax.Array, reads: jax.Array, mask: jax.Array, prices: Prices, k
+    computed: jax.Array,
+    writes: jax.Array,
+    reads: jax.Array,
+    mask: jax.Array,
+    prices: Prices,
+    k: int,
 ) -> Usage:
     """Usage of one layer on one batch.
 

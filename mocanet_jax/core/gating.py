@@ -48,6 +48,4 @@ def expert_weight(margins: jax.Array) -> jax.Array:
     its weight is 0 is told what it would gain.
     """
     weight = jnp.tanh(0.5 * margins)
-    return jnp.where(margins > 0, weight, 0.0) + jnp.where(
-        margins > 0, 0.0, weight - jax.lax.stop_gradient(weight)
-    )
+    return jnp.where(margins > 0, weight, weight - jax.lax.stop_gradient(weight))

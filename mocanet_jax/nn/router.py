@@ -111,9 +111,11 @@ class Router(nn.Module):
         """
         expert_logits = None
         if self.num_experts:
-            expert_logits = self._gate_logits(z, self.num_experts, "expert")
-            if self.dynamic:
-                expert_logits = gating.margin(expert_logits, costs.experts)
+            expert_logits = (
+                self._margins(z, self.num_experts, "expert", costs.experts)
+                if self.dynamic
+                else nn.Dense(self.num_experts, use_bias=False, name="expert")(z)
+            )
         if not self.num_heads:
             return Route(expert_logits, *[None] * 9), state
 
@@ -122,12 +124,8 @@ class Router(nn.Module):
         writes = reads = jnp.broadcast_to(mask[..., None], strength.shape).astype(z.dtype)
         write_margins = read_margins = None
         if self.dynamic:
-            write_margins = gating.margin(
-                self._gate_logits(z, self.num_heads, "write_gate"), costs.writes
-            )
-            read_margins = gating.margin(
-                self._gate_logits(z, self.num_heads, "read_gate"), costs.reads
-            )
+            write_margins = self._margins(z, self.num_heads, "write_gate", costs.writes)
+            read_margins = self._margins(z, self.num_heads, "read_gate", costs.reads)
             writes = writes * gating.open_gate(write_margins)
             reads = reads * gating.open_gate(read_margins)
             strength = strength * writes
@@ -154,10 +152,9 @@ class Router(nn.Module):
         )
         return route, state
 
-    def _gate_logits(self, z, count, name):
-        if not self.dynamic:
-            return nn.Dense(count, use_bias=False, name=name)(z)
-        return nn.Dense(count, bias_init=nn.initializers.constant(OPEN_START), name=name)(z)
+    def _margins(self, z, count, name, cost):
+        start = nn.initializers.constant(OPEN_START)
+        return gating.margin(nn.Dense(count, bias_init=start, name=name)(z), cost)
 
     def _location(self, z, mask, state, num_slots, rounding):
         heads = self.num_location_heads

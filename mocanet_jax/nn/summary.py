@@ -27,7 +27,7 @@ class Cost(NamedTuple):
 
 def component_costs(model: MocaNet | MocaClassifier, params: dict) -> dict[str, Cost]:
     """Costs by component, summed over layers; the values add up to the whole model."""
-    layer, passes = _layer_and_passes(model)
+    layer, passes = model.layer, _passes(model)
     flops = {name: passes * x for name, x in layer_flops(layer).items()}
     if isinstance(model, MocaClassifier):
         params = params["members"]
@@ -47,17 +47,16 @@ def realised_flops(
 
     costs: of component_costs. usage: share in [0, 1] of the price of everything on.
     """
-    layer, passes = _layer_and_passes(model)
     always = sum(cost.flops for name, cost in costs.items() if name not in ENGAGED_BY_CHOICE)
-    return always + usage * passes * sum(layer.prices)
+    return always + usage * _passes(model) * sum(model.layer.prices)
 
 
-def _layer_and_passes(model) -> tuple[LayerSpec, int]:
-    """A layer, and how many of its kind each token passes: layers times readings."""
+def _passes(model) -> int:
+    """How many layers each token passes: layers times readings."""
     if isinstance(model, MocaNet):
-        return model.layer, model.num_layers
-    readings = model.spec.num_members * (1 + model.spec.bidirectional)
-    return model.spec.layer, readings * model.spec.num_layers
+        return model.num_layers
+    spec = model.spec
+    return spec.num_members * (1 + spec.bidirectional) * spec.num_layers
 
 
 def layer_flops(spec: LayerSpec) -> dict[str, float]:

@@ -14,22 +14,21 @@ from rich.console import Console
 from mocanet_jax.errors import UserError
 from mocanet_jax.files import write_json
 from mocanet_jax.nn.summary import component_costs
-from mocanet_jax.training.build import build_model, build_task, rebuild
+from mocanet_jax.training.build import build_model, build_task
 from mocanet_jax.training.checkpoint import (
     Checkpoints,
     Progress,
     differing_fields,
     has_checkpoint,
     read_config,
-    saved_run,
     selection_loss,
 )
 from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
 from mocanet_jax.training.record import Recorder
 from mocanet_jax.training.report import build_evaluator, report
+from mocanet_jax.training.restore import restored
 from mocanet_jax.training.settings import check_settings, override, plain
 from mocanet_jax.training.step import (
-    initial_params,
     initial_train_state,
     started_from,
     train_steps,
@@ -196,21 +195,18 @@ def evaluate(config: ConfigDict, workdir: Path, console: Console, overrides: dic
     overrides: config fields that the user set by name; only those may differ that
     settings.override allows from the checkpoint's own. Returns what eval.json holds.
     """
-    with saved_run(workdir) as checkpoints:
-        step = checkpoints.best_step()
-        progress = checkpoints.progress(step)
-        restored = ConfigDict(progress.config)
+
+    def change(trained: ConfigDict) -> None:
         for name, value in overrides.items():
-            override(restored, name, value)
-        restored.eval.update(config.eval)
-        check_settings(restored)
-        task, model = rebuild(restored, workdir)
-        params = checkpoints.restore_params(
-            step, jax.eval_shape(partial(initial_params, model, task))
-        )
-    evaluator = build_evaluator(model, task, restored)
+            override(trained, name, value)
+        trained.eval.update(config.eval)
+        check_settings(trained)
+
+    run = restored(workdir, change=change)
+    step, progress = run.step, run.progress
+    evaluator = build_evaluator(run.model, run.task, run.config)
     return report(
-        workdir, "eval.json", evaluator, params, step, progress, step, progress, console
+        workdir, "eval.json", evaluator, run.params, step, progress, step, progress, console
     )
 
 

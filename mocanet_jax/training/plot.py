@@ -91,7 +91,7 @@ def _of_checkpoint(workdir, texts, target) -> Pictures:
 
 
 def _of_classifier(predictor, texts, target) -> Pictures:
-    if not _can_spend(predictor.model.spec.layer):
+    if not _can_spend(predictor.model.layer):
         return {}
     spent = [_spent(predictor, text) for text in texts or _sentences(predictor.task)]
     return {"spending.png": partial(text_pictures.spending, spent, target)}

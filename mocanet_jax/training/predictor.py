@@ -68,7 +68,8 @@ class TextPredictor:
 
     def __init__(self, workdir: Path, step: int | None = None):
         run = restored(workdir, step)
-        self.step, self.config, self.validation, self.task, self.model, self.params = run
+        self.step, self.config, self.validation = run.step, run.config, run.progress.validation
+        self.task, self.model, self.params = run.task, run.model, run.params
         if not isinstance(self.task, TextTask):
             raise UserError(f"{workdir} holds a {self.config.task} run, not a classifier")
         self.classes = self.task.classes
@@ -118,7 +119,7 @@ class TextPredictor:
         """What the words of a prediction cost, float [L]: means over members, layers and
         directions."""
         layers = jax.device_get(self._layers(self.params, *self._pad(prediction.words)))
-        spent = spending(self.model.spec.layer, layers)
+        spent = spending(self.model.layer, layers)
         per_word = lambda part: np.mean(_readings(part, len(prediction.words)), axis=0)
         return Spending(*map(per_word, spent))
 

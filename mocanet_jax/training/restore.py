@@ -1,5 +1,6 @@
 """A trained model, from its working directory."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -9,31 +10,37 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.training.build import rebuild
-from mocanet_jax.training.checkpoint import saved_run
+from mocanet_jax.training.checkpoint import Progress, saved_run
 from mocanet_jax.training.step import Model, initial_params
 
 
 class Restored(NamedTuple):
-    """config: what the run was trained with. validation: metrics at `step`."""
+    """config: what the run was trained with, as changed. progress: that of `step`."""
 
     step: int
     config: ConfigDict
-    validation: dict[str, float]
     task: Task
     model: Model
     params: dict
+    progress: Progress
 
 
-def restored(workdir: Path, step: int | None = None) -> Restored:
+def restored(
+    workdir: Path,
+    step: int | None = None,
+    change: Callable[[ConfigDict], None] = lambda config: None,
+) -> Restored:
     """The checkpoint of `step`, or the best. Leaves the directory as it is.
 
+    change: edits the config before task and model are built from it.
     Raises UserError where there is none, or it is damaged or of another version.
     """
     with saved_run(workdir) as checkpoints:
         step = checkpoints.best_step() if step is None else step
         progress = checkpoints.progress(step)
         config = ConfigDict(progress.config)
+        change(config)
         task, model = rebuild(config, workdir)
         like = jax.eval_shape(partial(initial_params, model, task))
         params = checkpoints.restore_params(step, like)
-    return Restored(step, config, progress.validation, task, model, params)
+    return Restored(step, config, task, model, params, progress)

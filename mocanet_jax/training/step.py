@@ -294,6 +294,7 @@ def eval_step(
 
 
 def accesses_elsewhere(aux: ModelAux, task: SequenceTask, batch: Batch) -> Elsewhere:
+    """Over all layers with a memory."""
     unscored = batch.mask & ~batch.scored
     idle = batch.mask & ((batch.tokens == task.blank) | (batch.tokens == task.marker))
     routes = [layer.route for layer in aux.layers if layer.route.reads is not None]

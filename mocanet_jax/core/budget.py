@@ -18,8 +18,11 @@ import chex
 import jax
 import jax.numpy as jnp
 
+PRESSURE = 0.05
+"""Nats of the loss for the full compute, per squared logit of λ, above the target."""
+
 PRESSURE_BAND = 0.2
-"""Excess over the target, as a share of it, at which the pressure of the loss is full."""
+"""Width of usage around the target, as a share of it, over which the pressure sets in."""
 
 
 class Prices(NamedTuple):
@@ -75,7 +78,8 @@ def expert_price(embedding_dim: int, hidden_dim: int) -> float:
 def memory_price(embedding_dim: int, num_active: int, accesses: int) -> float:
     """One token's access: a D×D projection and `accesses` passes over A rows of each head.
 
-    A write passes twice (recall the old value, add the new one), a read once.
+    A write passes twice (recall the old value, add the new one). A read has passed once before
+    its gate is decided, so that what is left to save is the projection.
     """
     return 2.0 * embedding_dim**2 + 2.0 * accesses * num_active * embedding_dim
 
@@ -113,23 +117,24 @@ def usage(
 
 
 def charge(
-    expected_share: jax.Array, share: jax.Array, target: float, price: jax.Array, weight: float
+    expected_share: jax.Array, share: jax.Array, target: float, price: jax.Array, thrift: float
 ) -> jax.Array:
     """The budget's term of the loss, in nats: what gates learn to avoid spending.
 
-        weight · (1 + h λ²) · expected share,    h = clip((share − τ) / (0.2 τ), 0, 1)
+        (thrift + 0.05 h λ²) · expected share,    h = clip(1/2 + (share − τ) / (0.2 τ), 0, 1)
 
     expected_share: differentiable, in [0, 1]. share: realised in the same batch. target: τ.
-    price: λ. weight: nats for the full compute.
+    price: λ. thrift: nats for the full compute, whatever the target.
 
-    While usage is within the target only thrift is left, which closes what is of no use. Above
-    it, h lets the pressure fade in and out with the excess of this very batch, so that a task
-    that needs more than τ settles where use and price balance, instead of swinging between
-    everything and nothing, as any constant price would have it: of parts of equal use
-    all would be worth it or none.
+    Well within the target only thrift is left, which closes what is of no use. Around it, h
+    lets the pressure fade in and out with the excess of this very batch, so that a task that
+    needs more than τ settles at τ, where half the pressure of some λ balances what the next
+    part is worth, instead of swinging between everything and nothing, as any constant price
+    would have it: of parts of equal use all would be worth it or none.
     """
     excess = jax.lax.stop_gradient((share - target) / max(PRESSURE_BAND * target, 1e-6))
-    return weight * (1 + jnp.clip(excess, 0.0, 1.0) * price**2) * expected_share
+    pressure = PRESSURE * jnp.clip(0.5 + excess, 0.0, 1.0) * price**2
+    return (thrift + pressure) * expected_share
 
 
 def adapted_price(

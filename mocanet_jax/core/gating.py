@@ -40,6 +40,24 @@ def open_gate(margins: jax.Array) -> jax.Array:
     return jnp.where(margins > 0, 1.0, 0.0) + (soft - jax.lax.stop_gradient(soft))
 
 
+def engaged(value: jax.Array, margins: jax.Array) -> jax.Array:
+    """`value` where the margin is above 0, else 0; learns as sigmoid(margin) · value.
+
+    As open_gate, and what is shut out is told, too, what it would be worth: a write that no
+    read looks at and a read of what was never written are each worthless alone, and would stay
+    shut together for ever.
+    """
+    soft = jax.nn.sigmoid(margins) * value
+    return soft + jax.lax.stop_gradient(jnp.where(margins > 0, value, 0.0) - soft)
+
+
+def fill(rows: jax.Array) -> jax.Array:
+    """How much was found in memory: q / (1 + q) in [0, 1), q the mean square over the last
+    axis of rows, float [..., P] → [...]. Near 0 where nothing was written."""
+    square = jnp.mean(rows**2, axis=-1)
+    return square / (1 + square)
+
+
 def expert_weight(margins: jax.Array) -> jax.Array:
     """max(0, tanh(margin / 2)), in [0, 1): 0 at the threshold, so that an expert fades in and
     out without a jump (as the ReLU gates of ReMoE, Wang et al., 2024, but bounded).

@@ -95,7 +95,7 @@ class LayerSpec:
         memory = bool(self.num_heads)
         expert = budget.expert_price(self.embedding_dim, self.expert_hidden_dim)
         access = lambda n: memory * budget.memory_price(self.embedding_dim, self.top_k_slots, n)
-        return budget.Prices(self.num_experts * expert, access(2), access(1))
+        return budget.Prices(self.num_experts * expert, access(2), access(0))
 
     @property
     def unit_shares(self) -> budget.Prices:
@@ -169,6 +169,7 @@ class MocaLayer(nn.Module):
                 spec.num_location_heads,
                 spec.num_content_heads,
                 spec.num_memory_slots,
+                spec.routing == "dynamic",
                 "chunked" if parallel else "recurrent",
             )
         if spec.num_experts:
@@ -219,7 +220,7 @@ class MocaLayer(nn.Module):
         num_slots = memory.slots.shape[2] if spec.num_heads else 0
         route, router = self.router(z, mask, state.router, num_slots, rounding, costs)
         if spec.num_heads:
-            m, memory = self.memory(z, route, memory)
+            m, memory, route = self.memory(z, route, memory, costs.reads)
             x = x + m
         if spec.num_experts:
             e, experts = self.experts(z, route.expert_logits, mask, train)

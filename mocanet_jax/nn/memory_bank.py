@@ -9,11 +9,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core import memory
+from mocanet_jax.core import gating, memory
 from mocanet_jax.core.memory import MemoryState
 from mocanet_jax.nn.router import Route
 
 Form = Literal["recurrent", "chunked"]
+
+FILL_START = 2.0
+"""Initial weight, in logits, of what was found: it cancels the bias that reads start open with
+where nothing was written, and doubles it where something was."""
 
 
 class MemoryBank(nn.Module):
@@ -21,12 +25,16 @@ class MemoryBank(nn.Module):
 
     Slots of location heads start from one learned row, since nothing there may depend on
     S; slots of content heads start from a row each.
+
+    dynamic: reads have gates. A read costs its projection; what it would get is looked at
+        before, so that reads need not guess what was written.
     """
 
     embedding_dim: int
     num_location_heads: int
     num_content_heads: int
     num_slots: int
+    dynamic: bool
     form: Form = "recurrent"
 
     def setup(self):
@@ -43,6 +51,8 @@ class MemoryBank(nn.Module):
             self.content_slots = self.param(
                 "content_slots", start, (self.num_content_heads, self.num_slots, width)
             )
+        if self.dynamic:
+            self.fill = self.param("fill", nn.initializers.constant(FILL_START), (heads,))
         self.value = nn.Dense(self.embedding_dim, use_bias=False)
         self.output = nn.Dense(self.embedding_dim, use_bias=False)
 
@@ -57,15 +67,28 @@ class MemoryBank(nn.Module):
         slots = jnp.concatenate(rows)
         return memory.initial_memory(jnp.broadcast_to(slots, (batch, *slots.shape)))
 
-    def __call__(self, z: jax.Array, route: Route, state: MemoryState):
-        """z: [B, T, D]. Returns what was read, projected to [B, T, D], and the next state."""
+    def __call__(
+        self, z: jax.Array, route: Route, state: MemoryState, cost: jax.Array | float
+    ) -> tuple[jax.Array, MemoryState, Route]:
+        """z: [B, T, D]. cost: of one head's read in logits, for dynamic gates.
+
+        Returns what was read, projected to [B, T, D], the next state, and the route with its
+        reads decided.
+        """
         heads = state.slots.shape[1]
         value = self.value(z).reshape(*z.shape[:2], heads, -1)
         arguments = (route.write, route.read, value, route.strength, route.log_retention)
         if z.shape[1] == 1:
-            reads, state = memory.step(state, *jax.tree.map(lambda x: x[:, 0], arguments))
+            found, state = memory.step(state, *jax.tree.map(lambda x: x[:, 0], arguments))
         else:
             run = memory.recurrent if self.form == "recurrent" else memory.chunked
-            reads, state = run(state, *arguments)
-        reads = reads.reshape(*z.shape[:2], heads, -1) * route.reads[..., None]
-        return self.output(reads.reshape(z.shape)), state
+            found, state = run(state, *arguments)
+        found = found.reshape(*z.shape[:2], heads, -1)
+        read = found * route.reads[..., None]
+        if self.dynamic:
+            logits = route.read_logits + self.fill[None, None] * (2 * gating.fill(found) - 1)
+            margins = gating.margin(logits, cost)
+            reads = route.reads * gating.open_gate(margins)
+            route = route._replace(reads=reads, read_margins=margins)
+            read = gating.engaged(read, margins[..., None])
+        return self.output(read.reshape(z.shape)), state, route

@@ -44,6 +44,9 @@ class Route(NamedTuple):
     strength: float [B, T, H] in [0, 1], β of the write; 0 where masked or not written.
     writes, reads: float [B, T, H], 1 where the head writes and reads, else 0.
     write_margins, read_margins: float [B, T, H], above the price; None where routing is fixed.
+        The router leaves reads 1 where unmasked and read_margins None, since a read is decided
+        by the memory bank, which sees what it would get; it gives its own share in the
+        decision, read_logits.
     log_retention: float [B, T, H], log α; 0 (keep) on location heads and where masked.
         None where there are no content heads.
     positions: float [B, T, 2, location heads], write and read pointers, not wrapped.
@@ -57,6 +60,7 @@ class Route(NamedTuple):
     positions: jax.Array | None
     writes: jax.Array | None
     reads: jax.Array | None
+    read_logits: jax.Array | None
     write_margins: jax.Array | None
     read_margins: jax.Array | None
 
@@ -106,28 +110,27 @@ class Router(nn.Module):
         """z: [B, T, D]; mask: bool [B, T]; num_slots: S of the memory in use.
 
         rounding: of pointer shifts, [] or [B], in [0, 1]; 1 moves pointers by whole slots.
-        costs: in logits, of one expert, one head's write and one head's read; for dynamic
-            gates.
+        costs: in logits, of one expert and one head's write; for dynamic gates.
         """
         expert_logits = None
         if self.num_experts:
             expert_logits = (
-                self._margins(z, self.num_experts, "expert", costs.experts)
+                gating.margin(self._gate(z, self.num_experts, "expert"), costs.experts)
                 if self.dynamic
                 else nn.Dense(self.num_experts, use_bias=False, name="expert")(z)
             )
         if not self.num_heads:
-            return Route(expert_logits, *[None] * 9), state
+            return Route(expert_logits, *[None] * 10), state
 
         strength = nn.sigmoid(nn.Dense(self.num_heads, name="strength")(z))
         strength = strength * mask[..., None]
         writes = reads = jnp.broadcast_to(mask[..., None], strength.shape).astype(z.dtype)
-        write_margins = read_margins = None
+        read_logits = write_margins = None
         if self.dynamic:
-            write_margins = self._margins(z, self.num_heads, "write_gate", costs.writes)
-            read_margins = self._margins(z, self.num_heads, "read_gate", costs.reads)
+            read_logits = self._gate(z, self.num_heads, "read_gate")
+            write_logits = self._gate(z, self.num_heads, "write_gate")
+            write_margins = gating.margin(write_logits, costs.writes)
             writes = writes * gating.open_gate(write_margins)
-            reads = reads * gating.open_gate(read_margins)
             strength = strength * writes
         addresses, positions, log_retention = [], None, None
         if self.num_location_heads:
@@ -147,14 +150,15 @@ class Router(nn.Module):
             positions,
             writes,
             reads,
+            read_logits,
             write_margins,
-            read_margins,
+            read_margins=None,
         )
         return route, state
 
-    def _margins(self, z, count, name, cost):
+    def _gate(self, z, count, name):
         start = nn.initializers.constant(OPEN_START)
-        return gating.margin(nn.Dense(count, bias_init=start, name=name)(z), cost)
+        return nn.Dense(count, bias_init=start, name=name)(z)
 
     def _location(self, z, mask, state, num_slots, rounding):
         heads = self.num_location_heads

@@ -61,7 +61,7 @@ def _passes(model) -> int:
 
 def layer_flops(spec: LayerSpec) -> dict[str, float]:
     """Forward FLOPs per token of one layer with everything on that its ceilings allow: K
-    experts, a write and a read."""
+    experts, a write and a read. Looking at the slots to be read is the router's."""
     d = spec.embedding_dim
     location, content, heads = spec.num_location_heads, spec.num_content_heads, spec.num_heads
     gates = 2 * heads * (spec.routing == "dynamic")
@@ -71,6 +71,8 @@ def layer_flops(spec: LayerSpec) -> dict[str, float]:
         width = content * d // heads
         router += 2.0 * CONVOLUTION_WIDTH * d
         router += 2 * (2.0 * d * width + 2.0 * spec.num_memory_slots * width)
+    if heads:
+        router += 2.0 * d * (spec.top_k_slots + (spec.routing == "dynamic"))
     expert = budget.expert_price(d, spec.expert_hidden_dim)
     return {
         "controller": spec.use_controller * (4.0 * d**2 + 2.0 * d),

@@ -65,6 +65,30 @@ def test_a_gate_learns_as_its_sigmoid_on_both_sides():
     np.testing.assert_allclose(slope, [3 / 16, 3 / 16, 1 / 4], rtol=1e-6)
 
 
+def test_engaged_passes_the_value_or_nothing():
+    """What a gate scales or leaks is computed with the wrong content, or although shut."""
+    value = jnp.array([[3.0, -4.0]] * 3)
+    found = gating.engaged(value, jnp.array([[LN3], [0.0], [-LN3]]))
+    np.testing.assert_allclose(found, [[3, -4], [0, 0], [0, 0]], atol=1e-6)
+
+
+def test_what_is_shut_out_learns_what_it_would_be_worth():
+    """Else a write that nobody reads and a read of nothing stay shut together for ever. Both
+    learn as from σ(m) · value: σ is 3/4 and 1/4 at ±ln 3, and σ' 3/16."""
+    gradient = jax.vmap(jax.grad(gating.engaged, (0, 1)), (None, 0))
+    of_value, of_margin = gradient(4.0, jnp.array([LN3, -LN3]))
+    np.testing.assert_allclose(of_value, [3 / 4, 1 / 4], rtol=1e-6)
+    np.testing.assert_allclose(of_margin, [4 * 3 / 16] * 2, rtol=1e-6)
+
+
+def test_fill_by_hand():
+    """A mean square of 3 is filled by 3/4, and nothing by nothing, of any width; with a
+    gradient that is finite there."""
+    rows = jnp.array([[3**0.5, -(3**0.5)], [0.0, 6**0.5], [0.0, 0.0]])
+    np.testing.assert_allclose(gating.fill(rows), [3 / 4, 3 / 4, 0], rtol=1e-6)
+    assert (jax.grad(gating.fill)(jnp.zeros(5)) == 0).all()
+
+
 def test_expert_weight_by_hand():
     """tanh(m / 2) above the threshold and nothing below it."""
     weights = gating.expert_weight(jnp.array([LN3, 2 * LN3, 0.0, -1e-6, -LN3, -12.0]))

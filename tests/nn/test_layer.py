@@ -54,18 +54,18 @@ def test_absent_parts_need_no_sizes():
 
 
 def test_prices_by_hand():
-    """3 experts of 4 · 8 · 6; accesses of 2 · 8² and two or one passes over 2 rows of 8."""
-    assert small.spec().prices == (3 * 192.0, 128 + 64.0, 128 + 32.0)
+    """3 experts of 4 · 8 · 6; accesses of 2 · 8²; for a write two passes over 2 rows of 8."""
+    assert small.spec().prices == (3 * 192.0, 128 + 64.0, 128.0)
     assert small.spec(num_experts=0).prices.experts == 0
     assert small.spec(num_location_heads=0, num_content_heads=0).prices[1:] == (0, 0)
 
 
 def test_unit_shares_by_hand():
-    """Of 576 + 192 + 160 = 928: one of 3 experts, and half of an access for each of 2 heads.
+    """Of 576 + 192 + 128 = 896: one of 3 experts, and half of an access for each of 2 heads.
     Gates are priced by them, and shares that add up to more or less than 1 would make the
     price of all be another than λ."""
-    np.testing.assert_allclose(small.spec().unit_shares, (192 / 928, 96 / 928, 80 / 928))
-    assert small.spec(num_experts=0).unit_shares == (0, 96 / 352, 80 / 352)
+    np.testing.assert_allclose(small.spec().unit_shares, (192 / 896, 96 / 896, 64 / 896))
+    assert small.spec(num_experts=0).unit_shares == (0, 96 / 320, 64 / 320)
     none = small.spec(num_experts=0, num_location_heads=0, num_content_heads=0)
     assert none.unit_shares == (0, 0, 0)
     assert none.highest_price > 0
@@ -74,7 +74,7 @@ def test_unit_shares_by_hand():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"target_budget": 0.4}, 0.4 * 928 / 192),
+        ({"target_budget": 0.4}, 0.4 * 896 / 192),
         ({"target_budget": 1.0}, 2.0),  # no more than K
         ({"target_budget": 0.0}, 0.0),
         ({"target_budget": 0.4, "routing": "topk"}, 2.0),

@@ -120,7 +120,8 @@ def test_masked_tokens_neither_write_nor_forget(dynamic):
     writing = decided.writes[mask] == 1
     assert (decided.strength[mask] < 1).all()
     assert ((decided.strength[mask] > 0) == writing).all()
-    assert dynamic or (writing.all() and (decided.reads[mask] == 1).all())
+    assert dynamic or writing.all()
+    assert (decided.reads[mask] == 1).all()
     assert (decided.log_retention[~mask] == 0).all()
     assert (decided.log_retention[..., 0] == 0).all()
     assert (decided.log_retention[..., 1][mask] < 0).all()
@@ -151,7 +152,6 @@ def test_dynamic_gates_by_hand():
     gates = {
         "expert": (COSTS.experts, decided.expert_logits),
         "write_gate": (COSTS.writes, decided.write_margins),
-        "read_gate": (COSTS.reads, decided.read_margins),
     }
     logits = lambda name, at: z[at] @ params[name]["kernel"] + params[name]["bias"]
     for at in np.ndindex(*mask.shape):
@@ -160,15 +160,12 @@ def test_dynamic_gates_by_hand():
             np.testing.assert_allclose(margins[at], expected, atol=1e-9)
         beta = 1 / (1 + np.exp(-logits("strength", at)))
         for head in range(2):
-            write, read = (
-                m[at][head] > 0 and mask[at]
-                for m in (decided.write_margins, decided.read_margins)
-            )
-            assert (decided.writes[at][head], decided.reads[at][head]) == (write, read)
+            write = decided.write_margins[at][head] > 0 and mask[at]
+            assert decided.writes[at][head] == write
             expected = beta[head] if write else 0
             np.testing.assert_allclose(decided.strength[at][head], expected, atol=1e-9)
-    for open_gates in (decided.writes[mask], decided.reads[mask]):
-        assert 0 < open_gates.mean() < 1, "no gate is open, or all are"
+        np.testing.assert_allclose(decided.read_logits[at], logits("read_gate", at), atol=1e-9)
+    assert 0 < decided.writes[mask].mean() < 1, "no gate is open, or all are"
 
 
 def test_dynamic_gates_start_open():
@@ -185,16 +182,15 @@ def test_dynamic_gates_start_open():
     np.testing.assert_allclose(
         decided.write_margins, jnp.full((1, 2, 2), bent - 0.3), rtol=1e-6
     )
-    np.testing.assert_allclose(decided.read_margins, jnp.full((1, 2, 2), bent - 0.2), rtol=1e-6)
+    np.testing.assert_array_equal(decided.read_logits, jnp.full((1, 2, 2), 2))
     assert (decided.writes == 1).all()
-    assert (decided.reads == 1).all()
 
 
 def test_fixed_routing_has_no_gates():
     """Top-k routing must not pay for gates, nor keep parameters of them."""
     net, (z, mask) = router(), random_inputs()
     decided, _, params = route(net, z, mask)
-    assert decided.write_margins is decided.read_margins is None
+    assert decided.write_margins is decided.read_logits is None
     assert params["params"]["expert"].keys() == {"kernel"}
     assert not {"write_gate", "read_gate"} & params["params"].keys()
 

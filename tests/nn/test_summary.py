@@ -40,7 +40,8 @@ def test_components_hold_all_parameters(kind, routing):
 @pytest.mark.parametrize("kind", HEADS)
 def test_flops_follow_from_the_weights(kind, routing):
     """Each weight of a matrix costs one multiply-add a token, 2 FLOPs; keys are scored for
-    the write and for the read; only K of E experts run."""
+    the write and for the read, of two slots each head looks at 8 / H values, and gates at how
+    large they are; only K of E experts run."""
     location, content = HEADS[kind]
     net = small.model(num_location_heads=location, num_content_heads=content, routing=routing)
     layer, costs = shapes(net)["layers_0"], summary.layer_flops(net.layer)
@@ -49,13 +50,14 @@ def test_flops_follow_from_the_weights(kind, routing):
         for path, x in jax.tree_util.tree_leaves_with_path(layer["router"])
         if "bias" not in jax.tree_util.keystr(path)
     )
-    assert costs["router"] == 2 * router
+    looked = 0 if kind == "none" else 8 * (3 if routing == "dynamic" else 2)
+    assert costs["router"] == 2 * (router + looked)
     matrices = layer["experts"]["expand"].size + layer["experts"]["contract"].size
     assert costs["experts"] == 2 * matrices * 2 / 3
     # Two matrices of 8 · 8, and the recurrence, a multiply-add for each of 8 channels.
     assert costs["controller"] == 2 * (2 * 64) + 2 * 8
-    # Two projections of 8 · 8, and three passes over 2 rows of 8.
-    assert costs["memory"] == (0 if kind == "none" else 2 * (2 * 64) + 2 * 3 * 16)
+    # Two projections of 8 · 8, and a write's two passes over 2 rows of 8.
+    assert costs["memory"] == (0 if kind == "none" else 2 * (2 * 64) + 2 * 2 * 16)
 
 
 def test_realised_flops_by_hand():
@@ -63,10 +65,11 @@ def test_realised_flops_by_hand():
     net = small.model(num_location_heads=1, num_content_heads=0)
     costs = summary.component_costs(net, shapes(net))
     # Two layers of 4·8·8 + 2·8 for the controller and 2·8 an output of the router: 3 experts,
-    # a strength, two gates, and 8 of pointers; and 2·8·11 for the head.
-    always = 2 * (272 + 16 * 14) + 176
-    # Three experts of 4·8·6, a write of 2·8·8 + 2·2·2·8, a read of 2·8·8 + 2·2·8.
-    everything = 3 * 192 + 192 + 160
+    # a strength, two gates, and 8 of pointers; looking at two slots and how full they are; and
+    # 2·8·11 for the head.
+    always = 2 * (272 + 16 * 14 + 2 * 8 * 3) + 176
+    # Three experts of 4·8·6, a write of 2·8·8 + 2·2·2·8, a read of 2·8·8.
+    everything = 3 * 192 + 192 + 128
     assert summary.realised_flops(net, costs, 0.0) == always
     assert summary.realised_flops(net, costs, 1.0) == always + 2 * everything
     assert summary.realised_flops(net, costs, 0.25) == always + 0.5 * everything

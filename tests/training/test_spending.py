@@ -26,7 +26,7 @@ SPEC = LayerSpec(
     router_temperature=1.0,
     pointer_sharpness=1.0,
 )
-"""Of a token, in FLOPs: an expert 16 of 32, a write 8 of 16, a read 6 of 12; 60 in all."""
+"""Of a token, in FLOPs: an expert 16 of 32, a write 8 of 16, a read 4 of 8; 56 in all."""
 
 
 def layer(computed, writes, reads):
@@ -47,10 +47,10 @@ def test_a_token_spends_the_price_of_what_it_engages():
         [[0, 0], [0, 0], [1, 1]],
     )
     spent = spending(SPEC, [did])
-    np.testing.assert_allclose(spent.experts, [32 / 60, 0, 16 / 60])
-    np.testing.assert_allclose(spent.writes, [8 / 60, 0, 0])
-    np.testing.assert_allclose(spent.reads, [0, 0, 12 / 60])
-    np.testing.assert_allclose(spent.total, [40 / 60, 0, 28 / 60])
+    np.testing.assert_allclose(spent.experts, [32 / 56, 0, 16 / 56])
+    np.testing.assert_allclose(spent.writes, [8 / 56, 0, 0])
+    np.testing.assert_allclose(spent.reads, [0, 0, 8 / 56])
+    np.testing.assert_allclose(spent.total, [40 / 56, 0, 24 / 56])
 
 
 def test_layers_share_the_full_compute():
@@ -64,7 +64,7 @@ def test_a_part_that_is_absent_spends_nothing():
     bare = SPEC.__class__(**vars(SPEC) | {"num_experts": 0})
     spent = spending(bare, [layer(None, [[1, 1], [1, 0]], [[0, 0], [1, 1]])])
     np.testing.assert_allclose(spent.experts, [0, 0])
-    np.testing.assert_allclose(spent.total, [16 / 28, 20 / 28])
+    np.testing.assert_allclose(spent.total, [16 / 24, 16 / 24])
 
 
 @pytest.mark.parametrize(("routing", "layers"), [("dynamic", 2), ("topk", 1)])

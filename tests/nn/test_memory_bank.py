@@ -1,0 +1,110 @@
+"""Reads that are decided by what they would get. Axes: B batch, T time, D width, H heads."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mocanet_jax.core.addressing import Address
+from mocanet_jax.nn.memory_bank import MemoryBank
+from mocanet_jax.nn.router import Route
+
+B, T, D, S, COST = 2, 7, 4, 3, 0.4
+
+
+def bank(dynamic=True, form="recurrent"):
+    """One head that addresses a ring and one that addresses by content."""
+    return MemoryBank(D, 1, 1, S, dynamic, form)
+
+
+def route(dynamic=True):
+    """Random accesses to two slots of each head; some tokens are masked."""
+    rng = np.random.default_rng(0)
+    mask = np.repeat(rng.random((B, T, 1)) < 0.7, 2, axis=-1)
+    weights = rng.random((B, T, 2, 2))
+    weights /= np.linalg.norm(weights, axis=-1, keepdims=True)
+    indices = rng.permuted(np.tile(np.arange(S), (B, T, 2, 1)), axis=-1)[..., :2]
+    address = Address(jnp.asarray(indices, jnp.int32), jnp.asarray(weights))
+    return Route(
+        expert_logits=None,
+        write=address,
+        read=jax.tree.map(lambda x: x[::-1], address),
+        strength=jnp.asarray(rng.random((B, T, 2)) * mask),
+        log_retention=jnp.asarray(-rng.random((B, T, 2)) * mask * np.array([0, 1])),
+        positions=None,
+        writes=jnp.asarray(mask, float),
+        reads=jnp.asarray(mask, float),
+        read_logits=jnp.asarray(rng.normal(size=(B, T, 2))) if dynamic else None,
+        write_margins=None,
+        read_margins=None,
+    )
+
+
+def run(net, decided, z, params=None):
+    """What was read, the next state, the route, and parameters: random unless given."""
+
+    def apply(bank):
+        return bank(z, decided, bank.initial_state(B, S), COST)
+
+    if params is None:
+        shapes = jax.eval_shape(lambda key: net.init(key, method=apply), jax.random.key(0))
+        rng = np.random.default_rng(1)
+        params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), shapes)
+    return *net.apply(params, method=apply), params
+
+
+Z = np.random.default_rng(2).normal(size=(B, T, D))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("form", ["recurrent", "chunked"])
+def test_a_read_is_decided_by_what_it_would_get(form):
+    """Against a loop over tokens and heads: the mean square q of the row that was found adds
+    weight · (2 q / (1 + q) - 1) to the router's logit. A read that is shut, or masked, adds
+    nothing to the output."""
+    decided = route()
+    out, _, after, params = run(bank(form=form), decided, Z)
+    always = bank(dynamic=False, form=form)
+    plain = {name: leaf for name, leaf in params["params"].items() if name != "fill"}
+    identity = {"params": plain | {"output": {"kernel": jnp.eye(D)}}}
+    found = run(always, decided, Z, identity)[0].reshape(B, T, 2, D // 2)
+    expected = np.zeros((B, T, 2, D // 2))
+    for at in np.ndindex(B, T, 2):
+        q = np.mean(found[at] ** 2)
+        logit = decided.read_logits[at] + params["params"]["fill"][at[2]] * (
+            2 * q / (1 + q) - 1
+        )
+        margin = 6 * np.tanh(logit / 6) - COST
+        if decided.reads[at]:
+            np.testing.assert_allclose(after.read_margins[at], margin, atol=1e-9)
+            assert after.reads[at] == (margin > 0)
+            expected[at] = found[at] if margin > 0 else 0
+        assert after.reads[at] <= decided.reads[at]
+    assert 0 < after.reads.sum() < decided.reads.sum(), "no gate is open, or all are"
+    expected = expected.reshape(B, T, D) @ params["params"]["output"]["kernel"]
+    np.testing.assert_allclose(out, expected, atol=1e-9)
+
+
+@pytest.mark.usefixtures("float64")
+def test_without_gates_every_unmasked_token_reads():
+    decided = route(dynamic=False)
+    out, _, after, params = run(bank(dynamic=False), decided, Z)
+    assert after is decided
+    assert "fill" not in params["params"]
+    assert np.all((np.abs(out).sum(-1) > 0) == (decided.reads[..., 0] == 1))
+
+
+def test_reads_start_open_where_something_was_written_and_shut_elsewhere():
+    """Else a new model reads blanks, or never finds out what its memory is for. The router
+    starts at a logit of 2."""
+    decided = route()._replace(read_logits=jnp.full((B, T, 2), 2.0))
+    net = bank()
+    apply = lambda bank: bank(Z, decided, bank.initial_state(B, S), 0.0)
+    _, params = net.init_with_output(jax.random.key(0), method=apply)
+    rows = {"content_slots": jnp.zeros((1, S, 2)), "ring_slots": jnp.full((1, 1, 2), 9.0)}
+    still = decided._replace(strength=jnp.zeros((B, T, 2)))
+    apply = lambda bank: bank(Z, still, bank.initial_state(B, S), 0.0)
+    _, _, after = net.apply({"params": params["params"] | rows}, method=apply)
+    mask = decided.reads[..., 0] == 1
+    assert (after.reads[..., 0][mask] == 1).all()
+    assert (after.reads[..., 1] == 0).all()

@@ -251,7 +251,7 @@ def _pending_decay(log_decay, write_indices, read_indices, log_retention):
 
     never = jnp.full((num_memories, num_slots), -1)
     last, (at_write, at_read) = jax.lax.scan(
-        touch, never, (jnp.arange(len(running)), write_indices, read_indices)
+        touch, never, (jnp.arange(running.shape[0]), write_indices, read_indices)
     )
 
     def pending(now, last, slots):  # now [..., N, 1]; last, slots [..., N, A or S]

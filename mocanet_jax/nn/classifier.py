@@ -161,7 +161,7 @@ class MocaClassifier(nn.Module):
         """
         chex.assert_shape(tokens, (None, None, 1 + self.spec.max_pieces))
         if state is None:
-            state = self.initial_state(len(tokens))
+            state = self.initial_state(tokens.shape[0])
         if mask is None:
             mask = jnp.ones(tokens.shape[:2], bool)
         chex.assert_shape(mask, tokens.shape[:2])

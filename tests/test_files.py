@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files and directories that are whole or not there."""
 
 import ast
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mocanet_jax
-from mocanet_jax.files import write_json
+from mocanet_jax.files import new_directory, write_json
 
 
 def test_json_is_replaced_whole(tmp_path):
@@ -19,6 +19,45 @@ def test_json_is_replaced_whole(tmp_path):
         with pytest.raises((TypeError, ValueError)):
             write_json(path, {"steps": value})
     assert json.loads(path.read_text()) == {"steps": 3}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_directory_appears_whole(tmp_path):
+    """Otherwise a reader meets some of its files and not others."""
+    path = tmp_path / "deeper" / "model"
+    with new_directory(path) as folder:
+        (folder / "a").touch()
+        assert not path.exists()
+    assert [file.name for file in path.iterdir()] == ["a"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_directory_that_fails_leaves_nothing(tmp_path, error):
+    """Whatever stops it: half a model must not be taken for one."""
+
+    def write():
+        with new_directory(tmp_path / "model") as folder:
+            (folder / "a").touch()
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_never_replaces_what_came_meanwhile(tmp_path):
+    """Otherwise somebody's files are lost between the check and the move."""
+    path = tmp_path / "model"
+
+    def write():
+        with new_directory(path):
+            path.mkdir()
+            (path / "mine").touch()
+
+    with pytest.raises(OSError, match="not empty"):
+        write()
+    assert [file.name for file in path.iterdir()] == ["mine"]
     assert list(tmp_path.iterdir()) == [path]
 
 

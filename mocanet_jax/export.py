@@ -1,0 +1,36 @@
+"""Writes a trained model as files that need nothing of this package.
+
+    python -m mocanet_jax.export --workdir=runs/copy --out=copy_model
+
+`--out` becomes a new directory with the model as StableHLO, its weights, its config, and a
+README.md that says how to load it with JAX alone. See docs/EXPORT.md.
+"""
+
+import signal
+from pathlib import Path
+
+from absl import flags
+from rich.console import Console
+
+from mocanet_jax import cli
+from mocanet_jax.errors import UserError
+
+
+def main() -> None:
+    if not flags.FLAGS.workdir:
+        raise UserError("no run given; pass one, for example --workdir=runs/copy")
+    if not flags.FLAGS.out:
+        raise UserError("no place to write to; pass a new directory, for example --out=model")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
+    try:
+        from mocanet_jax.training import export
+
+        export.export_run(Path(flags.FLAGS.workdir), Path(flags.FLAGS.out), Console())
+    except KeyboardInterrupt:
+        cli.leave_interrupted("interrupted; nothing was written")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "A training run, whose best checkpoint is exported.")
+    flags.DEFINE_string("out", None, "The directory to make; it must be new or empty.")
+    cli.run(main)

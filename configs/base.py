@@ -50,6 +50,8 @@ def base_config() -> ConfigDict:
     training.log_every = 10
     training.eval_every = 50
     training.save_every = 50
+    training.on_nonfinite = "stop"  # or skip, which learns nothing from such a batch
+    training.nonfinite_patience = 10  # batches to skip in a row before giving up
     training.stop_at_loss = 0.0  # nats of validation; 0 never stops early
 
     evaluation = config.eval = ConfigDict()

@@ -231,7 +231,7 @@ def main() -> None:
     try:
         chat(Path(flags.FLAGS.workdir), flags.FLAGS.format)
     except KeyboardInterrupt:
-        cli.leave_interrupted("")
+        cli.leave("", 130)
     except BrokenPipeError:
         _discard_output()  # whoever read has seen enough
     except OSError as error:

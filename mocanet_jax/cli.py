@@ -1,7 +1,7 @@
 """Running an entry point: flags in, exit code out.
 
 Exit codes: 0 done; 2 a mistake that the user can mend, told in one line on stderr;
-130 interrupted.
+130 interrupted; 143 ended by SIGTERM.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from mocanet_jax.errors import UserError
+from mocanet_jax.errors import Stopped, UserError
 
 
 def run(main: Callable[[], None]) -> None:
@@ -68,16 +68,19 @@ def _guarded(main):
         main()
     except UserError as error:
         _fail(str(error))
+    except Stopped as stop:
+        leave(str(stop), 128 + stop.received)
     except KeyboardInterrupt:
-        leave_interrupted("interrupted; the same command goes on from the last checkpoint")
+        leave("interrupted; the same command goes on from the last checkpoint", 130)
 
 
-def leave_interrupted(line: str) -> NoReturn:
-    """Ends the process with a line on stderr and exit code 130."""
+def leave(line: str, code: int) -> NoReturn:
+    """Ends the process with a line on stderr and an exit code."""
     print(line, file=sys.stderr)
+    sys.stdout.flush()
     sys.stderr.flush()
     # XLA's threads may still be computing, and crash if Python is taken down around them.
-    os._exit(130)
+    os._exit(code)
 
 
 def _one_line(error: Exception) -> str:

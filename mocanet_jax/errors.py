@@ -1,4 +1,6 @@
-"""The error that a user can cause and mend."""
+"""How a command ends other than by being done."""
+
+import signal
 
 
 class UserError(Exception):
@@ -6,3 +8,13 @@ class UserError(Exception):
 
     Entry points print it to stderr and exit with code 2.
     """
+
+
+class Stopped(Exception):
+    """Training was asked to stop by a signal, and has saved. Entry points print the message to
+    stderr and exit with 128 + the signal's number.
+    """
+
+    def __init__(self, received: signal.Signals, message: str):
+        super().__init__(message)
+        self.received = received

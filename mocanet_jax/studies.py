@@ -1,5 +1,6 @@
 """What the entry points of studies share: flags, and a study from its start to its end."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,7 @@ def conduct(
         say(f"{name} equals the baseline with this config and is not run")
     if not variants:
         raise UserError("nothing is left to run; choose other ablations with --only")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends all runs
     outcomes = study.conduct(variants, asked.num_seeds, asked.processes, asked.out, say, start)
     failed = [outcome for outcome in outcomes if outcome.result is None]
     rows = study.rows(variants, outcomes)

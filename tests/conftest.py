@@ -14,6 +14,8 @@ QUICK_COMPILATION = (
 )
 """Tests compile hundreds of small programs, which takes far longer than running them."""
 
+pytest_plugins = ["tests.runs"]
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 settings.register_profile("exact", deadline=None, derandomize=True, max_examples=8)

@@ -127,6 +127,7 @@ def test_a_file_where_the_directory_should_be_is_left_alone(refused, tmp_path, m
 
 def test_a_directory_of_another_config_is_refused(refused, tmp_path):
     """Naming every field that differs, so that the user sees which run is there."""
+    loop.make_workdir(tmp_path / "run")
     loop.claim_workdir(tmp_path / "run", plain(copy.get_config()))
     changes = ["--config.model.num_experts=8", "--config.seed=3"]
     line = refused(CONFIG, "--workdir=run", *changes)
@@ -135,6 +136,7 @@ def test_a_directory_of_another_config_is_refused(refused, tmp_path):
 
 
 def test_a_directory_without_a_checkpoint_has_nothing_to_evaluate(refused, tmp_path):
+    loop.make_workdir(tmp_path / "run")
     loop.claim_workdir(tmp_path / "run", plain(copy.get_config()))
     line = refused(CONFIG, "--workdir=run", "--mode=eval")
     assert "no trained model in run: train first" in line
@@ -143,11 +145,12 @@ def test_a_directory_without_a_checkpoint_has_nothing_to_evaluate(refused, tmp_p
 def test_evaluation_refuses_what_contradicts_the_checkpoint(refused, tmp_path):
     """Otherwise numbers of one model are reported under the settings of another."""
     config = plain(copy.get_config())
+    loop.make_workdir(tmp_path / "run")
     loop.claim_workdir(tmp_path / "run", config)
     arrays = {"w": jnp.ones(2)}, {"m": jnp.ones(2)}
-    state = TrainState(jnp.int32(1), *arrays, jnp.float32(1), None)
+    state = TrainState(jnp.int32(1), *arrays, jnp.float32(1), None, jnp.int32(0))
     with Checkpoints(tmp_path / "run") as checkpoints:
-        checkpoints.save(state, Progress(config, {}, 1.0, 1.0, 1.0, True), loss=0.5)
+        checkpoints.save(state, Progress(config, {"loss": 0.5}, 1.0, 1.0, 1.0, True), loss=0.5)
     line = refused(CONFIG, "--workdir=run", "--mode=eval", "--config.model.num_experts=8")
     assert "--config.model.num_experts=8 contradicts the checkpoint" in line
     assert "trained with 4; only config.eval fields can change" in line

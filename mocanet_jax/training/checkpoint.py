@@ -1,6 +1,8 @@
-"""Checkpoints by Orbax: the latest and the best are kept."""
+"""Checkpoints by Orbax: the latest and the best are kept, and none is used that is damaged."""
 
 import asyncio
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from mocanet_jax.errors import UserError
-from mocanet_jax.files import read_json
+from mocanet_jax.files import read_json, replace_text
+from mocanet_jax.training import manifest
 from mocanet_jax.training.step import TrainState
 
 OVER_BUDGET = 1000.0
@@ -24,10 +27,15 @@ def selection_loss(loss: float, usage: float, target: float) -> float:
     return loss + OVER_BUDGET * max(usage - target, 0.0)
 
 
+NEVER_BEST = 1e30
+"""Selection loss of a checkpoint that only keeps what would be lost."""
+
+
 class Progress(NamedTuple):
     """What a checkpoint knows besides arrays.
 
-    config: the config as plain JSON values. validation: metrics at this step.
+    config: the config as plain JSON values. validation: metrics at this step; empty of one
+    that was saved between validations.
     wall_seconds, train_seconds: spent up to here, over all runs of the command, from
     process start and in the training loop alone. tokens: unmasked tokens trained on.
     finished: nothing is left to train.
@@ -41,13 +49,73 @@ class Progress(NamedTuple):
     finished: bool
 
 
+class Kept(NamedTuple):
+    """sound: steps whose files are those that were written, oldest first. unusable: what is
+    wrong with each other step."""
+
+    sound: list[int]
+    unusable: dict[int, str]
+
+
+def inspected(workdir: Path) -> Kept:
+    """The checkpoints of a directory, which need not exist.
+
+    Raises UserError where there are some and none can be used. One that a killed process was
+    just writing is no loss: what came before it is still there, or nothing was.
+    """
+    steps = [int(path.name) for path in _directory(workdir).glob("*") if path.name.isdigit()]
+    problems = {step: _problem(workdir, step) for step in sorted(steps)}
+    sound = [step for step, problem in problems.items() if problem is None]
+    unusable = {step: problem for step, problem in problems.items() if problem is not None}
+    lost = {step: problem for step, problem in unusable.items() if problem != HALF_WRITTEN}
+    if lost and not sound:
+        reasons = "; ".join(f"{step}: {problem}" for step, problem in lost.items())
+        raise UserError(
+            f"no checkpoint in {_directory(workdir)} can be used ({reasons}); train anew with "
+            "another --workdir"
+        )
+    return Kept(sound, unusable)
+
+
+HALF_WRITTEN = "half-written"
+
+
+def _problem(workdir, step):
+    """Why a step cannot be used, or None."""
+    folder = _directory(workdir) / str(step)
+    try:
+        interrupted = (workdir / SAVING).read_text(encoding="utf-8") == str(step)
+    except (OSError, ValueError):
+        interrupted = False
+    if interrupted and not (folder / manifest.NAME).exists():
+        return HALF_WRITTEN
+    return manifest.damage(folder)
+
+
+def _directory(workdir):
+    return workdir / "checkpoints"
+
+
+SAVING = "saving"
+"""File that names the step that is being saved; there only meanwhile."""
+
+
 class Checkpoints:
     """The checkpoints of one working directory.
 
     read_only: leaves the directory as it is, also what a training run beside it is writing.
+    set_aside: a line on each step that cannot be used; without read_only it was moved to the
+        folder `damaged`.
+    Raises UserError as `inspected` does.
     """
 
     def __init__(self, workdir: Path, read_only: bool = False):
+        self._workdir = workdir
+        self.set_aside = [
+            f"checkpoint {step} cannot be used: {problem}"
+            + ("" if read_only else f"; moved to {_moved_aside(workdir, step)}")
+            for step, problem in inspected(workdir).unusable.items()
+        ]
         lowest_loss = checkpoint_managers.BestN(get_metric_fn=lambda m: -m["loss"], n=1)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(
@@ -57,38 +125,52 @@ class Checkpoints:
             cleanup_tmp_directories=not read_only,
             read_only=read_only,
         )
-        self._directory = workdir / "checkpoints"
+        self._directory = _directory(workdir)
         self._manager = ocp.CheckpointManager(self._directory.absolute(), options=options)
 
     def save(self, state: TrainState, progress: Progress, loss: float) -> None:
-        """Starts writing in the background; `close` waits for it.
+        """Returns when all is on disk.
 
         loss: of `selection_loss`; the lowest makes a checkpoint the best.
+        Raises UserError where it cannot be written; what was there before stays.
         """
         step = int(state.step)
-        saved = self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.evaluated),
-                training=ocp.args.StandardSave(_without_params(state)),
-                progress=ocp.args.JsonSave(progress._asdict()),
-            ),
-            metrics={"loss": loss},
-        )
-        if not saved:
-            raise RuntimeError(f"Orbax refused to save step {step} in {self._directory}")
+        try:
+            replace_text(self._workdir / SAVING, str(step))
+            saved = self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(state.evaluated),
+                    training=ocp.args.StandardSave(_without_params(state)),
+                    progress=ocp.args.JsonSave(progress._asdict()),
+                ),
+                metrics={"loss": loss},
+            )
+            self._manager.wait_until_finished()
+            if not saved:
+                raise RuntimeError(f"Orbax refused to save step {step} in {self._directory}")
+            manifest.seal(self._directory / str(step))
+            (self._workdir / SAVING).unlink()
+        except (OSError, ValueError) as error:
+            steps = inspected(self._workdir).sound
+            last = f"step {steps[-1]} is the last that is there" if steps else "none is there"
+            reason = getattr(error, "strerror", None) or _first_line(error)
+            raise UserError(
+                f"cannot save step {step} in {self._directory}: {reason}; {last}"
+            ) from error
 
     def steps(self) -> list[int]:
-        """Every step that is kept, oldest first."""
-        return sorted(self._manager.all_steps())
+        """Every step that is kept and sound, oldest first."""
+        return inspected(self._workdir).sound
 
     def latest_step(self) -> int | None:
-        return self._manager.latest_step()
+        return max(self.steps(), default=None)
 
     def best_step(self) -> int | None:
         """The step of lowest `selection_loss`, the newest of equals, among those trained with
-        the latest config: what an earlier budget allowed is no measure of a new one."""
-        steps = self.steps()
+        the latest config: what an earlier budget allowed is no measure of a new one. None
+        where none was validated."""
+        steps = [step for step in self.steps() if self.progress(step).validation]
         configs = {step: self.progress(step).config for step in steps}
         rivals = [step for step in steps if configs[step] == configs[steps[-1]]]
         loss = lambda step: (self._manager.metrics(step)["loss"], -step)
@@ -113,21 +195,18 @@ class Checkpoints:
 
     def _restore(self, step, **items):
         """Raises UserError where files are missing, damaged or hold other arrays."""
+        if problem := _problem(self._workdir, step):
+            raise UserError(f"checkpoint {step} in {self._directory}: {problem}")
         try:
             with _patient_event_loops():
                 return self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # Orbax raises the bare class for arrays it cannot read
-            cause = error.__cause__ or error
-            reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-            reason = reason.partition(". ")[0]  # what follows is advice to programmers
             raise UserError(
-                f"checkpoint {step} in {self._directory} is damaged or of another version of "
-                f"the model: {reason}"
+                f"checkpoint {step} in {self._directory} is of another version of the model: "
+                f"{_first_line(error.__cause__ or error)}"
             ) from error
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
-        self._manager.wait_until_finished()
         self._manager.close()
 
     def __enter__(self):
@@ -142,10 +221,30 @@ def saved_run(workdir: Path) -> Checkpoints:
     if read_config(workdir) is None or not (workdir / "checkpoints").is_dir():
         raise UserError(f"no trained model in {workdir}: train first, or pass its --workdir")
     checkpoints = Checkpoints(workdir, read_only=True)
-    if checkpoints.latest_step() is None:
+    if checkpoints.best_step() is None:
         checkpoints.close()
         raise UserError(f"no checkpoint in {workdir}/checkpoints yet: train first")
+    for line in checkpoints.set_aside:
+        print(f"warning: {workdir}: {line}", file=sys.stderr)
     return checkpoints
+
+
+def _moved_aside(workdir, step) -> Path:
+    """Moves a step to `damaged`, beside what was moved there before; returns its new place."""
+    folder = workdir / "damaged"
+    folder.mkdir(exist_ok=True)
+    target, number = folder / str(step), 1
+    while target.exists():
+        number += 1
+        target = folder / f"{step}_{number}"
+    os.replace(_directory(workdir) / str(step), target)
+    return target
+
+
+def _first_line(error) -> str:
+    """What an error of Orbax says, without its advice to programmers."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line.partition(". ")[0]
 
 
 @contextmanager
@@ -168,11 +267,6 @@ class _PatientEventLoop(asyncio.SelectorEventLoop):
         if not self.is_closed() and (tasks := asyncio.all_tasks(self)):
             self.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         super().close()
-
-
-def has_checkpoint(workdir: Path) -> bool:
-    """Whether a run saved something in `workdir`, which need not exist."""
-    return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*"))
 
 
 def _without_params(state: TrainState) -> dict:

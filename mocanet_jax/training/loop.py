@@ -4,6 +4,7 @@ import math
 import time
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -11,23 +12,26 @@ import psutil
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from mocanet_jax.errors import UserError
+from mocanet_jax.errors import Stopped, UserError
 from mocanet_jax.files import write_json
 from mocanet_jax.nn.summary import component_costs
 from mocanet_jax.training.build import build_model, build_task
 from mocanet_jax.training.checkpoint import (
+    NEVER_BEST,
     Checkpoints,
     Progress,
     differing_fields,
-    has_checkpoint,
+    inspected,
     read_config,
     selection_loss,
 )
+from mocanet_jax.training.lock import locked
 from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
 from mocanet_jax.training.record import Recorder
 from mocanet_jax.training.report import build_evaluator, report
 from mocanet_jax.training.restore import restored
 from mocanet_jax.training.settings import check_settings, override, plain
+from mocanet_jax.training.signals import StopRequest
 from mocanet_jax.training.step import (
     initial_train_state,
     started_from,
@@ -49,7 +53,8 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     A run goes on with another budget or another number of steps when the config names them.
 
     Raises UserError, before anything is written, for a config that cannot be built, files
-    that cannot be used or a directory of another config; and where training diverges.
+    that cannot be used, a directory of another config or one that another process trains in;
+    and where training diverges or cannot save. Raises Stopped where a signal ended it.
     """
     check_settings(config)
     check_workdir(workdir, plain(config))
@@ -58,16 +63,18 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     optimizer = build_optimizer(config.training)
     evaluator = build_evaluator(model, task, config)
     initial = jax.jit(partial(initial_train_state, model, task, optimizer, config))
-    fresh = not has_checkpoint(workdir)
-    if fresh:
+    if not inspected(workdir).sound:
         task.read()
         state = initial()
         state = started_from(state, task.initialise(state.params))
-    claim_workdir(workdir, plain(config))
-    task.save(workdir)
-    with Checkpoints(workdir) as checkpoints:
+    make_workdir(workdir)
+    with locked(workdir), Checkpoints(workdir) as checkpoints:
+        claim_workdir(workdir, plain(config))
+        task.save(workdir)
+        for line in checkpoints.set_aside:
+            console.print(f"{workdir}: {line}", highlight=False, soft_wrap=True)
         latest = checkpoints.latest_step()
-        if fresh:
+        if latest is None:
             progress = Progress(plain(config), {}, 0.0, 0.0, 0.0, False)
         else:
             state = checkpoints.restore(latest, jax.eval_shape(initial))
@@ -139,16 +146,22 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
     console.print(f"compiled after {seconds_since_process_start():.1f} s", highlight=False)
     clock = _Clock(progress)
     with (
+        StopRequest() as stop,
         Recorder(workdir, start) as recorder,
         TrainingDisplay(console, start, training.max_steps) as display,
     ):
         while not progress.finished:
+            if stop.received:
+                _save_and_stop(stop.received, workdir, checkpoints, state, clock)
             clock.restart()
             taken = _steps_to_next_event(step, training)
             count = jnp.array(taken, jnp.int32)
-            state, metrics = compiled(state, count, data, choose(step))
+            state, metrics, faults = compiled(state, count, data, choose(step))
             step += taken
             means = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            means["skipped"] = _check_faults(
+                jax.device_get(faults), state, training, checkpoints
+            )
             means["tokens_per_second"] = clock.close_window(means["tokens"] * taken)
             means["learning_rate"] = float(schedule(step - 1))
             _check_finite(means, step)
@@ -170,6 +183,33 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
                 if finished or step % training.save_every == 0:
                     checkpoints.save(state, progress, loss)
     return progress
+
+
+def _save_and_stop(received, workdir, checkpoints, state, clock) -> NoReturn:
+    """Keeps a step that is not kept yet; unvalidated, so that it is never the best."""
+    step, latest = int(state.step), checkpoints.latest_step()
+    if step and step != latest:
+        checkpoints.save(state, clock.book({}, False), NEVER_BEST)
+    where = f"saved at step {step} in {workdir}" if step else "nothing was trained yet"
+    raise Stopped(received, f"{received.name}: {where}; the same command goes on from there")
+
+
+def _check_faults(faults, state, training, checkpoints) -> int:
+    """How many steps were not finite. Raises UserError where the config does not allow it."""
+    in_a_row = int(state.skipped)
+    skips = training.on_nonfinite == "skip" and in_a_row < training.nonfinite_patience
+    if not faults.count or skips:
+        return int(faults.count)
+    terms = " and ".join(name for name, flag in faults.terms.items() if flag)
+    latest = checkpoints.latest_step()
+    kept = (
+        "no checkpoint is there" if latest is None else f"the last checkpoint is step {latest}"
+    )
+    more = f", the last {in_a_row} in a row" if training.on_nonfinite == "skip" else ""
+    raise UserError(
+        f"training diverged: {terms} not finite at step {faults.first}{more}; {kept}. Try a "
+        "smaller config.training.learning_rate, with another --workdir"
+    )
 
 
 def _check_finite(metrics: dict[str, float], step: int) -> None:
@@ -228,14 +268,17 @@ def check_workdir(workdir: Path, config: dict) -> None:
         )
 
 
-def claim_workdir(workdir: Path, config: dict) -> None:
-    """Makes the directory and writes config.json where it is missing or differs."""
+def make_workdir(workdir: Path) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"--workdir={workdir} cannot be made a directory: {error.strerror}"
         ) from error
+
+
+def claim_workdir(workdir: Path, config: dict) -> None:
+    """Writes config.json where it is missing or differs."""
     if read_config(workdir) != config:
         try:
             write_json(workdir / "config.json", config)

@@ -9,6 +9,17 @@ from mocanet_jax.errors import UserError
 EVALUATION_DATA = ("data.path", "data.eval_file")
 """Fields that say where to evaluate, not what was trained."""
 
+WHOLE_NUMBERS = (
+    "batch_size",
+    "max_steps",
+    "shortest",
+    "log_every",
+    "eval_every",
+    "save_every",
+    "nonfinite_patience",
+)
+"""Fields of config.training that are at least 1."""
+
 TRAINING_RANGES = {
     "learning_rate": (lambda x: x > 0, "above 0"),
     "gradient_clip_norm": (lambda x: x > 0, "above 0"),
@@ -26,10 +37,14 @@ TRAINING_RANGES = {
 def check_settings(config: ConfigDict) -> None:
     """Raises UserError for training and evaluation settings that cannot work."""
     training = config.training
-    whole = ("batch_size", "max_steps", "shortest", "log_every", "eval_every", "save_every")
-    for name in whole:
+    for name in WHOLE_NUMBERS:
         if training[name] < 1:
             raise UserError(f"config.training.{name} must be at least 1, not {training[name]}")
+    if training.on_nonfinite not in ("stop", "skip"):
+        raise UserError(
+            f'config.training.on_nonfinite must be "stop" or "skip", not '
+            f"{training.on_nonfinite!r}"
+        )
     for name, (holds, wanted) in TRAINING_RANGES.items():
         if not holds(training[name]):
             raise UserError(f"config.training.{name} must be {wanted}, not {training[name]}")
@@ -43,6 +58,9 @@ def check_settings(config: ConfigDict) -> None:
             f"config.training.save_every ({training.save_every}) must be a multiple of "
             f"eval_every ({training.eval_every}): every checkpoint carries its validation"
         )
+    for name in ("price_rate", "budget_loss_weight"):
+        if not config.model[name] >= 0:
+            raise UserError(f"config.model.{name} must be at least 0, not {config.model[name]}")
     if not 0 <= config.seed < 2**32:
         raise UserError(f"config.seed must be in [0, 2^32), not {config.seed}")
     _check_finite("config", config)

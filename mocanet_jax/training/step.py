@@ -22,6 +22,9 @@ from mocanet_jax.tasks.task import Task
 
 Model = MocaNet | MocaClassifier
 
+FINITE_TERMS = ("task_loss", "budget_loss", "balance_loss", "z_loss", "gradient_norm")
+"""What is looked at when a step is not finite: the terms of the loss, and the gradient."""
+
 TRAIN_STREAM, INIT_STREAM, VALIDATION_STREAM, TEST_STREAM = range(4)
 
 
@@ -31,6 +34,7 @@ class TrainState(NamedTuple):
     step: int32 [], updates made. params, opt_state: pytrees.
     longest: float32 [], the longest length that training draws at present.
     average: running average of params, or None where the config asks for none.
+    skipped: int32 [], steps in a row whose loss or gradient was not finite, up to now.
     """
 
     step: jax.Array
@@ -38,6 +42,7 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     longest: jax.Array
     average: dict | None
+    skipped: jax.Array
 
     @property
     def evaluated(self) -> dict:
@@ -52,6 +57,18 @@ class Keys(NamedTuple):
     noise: jax.Array
     dropout: jax.Array
     router: jax.Array
+
+
+class Faults(NamedTuple):
+    """Steps of one dispatch whose loss or gradient was not finite, and that changed nothing.
+
+    count: int32 []. first: int32 [], the first of them, as a number of steps made; −1 for
+    none. terms: name → bool [], which terms of its loss were not finite, and the gradient.
+    """
+
+    count: jax.Array
+    first: jax.Array
+    terms: dict[str, jax.Array]
 
 
 class Elsewhere(NamedTuple):
@@ -111,6 +128,7 @@ def initial_train_state(
         optimizer.init(params),
         jnp.full((), task.first_longest, jnp.float32),
         jax.tree.map(jnp.copy, params) if config.training.average_decay else None,
+        jnp.zeros((), jnp.int32),
     )
 
 
@@ -195,6 +213,8 @@ def train_step(
     own. Pointers are soft while it grows, since a search needs slopes; then they move by
     whole slots, as they do in evaluation, and the price of compute begins to adapt: first
     learn the task, then learn to do it for less.
+
+    Where loss or gradient is not finite, nothing is learned from the batch.
     """
     training = config.training
     keys = step_keys(config.seed, state.step)
@@ -222,7 +242,12 @@ def train_step(
     average = state.average
     if average is not None:
         average = running_average(average, params, state.step, training.average_decay)
-    return TrainState(state.step + 1, params, opt_state, longest, average), metrics
+    learned = TrainState(
+        state.step + 1, params, opt_state, longest, average, jnp.zeros((), jnp.int32)
+    )
+    passed = state._replace(step=state.step + 1, skipped=state.skipped + 1)
+    finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
+    return jax.tree.map(partial(jnp.where, finite), learned, passed), metrics
 
 
 def repriced(
@@ -255,8 +280,9 @@ def train_steps(
     task: Task,
     optimizer: optax.GradientTransformation,
     config: ConfigDict,
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """`count` training steps, int32 [], in one dispatch, and the means of their metrics.
+) -> tuple[TrainState, dict[str, jax.Array], Faults]:
+    """`count` training steps, int32 [], in one dispatch, and the means of their metrics over
+    the steps that were finite, 0 where none was.
 
     chosen: for at least `count` steps, one after another along the first axis.
     On CPU a step inside a compiled loop takes about half the time of a step on its own.
@@ -264,15 +290,25 @@ def train_steps(
     step = partial(train_step, model=model, task=task, optimizer=optimizer, config=config)
 
     def one_more(i, carry):
-        state, sums = carry
+        state, sums, faults = carry
         state, metrics = step(state, data, jax.tree.map(lambda x: x[i], chosen))
-        return state, jax.tree.map(jnp.add, sums, metrics)
+        faulty = state.skipped > 0
+        sums = jax.tree.map(lambda s, m: s + jnp.where(faulty, 0, m), sums, metrics)
+        is_first = faulty & (faults.count == 0)
+        terms = {
+            name: jnp.where(is_first, ~jnp.isfinite(metrics[name]), flag)
+            for name, flag in faults.terms.items()
+        }
+        first = jnp.where(is_first, state.step, faults.first)
+        return state, sums, Faults(faults.count + faulty, first, terms)
 
     first = jax.tree.map(lambda x: x[0], chosen)
     _, metrics = jax.eval_shape(step, state, data, first)
     sums = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), metrics)
-    state, sums = jax.lax.fori_loop(0, count, one_more, (state, sums))
-    return state, jax.tree.map(lambda total: total / count, sums)
+    none = Faults(jnp.int32(0), jnp.int32(-1), dict.fromkeys(FINITE_TERMS, jnp.bool(False)))
+    state, sums, faults = jax.lax.fori_loop(0, count, one_more, (state, sums, none))
+    learned = jnp.maximum(count - faults.count, 1)
+    return state, jax.tree.map(lambda total: total / learned, sums), faults
 
 
 def eval_step(

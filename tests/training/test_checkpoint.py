@@ -1,7 +1,5 @@
 """Checkpoints: what is restored is what was saved, and the right ones are kept."""
 
-import os
-import shutil
 import subprocess
 import sys
 
@@ -35,7 +33,9 @@ def state(step, averaged=False):
     }
     moments = jax.tree.map(lambda x: x + step, OPTIMIZER.init(params))
     average = jax.tree.map(lambda x: 0.75 * x + 1e-3, params) if averaged else None
-    return TrainState(jnp.int32(step), params, moments, jnp.float32(step / 7), average)
+    return TrainState(
+        jnp.int32(step), params, moments, jnp.float32(step / 7), average, jnp.int32(step + 1)
+    )
 
 
 def progress(**changes):
@@ -127,7 +127,9 @@ def test_a_step_that_is_not_there_is_told(tmp_path):
     saved(tmp_path, {4: 0.5})
     with (
         Checkpoints(tmp_path, read_only=True) as checkpoints,
-        pytest.raises(UserError, match=r"checkpoint 3 in .*checkpoints is damaged or of"),
+        pytest.raises(
+            UserError, match=r"checkpoint 3 in .*checkpoints: it has no manifest.json"
+        ),
     ):
         checkpoints.progress(3)
 
@@ -151,35 +153,29 @@ import jax, jax.numpy as jnp
 from mocanet_jax.errors import UserError
 from mocanet_jax.training.checkpoint import Checkpoints
 
-for folder, side in zip(sys.argv[1:], (64, 100)):
-    like = {f"w{i}": jax.ShapeDtypeStruct((100, side), jnp.float32) for i in range(40)}
-    try:
-        with Checkpoints(Path(folder), read_only=True) as checkpoints:
-            checkpoints.restore_params(1, like)
-    except UserError as error:
-        print(error, file=sys.stderr)
+like = {f"w{i}": jax.ShapeDtypeStruct((100, 64), jnp.float32) for i in range(40)}
+try:
+    with Checkpoints(Path(sys.argv[1]), read_only=True) as checkpoints:
+        checkpoints.restore_params(1, like)
+except UserError as error:
+    print(error, file=sys.stderr)
 """
 
 
-def test_arrays_that_do_not_fit_or_are_damaged_are_told_in_one_line(tmp_path):
+def test_arrays_that_do_not_fit_are_told_in_one_line(tmp_path):
     """Otherwise the line is lost among what Orbax prints of reads that nobody waits for. That
     is printed by other threads and at the end, and so looked for in a process."""
     rng = np.random.default_rng(0)
     params = {f"w{i}": jnp.asarray(rng.normal(size=(100, 100)), jnp.float32) for i in range(40)}
-    arrays = TrainState(jnp.int32(1), params, {}, jnp.float32(1), None)
-    folders = [tmp_path / name for name in ("other", "damaged")]
-    with Checkpoints(folders[0]) as checkpoints:
+    arrays = TrainState(jnp.int32(1), params, {}, jnp.float32(1), None, jnp.int32(0))
+    with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(arrays, progress(), 0.5)
-    shutil.copytree(*folders)
-    for path in (folders[1] / "checkpoints" / "1" / "params").rglob("d/*"):
-        os.truncate(path, min(path.stat().st_size, 2000))
     done = subprocess.run(
-        [sys.executable, "-c", LIKE, *folders], capture_output=True, text=True, check=True
+        [sys.executable, "-c", LIKE, tmp_path], capture_output=True, text=True, check=True
     )
     lines = [line for line in done.stderr.splitlines() if not line.startswith("WARNING:absl")]
-    assert len(lines) == 2, done.stderr
-    for line, folder in zip(lines, folders, strict=True):
-        assert line.startswith(f"checkpoint 1 in {folder}/checkpoints is damaged or of another")
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith(f"checkpoint 1 in {tmp_path}/checkpoints is of another version")
     assert "(100, 64) is not compatible with the stored shape: (100, 100)" in lines[0]
 
 

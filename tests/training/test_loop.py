@@ -123,6 +123,7 @@ def test_a_run_leaves_its_config_record_and_pictures(finished):
         "metrics.jsonl",
         "result.json",
         "checkpoints",
+        "lock",
         "curves.png",
         "accuracy_by_length.png",
         "memory_layer_1.png",
@@ -241,6 +242,7 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(
 
 def test_a_config_that_is_no_json_leaves_no_config(tmp_path):
     """A path of bytes that are no text, say: half a file would claim the directory."""
+    loop.make_workdir(tmp_path / "run")
     with pytest.raises(UserError, match="cannot write into"):
         loop.claim_workdir(tmp_path / "run", {"path": "\udcff"})
     assert list((tmp_path / "run").iterdir()) == []

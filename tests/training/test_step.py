@@ -133,7 +133,9 @@ def after(number, longest, average=None, params=None, optimize=SGD, **changes):
     """The state after step number + 1 of training from `longest`."""
     params = {"w": jnp.ones(3)} if params is None else params
     moments = optimize.init(params)
-    state = step.TrainState(jnp.int32(number), params, moments, jnp.float32(longest), average)
+    state = step.TrainState(
+        jnp.int32(number), params, moments, jnp.float32(longest), average, jnp.int32(0)
+    )
     return step.train_step(state, (), (), PRICED, TASK, optimize, tiny.config(**changes))
 
 
@@ -211,7 +213,7 @@ def test_weight_decay_and_gradients_leave_the_price_alone(monkeypatch):
     params = {"w": jnp.ones(3), "price": jnp.float32(2)}
     optimize = optimizer.build_optimizer(training)
     moments = optimize.init(params)
-    state = step.TrainState(jnp.int32(0), params, moments, jnp.float32(4), None)
+    state = step.TrainState(jnp.int32(0), params, moments, jnp.float32(4), None, jnp.int32(0))
     for _ in range(3):
         state, _ = step.train_step(state, (), (), PRICED, TASK, optimize, tiny.config(**decay))
     assert state.params["price"] == 2
@@ -352,7 +354,9 @@ def test_training_starts_with_an_average_where_the_config_asks_for_one(decay):
 def test_training_starts_from_given_parameters(average):
     """Otherwise pretrained word vectors are trained on, but the average begins without them."""
     params, given = {"w": jnp.ones(3)}, {"w": jnp.arange(3.0)}
-    state = step.TrainState(jnp.int32(0), params, SGD.init(params), jnp.float32(2), average)
+    state = step.TrainState(
+        jnp.int32(0), params, SGD.init(params), jnp.float32(2), average, jnp.int32(0)
+    )
     started = step.started_from(state, given)
     np.testing.assert_array_equal(started.params["w"], [0, 1, 2])
     np.testing.assert_array_equal(started.evaluated["w"], [0, 1, 2])

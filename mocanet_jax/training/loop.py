@@ -4,10 +4,11 @@ import math
 import time
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
+import optax
 import psutil
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.console import Console
 from mocanet_jax.errors import Stopped, UserError
 from mocanet_jax.files import write_json
 from mocanet_jax.nn.summary import component_costs
+from mocanet_jax.tasks.task import Task
 from mocanet_jax.training.build import build_model, build_task
 from mocanet_jax.training.checkpoint import (
     NEVER_BEST,
@@ -28,11 +30,12 @@ from mocanet_jax.training.checkpoint import (
 from mocanet_jax.training.lock import locked
 from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
 from mocanet_jax.training.record import Recorder
-from mocanet_jax.training.report import build_evaluator, report
+from mocanet_jax.training.report import Evaluator, build_evaluator, report
 from mocanet_jax.training.restore import restored
 from mocanet_jax.training.settings import check_settings, override, plain
 from mocanet_jax.training.signals import StopRequest
 from mocanet_jax.training.step import (
+    Model,
     initial_train_state,
     started_from,
     train_steps,
@@ -56,12 +59,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     that cannot be used, a directory of another config or one that another process trains in;
     and where training diverges or cannot save. Raises Stopped where a signal ended it.
     """
-    check_settings(config)
-    check_workdir(workdir, plain(config))
-    task = build_task(config, workdir)
-    model = build_model(config, task)
-    optimizer = build_optimizer(config.training)
-    evaluator = build_evaluator(model, task, config)
+    task, model, optimizer, evaluator = prepared(config, workdir)
     initial = jax.jit(partial(initial_train_state, model, task, optimizer, config))
     if not inspected(workdir).sound:
         task.read()
@@ -93,6 +91,26 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     return report(
         workdir, "result.json", evaluator, params, step, best, last, progress, console
     )
+
+
+class Prepared(NamedTuple):
+    task: Task
+    model: Model
+    optimizer: optax.GradientTransformation
+    evaluator: Evaluator
+
+
+def prepared(config: ConfigDict, workdir: Path) -> Prepared:
+    """What a run needs. Reads `workdir`, which need not exist, and writes nothing.
+
+    Raises UserError for a config or a directory that cannot be used.
+    """
+    check_settings(config)
+    check_workdir(workdir, plain(config))
+    task = build_task(config, workdir)
+    model = build_model(config, task)
+    optimizer = build_optimizer(config.training)
+    return Prepared(task, model, optimizer, build_evaluator(model, task, config))
 
 
 def _continued(progress: Progress, config: ConfigDict, step: int) -> Progress:

@@ -1,0 +1,77 @@
+"""kill -9 at any moment loses nothing but time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.training import tiny
+from tests.training.test_checkpoint import bits
+from tests.training.test_loop import final_state, rows
+
+KILLS = 50
+FLAGS = (
+    "--config=configs/copy.py",
+    "--config.model.embedding_dim=16",
+    "--config.model.expert_hidden_dim=16",
+    "--config.data.longest=4",
+    "--config.data.shortest=1",
+    "--config.data.first_longest=1",
+    "--config.training.batch_size=4",
+    "--config.training.max_steps=3000",
+    "--config.training.eval_every=10",
+    "--config.training.save_every=10",
+    "--config.training.stop_at_loss=0",
+    "--config.eval.validation_sequences=8",
+    "--config.eval.test_sequences=8",
+    "--config.eval.lengths=(2,)",
+    "--config.eval.long_lengths=()",
+)
+
+
+def start(workdir, cache):
+    command = [sys.executable, "-m", "mocanet_jax.main", *FLAGS, f"--workdir={workdir}"]
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+
+
+def config():
+    from mocanet_jax import cli
+
+    return cli.config_of(list(FLAGS))
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_fifty_times_ends_as_one_that_is_not(tmp_path):
+    """Kills fall anywhere from a second after the start on: into loading, steps, validations
+    and saves."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(whole, tmp_path / "cache").wait() == 0
+    rng, kills = np.random.default_rng(0), 0
+    while kills < KILLS:
+        process = start(killed, tmp_path / "cache")
+        saved = lambda: {p.name for p in (killed / "checkpoints").glob("[0-9]*")}
+        before, deadline = saved(), time.monotonic() + 60
+        while saved() == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        assert process.poll() is None, "the run ended before it was killed often enough"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert b"Traceback" not in process.stderr.read()
+        kills += 1
+    process = start(killed, tmp_path / "cache")
+    assert process.wait() == 0, process.stderr.read()
+    ends = [final_state(folder, config()) for folder in (whole, killed)]
+    assert bits(ends[0]) == bits(ends[1])
+    assert rows(whole) == rows(killed)
+    assert tiny.STEPS < int(ends[0].step) == 3000

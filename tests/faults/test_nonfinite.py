@@ -1,0 +1,87 @@
+"""Losses and gradients that are not finite: named, and nothing is learned from them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mocanet_jax.errors import UserError
+from mocanet_jax.training import loop, step
+from mocanet_jax.training.record import read_metrics
+from tests.training import tiny
+from tests.training.test_loop import final_state
+
+
+@pytest.fixture
+def broken_at(monkeypatch):
+    """Makes the first state of the model NaN in training from `first` steps made on, for
+    `count` steps."""
+
+    def install(first, count=1):
+        disturb = step.disturbed
+        broken = jnp.stack(
+            [
+                jax.random.key_data(step.step_keys(0, jnp.int32(number)).noise)
+                for number in range(first, first + count)
+            ]
+        )
+
+        def disturbed(state, key, scale):
+            hit = (jax.random.key_data(key)[None] == broken).all(-1).any()
+            extra = jnp.where(hit, jnp.nan, 0.0)
+            return jax.tree.map(lambda x: x + extra.astype(x.dtype), disturb(state, key, scale))
+
+        monkeypatch.setattr(step, "disturbed", disturbed)
+
+    return install
+
+
+def test_a_run_stops_and_names_step_term_and_checkpoint(tmp_path, broken_at):
+    """Else hours go on in NaN, and nobody knows where it began."""
+    broken_at(2)
+    with pytest.raises(UserError) as error:
+        loop.train(tiny.config(training_log_every=5), tmp_path / "run", tiny.console())
+    said = str(error.value)
+    assert "task_loss and " in said
+    assert "gradient_norm not finite at step 3; the last checkpoint is step 2" in said
+    assert "\n" not in said
+    state = final_state(tmp_path / "run", tiny.config(training_log_every=5))
+    assert int(state.step) == 2
+
+
+def test_a_skipped_batch_changes_nothing(tmp_path, broken_at):
+    """The step counts, so that the next batch is another one; parameters and optimizer have
+    not seen it."""
+    broken_at(2)
+    config = tiny.config(training_on_nonfinite="skip")
+    loop.train(config, tmp_path / "run", tiny.console())
+    rows = [row for row in read_metrics(tmp_path / "run") if "train/skipped" in row]
+    assert [row["train/skipped"] for row in rows] == [0, 0, 1, 0, 0]
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+    state = final_state(tmp_path / "run", config)
+    assert int(state.step) == tiny.STEPS
+    assert int(state.skipped) == 0
+    counts = [x for x in jax.tree.leaves(state.opt_state) if x.dtype == jnp.int32]
+    assert counts
+    assert all(count == tiny.STEPS - 1 for count in counts)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
+
+
+def test_skipping_gives_up(tmp_path, broken_at):
+    """A run that has diverged for good would skip to its end and report old parameters."""
+    broken_at(1, count=4)
+    config = tiny.config(training_on_nonfinite="skip", training_nonfinite_patience=3)
+    with pytest.raises(UserError, match=r"at step 4, the last 3 in a row; the last checkpoint"):
+        loop.train(config, tmp_path / "run", tiny.console())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"training_on_nonfinite": "ignore"}, 'on_nonfinite must be "stop" or "skip"'),
+        ({"training_nonfinite_patience": 0}, "nonfinite_patience must be at least 1"),
+    ],
+)
+def test_other_settings_are_refused(tmp_path, changes, said):
+    with pytest.raises(UserError, match=said):
+        loop.train(tiny.config(**changes), tmp_path / "run", tiny.console())

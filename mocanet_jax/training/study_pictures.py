@@ -19,7 +19,7 @@ COSTS = {
     "milliseconds_per_step": "milliseconds per training step",
 }
 NOTE = "mark: mean · bar: 95 % interval over seeds · small dots: single seeds"
-CLOSE = 0.05  # of a series' extent: labels would overlap
+CLOSE = 0.08  # of the extent of all marks: labels would overlap
 SCALE = {"flops_per_token": 1e-3, "milliseconds_per_step": 1.0}
 
 
@@ -77,8 +77,9 @@ def budgets(rows: list[Row], path: Path) -> None:
         tidy(ax)
         ax.set_xlabel(label, fontsize=10)
         of = lambda kind: [row for row in rows if row.variant.settings["routing"] == kind]
-        _series(ax, cost, of("dynamic"), BLUE, "o-", "dynamic, by target", (-5, 5))
-        _series(ax, cost, of("topk"), ORANGE, "s--", "fixed, by K", (5, -13))
+        extent = np.maximum(np.ptp(_points(rows, cost), axis=0), 1e-9)
+        _series(ax, cost, of("dynamic"), BLUE, "o-", "dynamic, by target", (5, 5), extent)
+        _series(ax, cost, of("topk"), ORANGE, "s--", "fixed, by K", (5, -13), extent)
         ax.margins(x=0.12)
     panels[0].set_ylabel("accuracy, %", fontsize=10)
     panels[0].set_ylim(*_limits([row.measured["accuracy"] for row in rows]))
@@ -92,13 +93,20 @@ def budgets(rows: list[Row], path: Path) -> None:
     save(figure, path)
 
 
-def _series(ax, cost, rows, colour, style, name, label_place):
-    """label_place: of a mark's label, in points from the mark."""
+def _points(rows, cost):
+    """Means of cost and accuracy as they are drawn, [rows, 2]."""
+    spent = SCALE[cost] * _means([row.measured[cost] for row in rows])
+    return np.stack([spent, 100 * _means([row.measured["accuracy"] for row in rows])], axis=1)
+
+
+def _series(ax, cost, rows, colour, style, name, label_place, extent):
+    """label_place: of a mark's label, in points from the mark. extent: of all marks, [2]."""
     if not rows:
         return
     spent = [row.measured[cost] for row in rows]
     reached = [row.measured["accuracy"] for row in rows]
-    x, y = SCALE[cost] * _means(spent), 100 * _means(reached)
+    points = _points(rows, cost)
+    x, y = points.T
     wide, high = SCALE[cost] * _halves(spent), 100 * _halves(reached)
     bars = {  # no further than values can be
         "xerr": [np.minimum(wide, x), wide],
@@ -108,13 +116,12 @@ def _series(ax, cost, rows, colour, style, name, label_place):
     for one, other in zip(spent, reached, strict=True):
         seeds = SCALE[cost] * np.array(one.values), 100 * np.array(other.values)
         ax.plot(*seeds, "o", color=INK, markersize=2, zorder=3)
-    for at, text in _labels(rows, np.stack([x, y], axis=1)):
+    for at, text in _labels(rows, points, extent):
         ax.annotate(
             text,
             at,
             label_place,
             textcoords="offset points",
-            ha="right" if label_place[0] < 0 else "left",
             color=colour,
             fontsize=10,
             path_effects=[withStroke(linewidth=3, foreground="white")],
@@ -122,9 +129,8 @@ def _series(ax, cost, rows, colour, style, name, label_place):
         )
 
 
-def _labels(rows, points):
+def _labels(rows, points, extent):
     """Places and texts; marks so close that their labels would overlap share one."""
-    extent = np.maximum(np.ptp(points, axis=0), 1e-9)
     labels = []
     for row, point in zip(rows, points, strict=True):
         settings = row.variant.settings

@@ -18,7 +18,7 @@ from mocanet_jax.errors import Stopped, UserError
 
 def run(main: Callable[[], None]) -> None:
     """Parses flags, then calls `main`; positional arguments are refused."""
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(logging.FATAL)  # Orbax logs, with tracebacks, what it also raises
     app.run(lambda _: _guarded(main), flags_parser=_parse)
 
 
@@ -68,6 +68,8 @@ def _guarded(main):
         main()
     except UserError as error:
         _fail(str(error))
+    except OSError as error:  # the disk is full, or a file has gone
+        _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
     except Stopped as stop:
         leave(str(stop), 128 + stop.received)
     except KeyboardInterrupt:

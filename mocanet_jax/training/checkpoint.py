@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,16 +138,14 @@ class Checkpoints:
         step = int(state.step)
         try:
             replace_text(self._workdir / SAVING, str(step))
-            saved = self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    params=ocp.args.StandardSave(state.evaluated),
-                    training=ocp.args.StandardSave(_without_params(state)),
-                    progress=ocp.args.JsonSave(progress._asdict()),
-                ),
-                metrics={"loss": loss},
+            items = ocp.args.Composite(
+                params=ocp.args.StandardSave(state.evaluated),
+                training=ocp.args.StandardSave(_without_params(state)),
+                progress=ocp.args.JsonSave(progress._asdict()),
             )
-            self._manager.wait_until_finished()
+            with _patient_event_loops():
+                saved = self._manager.save(step, args=items, metrics={"loss": loss})
+                self._manager.wait_until_finished()
             if not saved:
                 raise RuntimeError(f"Orbax refused to save step {step} in {self._directory}")
             manifest.seal(self._directory / str(step))
@@ -154,7 +153,7 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             steps = inspected(self._workdir).sound
             last = f"step {steps[-1]} is the last that is there" if steps else "none is there"
-            reason = getattr(error, "strerror", None) or _first_line(error)
+            reason = getattr(error, "strerror", None) or _system_error(error)
             raise UserError(
                 f"cannot save step {step} in {self._directory}: {reason}; {last}"
             ) from error
@@ -241,6 +240,12 @@ def _moved_aside(workdir, step) -> Path:
     return target
 
 
+def _system_error(error) -> str:
+    """What the operating system said, where an error of the array storage quotes its code."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code[1])) if code else _first_line(error)
+
+
 def _first_line(error) -> str:
     """What an error of Orbax says, without its advice to programmers."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -251,8 +256,8 @@ def _first_line(error) -> str:
 def _patient_event_loops() -> Iterator[None]:
     """Event loops that are made meanwhile let their tasks end before they close.
 
-    Orbax closes its loop at the first array that it cannot read; every other array that is
-    still being read would then print a traceback of its own.
+    Orbax closes its loop at the first array that it cannot read or write; every other array
+    that is still on its way would then print a traceback of its own.
     """
     make = asyncio.new_event_loop
     asyncio.new_event_loop = _PatientEventLoop

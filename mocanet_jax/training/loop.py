@@ -35,6 +35,7 @@ from mocanet_jax.training.restore import restored
 from mocanet_jax.training.settings import check_settings, override, plain
 from mocanet_jax.training.signals import StopRequest
 from mocanet_jax.training.step import (
+    FINITE_TERMS,
     Model,
     initial_train_state,
     started_from,
@@ -218,7 +219,7 @@ def _check_faults(faults, state, training, checkpoints) -> int:
     skips = training.on_nonfinite == "skip" and in_a_row < training.nonfinite_patience
     if not faults.count or skips:
         return int(faults.count)
-    terms = " and ".join(name for name, flag in faults.terms.items() if flag)
+    terms = ", ".join(name for name in FINITE_TERMS if faults.terms[name])
     latest = checkpoints.latest_step()
     kept = (
         "no checkpoint is there" if latest is None else f"the last checkpoint is step {latest}"

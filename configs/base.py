@@ -9,6 +9,10 @@ def base_config() -> ConfigDict:
     config.seed = 0
     config.data = ConfigDict()
 
+    mesh = config.mesh = ConfigDict()  # of devices; -1 for all that are left
+    mesh.data = -1
+    mesh.expert = 1  # devices that share the experts of one copy of the model
+
     model = config.model = ConfigDict()
     model.embedding_dim = 128
     model.num_layers = 1

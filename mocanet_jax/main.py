@@ -23,6 +23,14 @@ MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run is kept; runs/<config name> by default."
 )
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT where process 0 of several listens for the others."
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "How many there are, with it.")
+PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Which of them this is, from 0 on.")
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "One of several processes, as Slurm, Open MPI or a TPU pod tells."
+)
 
 
 def default_workdir(config_path: str) -> Path:
@@ -34,11 +42,16 @@ def default_workdir(config_path: str) -> Path:
 
 def main() -> None:
     from mocanet_jax.training import loop
+    from mocanet_jax.training.processes import join, join_detected, leads
 
     config = cli.config_value(CONFIG)
+    if COORDINATOR.value:
+        join(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    elif DISTRIBUTED.value:
+        join_detected()
     path = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(path)
-    console = Console()
+    console = Console(quiet=not leads())
     if MODE.value == "train":
         loop.train(config, workdir, console)
     else:

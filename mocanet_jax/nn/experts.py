@@ -64,11 +64,11 @@ class Experts(nn.Module):
             z.shape[1], self.num_experts, self.mean_k, self.capacity_factor if train else None
         )
         plan = dispatch.plan_dispatch(gates.indices, live, self.num_experts, capacity)
-        tokens = dispatch.gather_tokens(z, plan)
+        tokens = _spread(dispatch.gather_tokens(z, plan))
         shape = tokens.shape
         tokens = tokens.reshape(self.num_experts, -1, width)
         hidden = nn.relu(jnp.einsum("end,edf->enf", tokens, expand) + bias[:, None])
-        results = jnp.einsum("enf,efd->end", hidden, contract).reshape(shape)
+        results = _spread(jnp.einsum("enf,efd->end", hidden, contract).reshape(shape))
         results = dispatch.gather_results(results, plan)
         output = jnp.einsum("btkd,btk->btd", results, gates.weights)
         return output, ExpertsAux(
@@ -92,3 +92,9 @@ class Experts(nn.Module):
             live = live.at[..., 0].set(live[..., 0] | tried)
         gates = dispatch.Gates(indices, gating.expert_weight(margins))
         return gates, live & mask[..., None]
+
+
+def _spread(buffers: jax.Array) -> jax.Array:
+    """[E, B, C, D], each expert's part with its parameters where rules of training/sharding.py
+    hold; the same array elsewhere."""
+    return nn.with_logical_constraint(buffers, ("experts", "batch_of_experts", None, None))

@@ -2,12 +2,13 @@
 
 import math
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 import psutil
 from ml_collections import ConfigDict
@@ -29,10 +30,12 @@ from mocanet_jax.training.checkpoint import (
 )
 from mocanet_jax.training.lock import locked
 from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
-from mocanet_jax.training.record import Recorder
+from mocanet_jax.training.processes import leads, wait_for_all
+from mocanet_jax.training.record import Recorder, Unrecorded
 from mocanet_jax.training.report import Evaluator, build_evaluator, report
 from mocanet_jax.training.restore import restored
 from mocanet_jax.training.settings import check_settings, override, plain
+from mocanet_jax.training.sharding import build_layout, check_batch
 from mocanet_jax.training.signals import StopRequest
 from mocanet_jax.training.step import (
     FINITE_TERMS,
@@ -61,34 +64,46 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     and where training diverges or cannot save. Raises Stopped where a signal ended it.
     """
     task, model, optimizer, evaluator = prepared(config, workdir)
-    initial = jax.jit(partial(initial_train_state, model, task, optimizer, config))
+    layout = evaluator.layout
+    initial = partial(initial_train_state, model, task, optimizer, config)
+    like = layout.abstract(jax.eval_shape(initial))
+    placed = layout.shardings(like)
     if not inspected(workdir).sound:
         task.read()
-        state = initial()
+        state = layout.jit(initial, out_shardings=placed)()
         state = started_from(state, task.initialise(state.params))
-    make_workdir(workdir)
-    with locked(workdir), Checkpoints(workdir) as checkpoints:
-        claim_workdir(workdir, plain(config))
-        task.save(workdir)
+        state = jax.device_put(state, placed)
+    wait_for_all("the directory was looked at")
+    if leads():
+        make_workdir(workdir)
+    alone = locked(workdir) if leads() else nullcontext()
+    with alone, Checkpoints(workdir) as checkpoints:
+        if leads():
+            claim_workdir(workdir, plain(config))
+            task.save(workdir)
         for line in checkpoints.set_aside:
             console.print(f"{workdir}: {line}", highlight=False, soft_wrap=True)
         latest = checkpoints.latest_step()
         if latest is None:
             progress = Progress(plain(config), {}, 0.0, 0.0, 0.0, False)
         else:
-            state = checkpoints.restore(latest, jax.eval_shape(initial))
+            state = checkpoints.restore(latest, like)
             progress = _continued(checkpoints.progress(latest), config, latest)
             verb = "already finished" if progress.finished else "resuming"
             console.print(f"{workdir}: {verb} at step {latest}", highlight=False)
         if not progress.finished:
             show_costs(console, component_costs(model, state.params))
-            run = partial(
-                train_steps, model=model, task=task, optimizer=optimizer, config=config
+            run = layout.jit(
+                partial(
+                    train_steps, model=model, task=task, optimizer=optimizer, config=config
+                ),
+                donate_argnums=0,
+                out_shardings=(placed, layout.replicated, layout.replicated),
             )
             progress = _run(workdir, console, checkpoints, evaluator, run, state, progress)
         step, last = checkpoints.best_step(), checkpoints.latest_step()
         best = checkpoints.progress(step)
-        params = checkpoints.restore_params(step, jax.eval_shape(initial).params)
+        params = checkpoints.restore_params(step, like.params)
     return report(
         workdir, "result.json", evaluator, params, step, best, last, progress, console
     )
@@ -108,10 +123,13 @@ def prepared(config: ConfigDict, workdir: Path) -> Prepared:
     """
     check_settings(config)
     check_workdir(workdir, plain(config))
+    layout = build_layout(config)
+    check_batch(layout, config.training)
     task = build_task(config, workdir)
     model = build_model(config, task)
     optimizer = build_optimizer(config.training)
-    return Prepared(task, model, optimizer, build_evaluator(model, task, config))
+    evaluator = build_evaluator(model, task, config, layout)
+    return Prepared(task, model, optimizer, evaluator)
 
 
 def _continued(progress: Progress, config: ConfigDict, step: int) -> Progress:
@@ -160,13 +178,13 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
     step = start = int(state.step)
     schedule = learning_rate_schedule(training)
     choose = partial(task.select, training.batch_size, count=training.log_every)
-    data, count = task.training_data, jnp.zeros((), jnp.int32)
-    compiled = jax.jit(run, donate_argnums=0).lower(state, count, data, choose(step)).compile()
+    data = jax.device_put(task.training_data, evaluator.layout.replicated)
+    compiled = run.lower(state, np.int32(0), data, choose(step)).compile()
     console.print(f"compiled after {seconds_since_process_start():.1f} s", highlight=False)
     clock = _Clock(progress)
     with (
         StopRequest() as stop,
-        Recorder(workdir, start) as recorder,
+        Recorder(workdir, start) if leads() else nullcontext(Unrecorded()) as recorder,
         TrainingDisplay(console, start, training.max_steps) as display,
     ):
         while not progress.finished:
@@ -174,8 +192,7 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
                 _save_and_stop(stop.received, workdir, checkpoints, state, clock)
             clock.restart()
             taken = _steps_to_next_event(step, training)
-            count = jnp.array(taken, jnp.int32)
-            state, metrics, faults = compiled(state, count, data, choose(step))
+            state, metrics, faults = compiled(state, np.int32(taken), data, choose(step))
             step += taken
             means = {name: float(value) for name, value in jax.device_get(metrics).items()}
             means["skipped"] = _check_faults(
@@ -259,11 +276,12 @@ def evaluate(config: ConfigDict, workdir: Path, console: Console, overrides: dic
         for name, value in overrides.items():
             override(trained, name, value)
         trained.eval.update(config.eval)
+        trained.mesh = config.mesh
         check_settings(trained)
 
-    run = restored(workdir, change=change)
+    run = restored(workdir, change=change, arrange=build_layout)
     step, progress = run.step, run.progress
-    evaluator = build_evaluator(run.model, run.task, run.config)
+    evaluator = build_evaluator(run.model, run.task, run.config, run.layout)
     return report(
         workdir, "eval.json", evaluator, run.params, step, progress, step, progress, console
     )

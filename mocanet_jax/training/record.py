@@ -23,6 +23,13 @@ def read_metrics(workdir: Path) -> list[dict]:
     return rows
 
 
+class Unrecorded:
+    """Stands in for Recorder in a process that leaves no record."""
+
+    def write(self, step: int, group: str, metrics: dict[str, float]) -> None:
+        """Nothing."""
+
+
 class Recorder:
     """Appends metrics of training and validation to metrics.jsonl and TensorBoard.
 

@@ -13,17 +13,19 @@ from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text import TextTask
 from mocanet_jax.training import curves
 from mocanet_jax.training.checkpoint import Progress
+from mocanet_jax.training.processes import leads
 from mocanet_jax.training.record import read_metrics
 from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
+from mocanet_jax.training.sharding import Layout
 from mocanet_jax.training.step import Model
 from mocanet_jax.training.text_evaluator import TextEvaluator
 
 Evaluator = SequenceEvaluator | TextEvaluator
 
 
-def build_evaluator(model: Model, task: Task, config: ConfigDict) -> Evaluator:
+def build_evaluator(model: Model, task: Task, config: ConfigDict, layout: Layout) -> Evaluator:
     kind = TextEvaluator if isinstance(task, TextTask) else SequenceEvaluator
-    return kind(model, task, config)
+    return kind(model, task, config, layout)
 
 
 def budget_target(config: Mapping) -> float | None:
@@ -44,7 +46,7 @@ def report(
     progress: Progress,
     console: Console,
 ) -> dict:
-    """Evaluates `params` and writes `file_name` and pictures.
+    """Evaluates `params`, in all processes, and writes `file_name` and pictures, in the first.
 
     step, best: of the checkpoint that holds `params`. trained_steps, progress: of the run as a
     whole.
@@ -64,6 +66,8 @@ def report(
         "eval/flops_per_token": round(realised_flops(model, costs, results["eval/usage"])),
         **results,
     }
+    if not leads():
+        return summary
     try:
         write_json(workdir / file_name, summary)
     except ValueError as error:

@@ -11,11 +11,13 @@ from ml_collections import ConfigDict
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.training.build import rebuild
 from mocanet_jax.training.checkpoint import Progress, saved_run
+from mocanet_jax.training.sharding import Layout, one_device
 from mocanet_jax.training.step import Model, initial_params
 
 
 class Restored(NamedTuple):
-    """config: what the run was trained with, as changed. progress: that of `step`."""
+    """config: what the run was trained with, as changed. progress: that of `step`.
+    layout: of params."""
 
     step: int
     config: ConfigDict
@@ -23,16 +25,19 @@ class Restored(NamedTuple):
     model: Model
     params: dict
     progress: Progress
+    layout: Layout
 
 
 def restored(
     workdir: Path,
     step: int | None = None,
     change: Callable[[ConfigDict], None] = lambda config: None,
+    arrange: Callable[[ConfigDict], Layout] = lambda config: one_device(),
 ) -> Restored:
     """The checkpoint of `step`, or the best. Leaves the directory as it is.
 
-    change: edits the config before task and model are built from it.
+    change: edits the config before task and model are built from it. arrange: says where the
+    parameters of such a model go.
     Raises UserError where there is none, or it is damaged or of another version.
     """
     with saved_run(workdir) as checkpoints:
@@ -41,6 +46,7 @@ def restored(
         config = ConfigDict(progress.config)
         change(config)
         task, model = rebuild(config, workdir)
-        like = jax.eval_shape(partial(initial_params, model, task))
+        layout = arrange(config)
+        like = layout.abstract(jax.eval_shape(partial(initial_params, model, task)))
         params = checkpoints.restore_params(step, like)
-    return Restored(step, config, task, model, params, progress)
+    return Restored(step, config, task, model, params, progress, layout)

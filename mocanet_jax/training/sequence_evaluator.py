@@ -12,7 +12,9 @@ from rich.console import Console
 from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.tasks.sequence import SequenceTask
 from mocanet_jax.training import sequence_report
+from mocanet_jax.training.processes import leads
 from mocanet_jax.training.sequence_report import Results
+from mocanet_jax.training.sharding import Layout, one_device
 from mocanet_jax.training.step import (
     TEST_STREAM,
     VALIDATION_STREAM,
@@ -31,9 +33,21 @@ class SequenceEvaluator:
 
     chosen_by = "loss"
 
-    def __init__(self, model: MocaNet, task: SequenceTask, config: ConfigDict):
+    def __init__(
+        self,
+        model: MocaNet,
+        task: SequenceTask,
+        config: ConfigDict,
+        layout: Layout | None = None,
+    ):
+        """layout: of the parameters that will be given; None for those on one device."""
         self.model, self.task, self.config = model, task, config
-        self._run = jax.jit(self._sample_and_score, static_argnums=(3, 4, 5))
+        self.layout = layout or one_device()
+        self._run = self.layout.jit(
+            self._sample_and_score,
+            static_argnums=(3, 4, 5),
+            out_shardings=self.layout.replicated,
+        )
 
     def validate(self, params) -> dict[str, float]:
         """Metrics on a fixed set of sequences over the task's range of lengths."""
@@ -67,8 +81,9 @@ class SequenceEvaluator:
 
     def report(self, params, validation: dict, workdir: Path, console: Console) -> dict:
         """The final evaluation: its `eval/` entries of the summary, its table and pictures."""
-        results = self.test(params)
-        sequence_report.draw(self.config, workdir, self.model, self.task, params, results)
+        results, params = self.test(params), self.layout.gathered(params)
+        if leads():
+            sequence_report.draw(self.config, workdir, self.model, self.task, params, results)
         sequence_report.show(console, results, (self.task.shortest, self.task.longest))
         return sequence_report.flatten(results)
 

@@ -79,7 +79,8 @@ def _check_finite(name, value):
 
 
 def plain(config: ConfigDict) -> dict:
-    """The config as values that JSON returns unchanged."""
+    """The config as values that JSON returns unchanged, without `mesh`: the devices that a run
+    is on are no part of what is trained, and may be others when it goes on."""
     return {
         name: plain(value)
         if isinstance(value, ConfigDict)
@@ -87,13 +88,14 @@ def plain(config: ConfigDict) -> dict:
         if isinstance(value, tuple)
         else value
         for name, value in config.items()
+        if name != "mesh"
     }
 
 
 def override(restored: ConfigDict, name: str, value) -> None:
     """Sets what evaluation may set; anything else has to agree with the checkpoint."""
     section, _, field = name.partition(".")
-    if section == "eval":
+    if section in ("eval", "mesh"):
         return
     part = restored[section] if field else restored
     trained = part[field or section]

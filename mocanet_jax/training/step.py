@@ -19,6 +19,7 @@ from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.nn.stack import ModelAux, ModelState
 from mocanet_jax.tasks.sequence import Batch, Scores, SequenceTask, score
 from mocanet_jax.tasks.task import Task
+from mocanet_jax.training.sharding import split_batch
 
 Model = MocaNet | MocaClassifier
 
@@ -222,6 +223,7 @@ def train_step(
     rounding = (state.longest >= task.longest).astype(jnp.float32)
 
     def gradient(batch):
+        batch = split_batch(batch)
         differentiate = jax.grad(total_loss, has_aux=True)
         return differentiate(state.params, model, task, batch, keys, rounding, config)
 
@@ -318,7 +320,7 @@ def eval_step(
 
     num_slots: slots of the memory, None for the trained number.
     """
-    variables = {"params": params}
+    variables, batch = {"params": params}, split_batch(batch)
     state = model.apply(variables, len(batch.tokens), num_slots, method="initial_state")
     logits, _, aux = model.apply(variables, batch.tokens, state, batch.mask)
     return Evaluated(

@@ -22,6 +22,8 @@ from mocanet_jax.training.calibration import (
     fit_temperature,
     log_probabilities,
 )
+from mocanet_jax.training.processes import leads
+from mocanet_jax.training.sharding import Layout, one_device, split_batch
 from mocanet_jax.training.text_report import Results
 
 BATCH = 128
@@ -36,9 +38,19 @@ class TextEvaluator:
 
     chosen_by = "held_out_loss"
 
-    def __init__(self, model: MocaClassifier, task: TextTask, config: ConfigDict):
+    def __init__(
+        self,
+        model: MocaClassifier,
+        task: TextTask,
+        config: ConfigDict,
+        layout: Layout | None = None,
+    ):
+        """layout: of the parameters that will be given; None for those on one device."""
         self.model, self.task, self.config = model, task, config
-        self._run = jax.jit(partial(_logits_and_usage, model))
+        self.layout = layout or one_device()
+        self._run = self.layout.jit(
+            partial(_logits_and_usage, model), out_shardings=self.layout.replicated
+        )
 
     def validate(self, params) -> dict[str, float]:
         held_out, texts = self.task.held_out_texts, self.task.evaluation_texts
@@ -65,7 +77,8 @@ class TextEvaluator:
     def report(self, params, validation: dict, workdir: Path, console: Console) -> dict:
         """The final evaluation: its `eval/` entries of the summary, its table and pictures."""
         results = self.test(params, self.task.evaluation_texts, validation["temperature"])
-        text_report.draw(workdir, results)
+        if leads():
+            text_report.draw(workdir, results)
         text_report.show(console, results, self.task.classes)
         return text_report.flatten(results, self.task.classes)
 
@@ -88,5 +101,6 @@ class TextEvaluator:
 
 
 def _logits_and_usage(model, params, tokens, mask):
+    tokens, mask = split_batch((tokens, mask))
     logits, _, aux = model.apply({"params": params}, tokens, mask=mask)
     return jnp.mean(logits, axis=0), aux.usage

@@ -1,0 +1,127 @@
+"""A program for a process with 8 virtual devices: the same few steps on meshes of every shape,
+and a checkpoint that moves between them.
+
+    python -m tests.training.eight_devices DIRECTORY
+
+Prints one line of JSON, by mesh: `losses` of every step, `validation`, `collectives` that the
+step was compiled to, `experts` (devices and the share of the experts that each holds of the
+parameters and of their moments), `moved`: whether a state saved on 8 devices came back bit for
+bit on 1, 2 and 4.
+"""
+
+import json
+import re
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mocanet_jax.training import build
+from mocanet_jax.training.checkpoint import Checkpoints, Progress
+from mocanet_jax.training.optimizer import build_optimizer
+from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
+from mocanet_jax.training.sharding import Layout, build_layout, one_device
+from mocanet_jax.training.step import initial_train_state, train_step
+from tests.training import tiny
+
+STEPS = 20
+MESHES = ((8, 1), (4, 2), (2, 4), (1, 8))
+
+
+def config() -> ConfigDict:
+    return tiny.config(
+        model_num_experts=8,
+        training_batch_size=16,
+        training_max_steps=STEPS,
+        eval_validation_sequences=20,  # which 8 devices do not share evenly
+    )
+
+
+class Run:
+    """What a layout makes of the config."""
+
+    def __init__(self, layout: Layout):
+        self.config, self.layout = config(), layout
+        self.task = build.build_task(self.config, Path())
+        self.model = build.build_model(self.config, self.task)
+        optimizer = build_optimizer(self.config.training)
+        self.initial = partial(
+            initial_train_state, self.model, self.task, optimizer, self.config
+        )
+        self.like = layout.abstract(jax.eval_shape(self.initial))
+        self.placed = layout.shardings(self.like)
+        step = partial(
+            train_step,
+            model=self.model,
+            task=self.task,
+            optimizer=optimizer,
+            config=self.config,
+        )
+        self.step = layout.jit(step, out_shardings=(self.placed, layout.replicated))
+
+    def train(self):
+        state = self.layout.jit(self.initial, out_shardings=self.placed)()
+        compiled = self.step.lower(state, (), ()).compile()
+        losses = []
+        for _ in range(STEPS):
+            state, metrics = compiled(state, (), ())
+            losses.append(float(metrics["loss"]))
+        return state, losses, compiled.as_text()
+
+    def told(self):
+        state, losses, program = self.train()
+        evaluator = SequenceEvaluator(self.model, self.task, self.config, self.layout)
+        leaves = jax.tree_util.tree_leaves_with_path(state)
+        experts = [x for path, x in leaves if "'expand'" in jax.tree_util.keystr(path)]
+        found = re.findall(r" (all-[a-z-]+|reduce-scatter|collective-permute)\(", program)
+        return state, {
+            "losses": losses,
+            "validation": evaluator.validate(state.evaluated),
+            "collectives": {name: found.count(name) for name in sorted(set(found))},
+            "experts": [
+                [len(x.sharding.device_set), x.addressable_shards[0].data.shape[0]]
+                for x in experts
+            ],
+        }
+
+
+def moved(directory: Path, state) -> dict[str, bool]:
+    """Whether `state`, saved, comes back bit for bit on 1, 2 and 4 devices."""
+    with Checkpoints(directory) as checkpoints:
+        checkpoints.save(state, Progress({}, {}, 0.0, 0.0, 0.0, False), 0.0)
+    same = {}
+    for devices, expert in ((1, 1), (2, 2), (4, 2)):
+        mesh = jax.make_mesh(
+            (devices // expert, expert),
+            ("data", "expert"),
+            (jax.sharding.AxisType.Auto,) * 2,
+            devices=jax.devices()[:devices],
+        )
+        run = Run(Layout(mesh))
+        with Checkpoints(directory, read_only=True) as checkpoints:
+            restored = checkpoints.restore(STEPS, run.like)
+        bits = [
+            np.asarray(a).tobytes() == np.asarray(b).tobytes()
+            for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(restored), strict=True)
+        ]
+        placed = [x.sharding for x in jax.tree.leaves(restored)]
+        same[devices] = all(bits) and placed == jax.tree.leaves(run.placed)
+    return same
+
+
+def main(directory: Path) -> None:
+    told = {"1": Run(one_device()).told()[1]}
+    for data, expert in MESHES:
+        settings = config().unlock()
+        settings.mesh.update(data=data, expert=expert)
+        state, told[f"{data}x{expert}"] = Run(build_layout(settings)).told()
+        if (data, expert) == (2, 4):
+            told["moved"] = moved(directory, state)
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -4,6 +4,7 @@ Axes: B batch, T time, D width, E experts, K active experts, F expert hidden wid
 C capacity.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import dispatch, gating
+from mocanet_jax.nn import partition
 
 
 class ExpertsAux(NamedTuple):
@@ -64,12 +66,12 @@ class Experts(nn.Module):
             z.shape[1], self.num_experts, self.mean_k, self.capacity_factor if train else None
         )
         plan = dispatch.plan_dispatch(gates.indices, live, self.num_experts, capacity)
-        tokens = _spread(dispatch.gather_tokens(z, plan))
+        tokens = partition.to_experts(dispatch.gather_tokens(z, plan))
         shape = tokens.shape
         tokens = tokens.reshape(self.num_experts, -1, width)
         hidden = nn.relu(jnp.einsum("end,edf->enf", tokens, expand) + bias[:, None])
-        results = _spread(jnp.einsum("enf,efd->end", hidden, contract).reshape(shape))
-        results = dispatch.gather_results(results, plan)
+        results = jnp.einsum("enf,efd->end", hidden, contract).reshape(shape)
+        results = dispatch.gather_results(partition.from_experts(results), plan)
         output = jnp.einsum("btkd,btk->btd", results, gates.weights)
         return output, ExpertsAux(
             gates.indices,
@@ -82,9 +84,9 @@ class Experts(nn.Module):
     def _choose(self, logits, mask, train):
         """Gates, and which of their choices take a place: bool [B, T, K]."""
         if not self.dynamic:
-            gates = dispatch.top_k_gates(logits, self.top_k)
+            gates = partition.by_sequence(partial(dispatch.top_k_gates, k=self.top_k), logits)
             return gates, jnp.broadcast_to(mask[..., None], gates.indices.shape)
-        margins, indices = jax.lax.top_k(logits, self.top_k)
+        margins, indices = partition.by_sequence(partial(jax.lax.top_k, k=self.top_k), logits)
         live = margins > 0
         if train and self.exploration:
             key = self.make_rng("router")
@@ -92,9 +94,3 @@ class Experts(nn.Module):
             live = live.at[..., 0].set(live[..., 0] | tried)
         gates = dispatch.Gates(indices, gating.expert_weight(margins))
         return gates, live & mask[..., None]
-
-
-def _spread(buffers: jax.Array) -> jax.Array:
-    """[E, B, C, D], each expert's part with its parameters where rules of training/sharding.py
-    hold; the same array elsewhere."""
-    return nn.with_logical_constraint(buffers, ("experts", "batch_of_experts", None, None))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from mocanet_jax.core import gating, memory
 from mocanet_jax.core.memory import MemoryState
+from mocanet_jax.nn.partition import by_sequence
 from mocanet_jax.nn.router import Route
 
 Form = Literal["recurrent", "chunked"]
@@ -79,10 +80,10 @@ class MemoryBank(nn.Module):
         value = self.value(z).reshape(*z.shape[:2], heads, -1)
         arguments = (route.write, route.read, value, route.strength, route.log_retention)
         if z.shape[1] == 1:
-            found, state = memory.step(state, *jax.tree.map(lambda x: x[:, 0], arguments))
+            run, arguments = memory.step, jax.tree.map(lambda x: x[:, 0], arguments)
         else:
             run = memory.recurrent if self.form == "recurrent" else memory.chunked
-            found, state = run(state, *arguments)
+        found, state = by_sequence(run, state, *arguments)
         found = found.reshape(*z.shape[:2], heads, -1)
         read = found * route.reads[..., None]
         if self.dynamic:

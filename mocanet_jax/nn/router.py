@@ -4,6 +4,7 @@ Axes: B batch, T time, D width, H memory heads (location heads first, then conte
 heads), S slots, A active slots per access, E experts.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from mocanet_jax.core import addressing, gating
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.core.budget import Prices
+from mocanet_jax.nn.partition import by_sequence
 
 CONVOLUTION_WIDTH = 3
 LOCATION_START = {"write": (-4.0, -2.0, 4.0), "read": (-2.0, 4.0, -2.0)}
@@ -197,9 +199,12 @@ class Router(nn.Module):
             query = nn.Dense(heads * width, use_bias=False, name=f"{name}_query")(source)
             query = query.reshape(*z.shape[:2], heads, width)
             scores = jnp.einsum("bthp,hsp->bths", query, keys)
-            addresses.append(
-                addressing.content_address(scores, self.num_active, self.temperature)
+            best = partial(
+                addressing.content_address,
+                num_active=self.num_active,
+                temperature=self.temperature,
             )
+            addresses.append(by_sequence(best, scores))
         return tuple(addresses), state._replace(recent=recent)
 
     def _log_retention(self, z, mask):

@@ -25,7 +25,7 @@ from mocanet_jax.errors import UserError
 DATA, EXPERT = "data", "expert"
 
 RULES = (("batch", (DATA, EXPERT)), ("experts", EXPERT), ("batch_of_experts", DATA))
-"""Axes as modules name them (nn/experts.py), and the axes of the mesh they are split over."""
+"""Axes as modules name them (nn/partition.py), and the axes of the mesh they are split over."""
 
 EXPERT_AXES = {"expand": -3, "bias": -2, "contract": -3}
 """Which axis of a parameter of `experts` is E; members of an ensemble put one before it."""
@@ -117,13 +117,6 @@ def check_batch(layout: Layout, training: ConfigDict) -> None:
             f"config.training.batch_size={training.batch_size} does not divide over "
             f"{_count(devices, 'device')}; take a multiple of {devices}"
         )
-
-
-def split_batch(batch):
-    """The same arrays [B, …], with their sequences spread over devices where rules hold."""
-    return jax.tree.map(
-        lambda x: nn.with_logical_constraint(x, ("batch", *[None] * (x.ndim - 1))), batch
-    )
 
 
 def _mesh(data, expert, devices):

@@ -16,10 +16,10 @@ from ml_collections import ConfigDict
 from mocanet_jax.core import budget
 from mocanet_jax.nn.classifier import MocaClassifier
 from mocanet_jax.nn.model import MocaNet
+from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.nn.stack import ModelAux, ModelState
 from mocanet_jax.tasks.sequence import Batch, Scores, SequenceTask, score
 from mocanet_jax.tasks.task import Task
-from mocanet_jax.training.sharding import split_batch
 
 Model = MocaNet | MocaClassifier
 

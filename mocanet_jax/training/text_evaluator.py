@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mocanet_jax.core import budget
 from mocanet_jax.nn.classifier import MocaClassifier
+from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.tasks.labelled import LabelledTexts
 from mocanet_jax.tasks.text import TextTask
 from mocanet_jax.training import text_report
@@ -23,7 +24,7 @@ from mocanet_jax.training.calibration import (
     log_probabilities,
 )
 from mocanet_jax.training.processes import leads
-from mocanet_jax.training.sharding import Layout, one_device, split_batch
+from mocanet_jax.training.sharding import Layout, one_device
 from mocanet_jax.training.text_report import Results
 
 BATCH = 128

@@ -34,6 +34,7 @@ MESHES = ((8, 1), (4, 2), (2, 4), (1, 8))
 def config() -> ConfigDict:
     return tiny.config(
         model_num_experts=8,
+        model_num_memory_heads=2,  # the other one addresses by content
         training_batch_size=16,
         training_max_steps=STEPS,
         eval_validation_sequences=20,  # which 8 devices do not share evenly

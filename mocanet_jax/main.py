@@ -15,6 +15,7 @@ from ml_collections import config_flags
 from rich.console import Console
 
 from mocanet_jax import cli
+from mocanet_jax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "File with get_config, and :NAME for an ablation.", lock_config=True
@@ -49,6 +50,8 @@ def main() -> None:
         join(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     elif DISTRIBUTED.value:
         join_detected()
+    elif NUM_PROCESSES.value != 1 or PROCESS_ID.value:
+        raise UserError("--num_processes and --process_id need --coordinator=HOST:PORT")
     path = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(path)
     console = Console(quiet=not leads())

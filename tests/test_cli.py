@@ -86,6 +86,15 @@ def refused(tmp_path, monkeypatch, capsys):
         ),
         ([CONFIG, "--config.model.bogus.deep=0"], "unknown config field bogus"),
         ([CONFIG, "--config.model.num_experts=many"], "--config.model.num_experts=many"),
+        (
+            [CONFIG, "--process_id=1"],
+            "--num_processes and --process_id need --coordinator=HOST:PORT",
+        ),
+        ([CONFIG, "--coordinator=here"], "--coordinator=here is not HOST:PORT"),
+        (
+            [CONFIG, "--config.training.batch_size=9", "--config.mesh.data=2"],
+            "config.mesh: data=2 and expert=1 do not divide 1 device",
+        ),
         ([CONFIG, "--config.seed=1.5"], "--config.seed=1.5"),
         ([CONFIG, "--config.model.use_memory=7"], "--config.model.use_memory=7"),
         ([CONFIG, "--mode=play"], "--mode=play: value should be one of <train|eval>"),

@@ -39,6 +39,8 @@ def join_detected() -> None:
 
 
 def _initialize(**where):
+    # JAX would take SIGTERM for itself, and do nothing unless it is asked about it.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(**where)
     except (ValueError, RuntimeError) as error:

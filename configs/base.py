@@ -36,10 +36,12 @@ def base_config() -> ConfigDict:
     model.exploration = 0.01
     model.balance_loss_weight = 0.01
     model.z_loss_weight = 0.001
+    model.remat = False  # compute layers anew for their gradients, to save memory
     model.time = "auto"  # scan on CPU, parallel on accelerators
 
     training = config.training = ConfigDict()
     training.batch_size = 32
+    training.accumulate_steps = 1  # parts of a batch, one after another, to save memory
     training.max_steps = 300
     training.learning_rate = 3e-3
     training.warmup_steps = 20

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.nn import stack
-from mocanet_jax.nn.layer import LayerSpec, MocaLayer
+from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.stack import ModelAux, ModelState
 from mocanet_jax.nn.words import WordEmbedding
 
@@ -68,7 +68,7 @@ class Member(nn.Module):
             spec.layer.embedding_dim,
             spec.word_dropout,
         )
-        self.layers = [MocaLayer(spec.layer) for _ in range(spec.num_layers)]
+        self.layers = stack.build(spec.layer, spec.num_layers)
         if spec.bidirectional:
             start = nn.initializers.normal(0.3)
             self.direction = self.param("direction", start, (2, 1, 1, spec.layer.embedding_dim))

@@ -33,6 +33,7 @@ class LayerSpec:
     exploration: share of tokens that in training try an expert though its gate is shut.
     time: "scan" runs the recurrences step by step (fast on CPU), "parallel" as prefix
         sums and chunked matrix products (for accelerators). Same values either way.
+    remat: keeps only a layer's inputs for its gradient, and computes the rest anew.
     """
 
     embedding_dim: int
@@ -51,6 +52,7 @@ class LayerSpec:
     target_budget: float = 1.0
     exploration: float = 0.01
     time: Literal["scan", "parallel"] = "scan"
+    remat: bool = False
 
     def __post_init__(self):
         for name in ("embedding_dim", "expert_hidden_dim", "num_memory_slots"):

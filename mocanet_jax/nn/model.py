@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.nn import stack
-from mocanet_jax.nn.layer import LayerSpec, MocaLayer
+from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
 
@@ -32,7 +32,7 @@ class MocaNet(nn.Module):
             self.layer.embedding_dim,
             embedding_init=nn.initializers.normal(1.0),
         )
-        self.layers = [MocaLayer(self.layer) for _ in range(self.num_layers)]
+        self.layers = stack.build(self.layer, self.num_layers)
         self.norm = nn.RMSNorm()
         self.price = stack.price(self, self.layer)
 

@@ -43,6 +43,14 @@ def price(module: nn.Module, spec: LayerSpec) -> jax.Array:
     return jax.lax.stop_gradient(module.param("price", nn.initializers.zeros, ()))
 
 
+def build(spec: LayerSpec, count: int) -> list[MocaLayer]:
+    """`count` layers, for a module's setup; with names and parameters that do not depend on
+    `remat`."""
+    # Argument 4 is `train`, which Python asks about.
+    kind = nn.remat(MocaLayer, static_argnums=(4,)) if spec.remat else MocaLayer
+    return [kind(spec) for _ in range(count)]
+
+
 def initial_state(
     layers: Sequence[MocaLayer], batch: int, num_slots: int | None = None
 ) -> ModelState:

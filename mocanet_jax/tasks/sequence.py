@@ -26,6 +26,11 @@ class Batch(NamedTuple):
     mask: jax.Array
     length: jax.Array
 
+    @property
+    def scored_count(self) -> jax.Array:
+        """What the loss is a mean over: float []."""
+        return jnp.sum(self.scored, dtype=jnp.float32)
+
 
 class Scores(NamedTuple):
     """Sums over a batch, to be added over batches and divided once. All float [].

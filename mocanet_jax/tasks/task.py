@@ -32,8 +32,8 @@ class Task(Protocol):
         with a first axis of that length, a function of its arguments and the seed alone."""
 
     def on_batch(self, run: Callable, data, chosen, key: jax.Array, batch: int, lengths):
-        """`run` of the batch of one step. Traced; a task with batches of several shapes
-        traces `run` for each."""
+        """`run` of the batch of one step, a named tuple of arrays [B, …] with tokens, mask and
+        `scored_count`. Traced; a task with batches of several shapes traces `run` for each."""
 
     def score(self, logits: jax.Array, batch) -> Any:
         """Sums over a batch, with a method `means` that names at least task_loss, accuracy."""

@@ -31,6 +31,11 @@ class TextBatch(NamedTuple):
     mask: jax.Array
     labels: jax.Array
 
+    @property
+    def scored_count(self) -> int:
+        """What the loss is a mean over: texts."""
+        return len(self.labels)
+
 
 class TextScores(NamedTuple):
     """Sums over a batch of texts, float []. loss: cross-entropy in nats."""

@@ -85,6 +85,7 @@ def build_model(config: ConfigDict, task: Task) -> Model:
             routing=m.routing,
             target_budget=m.target_budget,
             exploration=m.exploration,
+            remat=m.remat,
             time=fastest if m.time == "auto" else m.time,
         )
         if not isinstance(task, TextTask):

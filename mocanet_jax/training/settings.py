@@ -11,6 +11,7 @@ EVALUATION_DATA = ("data.path", "data.eval_file")
 
 WHOLE_NUMBERS = (
     "batch_size",
+    "accumulate_steps",
     "max_steps",
     "shortest",
     "log_every",

@@ -110,12 +110,13 @@ def build_layout(config: ConfigDict) -> Layout:
 
 
 def check_batch(layout: Layout, training: ConfigDict) -> None:
-    """Raises UserError for a batch that devices cannot share evenly."""
-    devices = layout.mesh.size
-    if training.batch_size % devices:
+    """Raises UserError for a batch that devices, and parts, cannot share evenly."""
+    devices, parts = layout.mesh.size, training.accumulate_steps
+    if training.batch_size % (devices * parts):
+        times = f" times accumulate_steps={parts}" if parts > 1 else ""
         raise UserError(
             f"config.training.batch_size={training.batch_size} does not divide over "
-            f"{_count(devices, 'device')}; take a multiple of {devices}"
+            f"{_count(devices, 'device')}{times}; take a multiple of {devices * parts}"
         )
 
 

@@ -20,6 +20,7 @@ from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.nn.stack import ModelAux, ModelState
 from mocanet_jax.tasks.sequence import Batch, Scores, SequenceTask, score
 from mocanet_jax.tasks.task import Task
+from mocanet_jax.training.accumulation import WHOLE, Share, in_parts
 
 Model = MocaNet | MocaClassifier
 
@@ -140,11 +141,19 @@ def started_from(state: TrainState, params: dict) -> TrainState:
 
 
 def total_loss(
-    params, model: Model, task: Task, batch, keys: Keys, rounding, config: ConfigDict
+    params,
+    model: Model,
+    task: Task,
+    batch,
+    keys: Keys,
+    rounding,
+    config: ConfigDict,
+    share: Share = WHOLE,
 ):
     """The loss that is differentiated, and every term of it by name.
 
-    batch: of the task, with tokens and mask. rounding: of pointer shifts.
+    batch: of the task, with tokens and mask. rounding: of pointer shifts. share: of a larger
+    batch, whose loss is the sum over its parts.
     """
     variables, weights = {"params": params}, config.model
     state = model.apply(variables, len(batch.tokens), method="initial_state")
@@ -170,7 +179,7 @@ def total_loss(
         "balance_loss": weights.balance_loss_weight * aux.balance_loss,
         "z_loss": weights.z_loss_weight * aux.z_loss,
     }
-    loss = means["task_loss"] + sum(terms.values())
+    loss = share.scored * means["task_loss"] + share.tokens * sum(terms.values())
     metrics = {"loss": loss, **means, **terms, **aux.usage.metrics()}
     tokens = jnp.sum(batch.mask, dtype=jnp.float32)
     metrics |= {"dropped": aux.dropped / tokens, "tokens": tokens, "price": aux.price}
@@ -222,10 +231,13 @@ def train_step(
     lengths = (training.shortest, state.longest.astype(jnp.int32))
     rounding = (state.longest >= task.longest).astype(jnp.float32)
 
-    def gradient(batch):
-        batch = split_batch(batch)
+    def of_part(part, keys, share):
         differentiate = jax.grad(total_loss, has_aux=True)
-        return differentiate(state.params, model, task, batch, keys, rounding, config)
+        part = split_batch(part)
+        return differentiate(state.params, model, task, part, keys, rounding, config, share)
+
+    def gradient(batch):
+        return in_parts(of_part, split_batch(batch), keys, training.accumulate_steps)
 
     gradients, metrics = task.on_batch(
         gradient, data, chosen, keys.batch, training.batch_size, lengths

@@ -3,9 +3,10 @@ and a checkpoint that moves between them.
 
     python -m tests.training.eight_devices DIRECTORY
 
-Prints one line of JSON, by mesh: `losses` of every step, `validation`, `collectives` that the
-step was compiled to, `experts` (devices and the share of the experts that each holds of the
-parameters and of their moments), `moved`: whether a state saved on 8 devices came back bit for
+Prints one line of JSON. By mesh: `losses` of every step, `validation`, `collectives` that the
+step was compiled to, `experts` (devices, and how many experts each holds of the parameters and
+of their moments). `in_parts`: losses with a batch in two parts and layers that are computed
+anew, on one device and on 2 x 4. `moved`: whether a state saved on 8 devices came back bit for
 bit on 1, 2 and 4.
 """
 
@@ -28,24 +29,26 @@ from mocanet_jax.training.step import initial_train_state, train_step
 from tests.training import tiny
 
 STEPS = 20
+IN_PARTS = {"training_accumulate_steps": 2, "model_remat": True}
 MESHES = ((8, 1), (4, 2), (2, 4), (1, 8))
 
 
-def config() -> ConfigDict:
+def config(**changes) -> ConfigDict:
     return tiny.config(
         model_num_experts=8,
         model_num_memory_heads=2,  # the other one addresses by content
         training_batch_size=16,
         training_max_steps=STEPS,
         eval_validation_sequences=20,  # which 8 devices do not share evenly
+        **changes,
     )
 
 
 class Run:
     """What a layout makes of the config."""
 
-    def __init__(self, layout: Layout):
-        self.config, self.layout = config(), layout
+    def __init__(self, layout: Layout, **changes):
+        self.config, self.layout = config(**changes), layout
         self.task = build.build_task(self.config, Path())
         self.model = build.build_model(self.config, self.task)
         optimizer = build_optimizer(self.config.training)
@@ -121,6 +124,8 @@ def main(directory: Path) -> None:
         state, told[f"{data}x{expert}"] = Run(build_layout(settings)).told()
         if (data, expert) == (2, 4):
             told["moved"] = moved(directory, state)
+            layouts = (one_device(), build_layout(settings))
+            told["in_parts"] = [Run(layout, **IN_PARTS).train()[1] for layout in layouts]
     print(json.dumps(told))
 
 

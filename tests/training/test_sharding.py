@@ -69,6 +69,14 @@ def test_a_step_sends_gradients_and_tokens_to_their_experts_alone(told):
 
 
 @pytest.mark.slow
+def test_batches_in_parts_train_as_on_one_device(told):
+    """Otherwise a part is not what every device has of it."""
+    one, eight = told["in_parts"]
+    np.testing.assert_allclose(eight, one, rtol=1e-5)
+    assert not np.allclose(one, told["1"]["losses"], rtol=1e-5), "noise of each part by itself"
+
+
+@pytest.mark.slow
 def test_each_device_holds_its_own_experts(told):
     """Of 8: parameters and both moments of the optimizer."""
     for (data, expert), name in zip(MESHES, NAMES, strict=True):
@@ -141,3 +149,7 @@ def test_a_batch_that_does_not_divide_is_refused():
     sharding.check_batch(Four(), tiny.config(training_batch_size=8).training)
     with pytest.raises(UserError, match=r"batch_size=6 does not divide over 4 devices; take"):
         sharding.check_batch(Four(), tiny.config(training_batch_size=6).training)
+    parts = tiny.config(training_batch_size=12, training_accumulate_steps=2).training
+    message = r"batch_size=12 does not divide over 4 devices times accumulate_steps=2; take a "
+    with pytest.raises(UserError, match=message + "multiple of 8"):
+        sharding.check_batch(Four(), parts)

@@ -118,7 +118,7 @@ class Seen:
         self.accuracy, self.usage = accuracy, usage
         monkeypatch.setattr(step, "total_loss", self)
 
-    def __call__(self, params, model, task, batch, keys, rounding, config):
+    def __call__(self, params, model, task, batch, keys, rounding, config, share):
         self.batch, self.keys, self.rounding = batch, keys, rounding
         loss = jnp.sum(params["w"])
         told = {"accuracy": jnp.float32(self.accuracy), "usage": jnp.float32(self.usage)}

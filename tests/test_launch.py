@@ -101,3 +101,24 @@ def test_scripts_are_bash(path):
     """Otherwise a mistake shows when a job has waited in a queue."""
     done = subprocess.run(["bash", "-n", path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_jobset_agrees_with_itself():
+    """Otherwise processes wait for others that nobody started, or under another name. The
+    coordinator is pod 0 of job 0: NAME-JOB-0-0.SUBDOMAIN."""
+    yaml = pytest.importorskip("yaml")
+    jobset = yaml.safe_load((ROOT / "launch" / "k8s-jobset.yaml").read_text())
+    name, spec = jobset["metadata"]["name"], jobset["spec"]
+    (job,) = spec["replicatedJobs"]
+    pods = job["template"]["spec"]
+    assert pods["completionMode"] == "Indexed"
+    assert job["replicas"] == 1
+    (container,) = pods["template"]["spec"]["containers"]
+    env = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert pods["parallelism"] == pods["completions"] == int(env["NUM_PROCESSES"])
+    (port,) = container["ports"]
+    host = f"{name}-{job['name']}-0-0.{spec['network']['subdomain']}"
+    (arguments,) = container["args"]
+    assert f"--coordinator={host}:{port['containerPort']} " in arguments
+    assert pods["template"]["spec"]["terminationGracePeriodSeconds"] >= 60
+    assert container["image"].startswith("${"), "no registry is ours to name"

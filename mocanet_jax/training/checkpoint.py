@@ -16,6 +16,7 @@ from orbax.checkpoint import checkpoint_managers
 from mocanet_jax.errors import UserError
 from mocanet_jax.files import read_json, replace_text
 from mocanet_jax.training import manifest
+from mocanet_jax.training.processes import leads, wait_for_all
 from mocanet_jax.training.step import TrainState
 
 OVER_BUDGET = 1000.0
@@ -112,11 +113,14 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, read_only: bool = False):
         self._workdir = workdir
+        unusable, moves = inspected(workdir).unusable, leads() and not read_only
+        wait_for_all("checkpoints were looked at")
         self.set_aside = [
             f"checkpoint {step} cannot be used: {problem}"
-            + ("" if read_only else f"; moved to {_moved_aside(workdir, step)}")
-            for step, problem in inspected(workdir).unusable.items()
+            + (f"; moved to {_moved_aside(workdir, step)}" if moves else "")
+            for step, problem in unusable.items()
         ]
+        wait_for_all("checkpoints are in order")
         lowest_loss = checkpoint_managers.BestN(get_metric_fn=lambda m: -m["loss"], n=1)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(
@@ -130,14 +134,15 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self._directory.absolute(), options=options)
 
     def save(self, state: TrainState, progress: Progress, loss: float) -> None:
-        """Returns when all is on disk.
+        """Returns when all is on disk. To be called by every process; each writes its part.
 
         loss: of `selection_loss`; the lowest makes a checkpoint the best.
         Raises UserError where it cannot be written; what was there before stays.
         """
         step = int(state.step)
         try:
-            replace_text(self._workdir / SAVING, str(step))
+            if leads():
+                replace_text(self._workdir / SAVING, str(step))
             items = ocp.args.Composite(
                 params=ocp.args.StandardSave(state.evaluated),
                 training=ocp.args.StandardSave(_without_params(state)),
@@ -148,8 +153,10 @@ class Checkpoints:
                 self._manager.wait_until_finished()
             if not saved:
                 raise RuntimeError(f"Orbax refused to save step {step} in {self._directory}")
-            manifest.seal(self._directory / str(step))
-            (self._workdir / SAVING).unlink()
+            if leads():
+                manifest.seal(self._directory / str(step))
+                (self._workdir / SAVING).unlink()
+            wait_for_all("the checkpoint is sealed")
         except (OSError, ValueError) as error:
             steps = inspected(self._workdir).sound
             last = f"step {steps[-1]} is the last that is there" if steps else "none is there"

@@ -30,7 +30,7 @@ from mocanet_jax.training.checkpoint import (
 )
 from mocanet_jax.training.lock import locked
 from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
-from mocanet_jax.training.processes import leads, wait_for_all
+from mocanet_jax.training.processes import leads, received_by_any, wait_for_all
 from mocanet_jax.training.record import Recorder, Unrecorded
 from mocanet_jax.training.report import Evaluator, build_evaluator, report
 from mocanet_jax.training.restore import restored
@@ -188,8 +188,8 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
         TrainingDisplay(console, start, training.max_steps) as display,
     ):
         while not progress.finished:
-            if stop.received:
-                _save_and_stop(stop.received, workdir, checkpoints, state, clock)
+            if received := received_by_any(stop.received):
+                _save_and_stop(received, workdir, checkpoints, state, clock)
             clock.restart()
             taken = _steps_to_next_event(step, training)
             state, metrics, faults = compiled(state, np.int32(taken), data, choose(step))

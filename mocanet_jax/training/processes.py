@@ -4,7 +4,10 @@ Every process runs the same program on its own devices. Files, except checkpoint
 console belong to the first; checkpoints are written by all together.
 """
 
+import signal
+
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from mocanet_jax.errors import UserError
@@ -51,6 +54,16 @@ def _initialize(**where):
 def leads() -> bool:
     """Whether this is the one process that writes files and speaks to the user."""
     return jax.process_index() == 0
+
+
+def received_by_any(received: signal.Signals | None) -> signal.Signals | None:
+    """The signal that this or another process was sent. To be called by all of them, so that
+    they stop after the same step."""
+    if jax.process_count() == 1:
+        return received
+    everywhere = multihost_utils.process_allgather(np.int32(received or 0))
+    number = int(np.max(everywhere))
+    return signal.Signals(number) if number else None
 
 
 def wait_for_all(name: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -41,8 +42,8 @@ FLAGS = [
 ]
 
 
-def run(count, workdir, *flags):
-    """main.py in `count` processes; returns what each printed."""
+def start(count, workdir, *flags):
+    """main.py in `count` processes."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -52,7 +53,7 @@ def run(count, workdir, *flags):
         f"--num_processes={count}",
         f"--process_id={i}",
     ]
-    started = [
+    return [
         subprocess.Popen(
             [*command, f"--workdir={workdir}", *flags, *(together(i) if count > 1 else [])],
             cwd=ROOT,
@@ -63,6 +64,11 @@ def run(count, workdir, *flags):
         )
         for i in range(count)
     ]
+
+
+def run(count, workdir, *flags):
+    """What each of `count` processes printed, which all were done."""
+    started = start(count, workdir, *flags)
     try:
         printed = [process.communicate(timeout=300) for process in started]
     finally:
@@ -126,6 +132,26 @@ def test_one_process_evaluates_what_two_trained(runs):
     )
     assert evaluated["eval/accuracy"] == result["eval/accuracy"]
     assert evaluated["eval/loss"] == pytest.approx(result["eval/loss"], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path):
+    """Otherwise the others wait for the one that stopped, in the middle of a sum over devices,
+    and nothing is saved."""
+    started = start(2, tmp_path, "--config.training.max_steps=100000")
+    try:
+        for line in started[0].stdout:
+            if line.startswith("step 3"):
+                break
+        started[1].terminate()
+        told = [process.communicate(timeout=120)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [143, 143], told
+    saved = [re.search(r"SIGTERM: saved at step (\d+) in", err).group(1) for err in told]
+    assert saved[0] == saved[1]
+    assert (tmp_path / "checkpoints" / saved[0]).is_dir()
 
 
 @pytest.mark.parametrize(

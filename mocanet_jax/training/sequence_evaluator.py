@@ -12,16 +12,11 @@ from rich.console import Console
 from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.tasks.sequence import SequenceTask
 from mocanet_jax.training import sequence_report
+from mocanet_jax.training.eval_step import Evaluated, eval_step
 from mocanet_jax.training.processes import leads
 from mocanet_jax.training.sequence_report import Results
 from mocanet_jax.training.sharding import Layout, one_device
-from mocanet_jax.training.step import (
-    TEST_STREAM,
-    VALIDATION_STREAM,
-    Evaluated,
-    eval_step,
-    stream,
-)
+from mocanet_jax.training.step import TEST_STREAM, VALIDATION_STREAM, stream
 
 
 class SequenceEvaluator:

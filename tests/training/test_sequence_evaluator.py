@@ -13,7 +13,7 @@ from mocanet_jax.core import budget
 from mocanet_jax.tasks.copy import CopyTask
 from mocanet_jax.tasks.sequence import Scores
 from mocanet_jax.training import sequence_evaluator
-from mocanet_jax.training.step import Elsewhere, Evaluated
+from mocanet_jax.training.eval_step import Elsewhere, Evaluated
 from tests.training import tiny
 
 TASK = CopyTask(shortest=1, longest=4, first_longest=2)

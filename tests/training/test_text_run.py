@@ -16,6 +16,7 @@ from mocanet_jax.tasks.vocabulary import load_vocabulary
 from mocanet_jax.training import build, loop
 from mocanet_jax.training.record import Recorder, read_metrics
 from mocanet_jax.training.settings import plain
+from mocanet_jax.training.step import Faults
 from mocanet_jax.training.text_evaluator import TextEvaluator
 from tests.training import tiny, tiny_text
 
@@ -121,6 +122,7 @@ def test_a_run_leaves_its_config_vocabulary_record_and_pictures(finished_text, c
         "metrics.jsonl",
         "result.json",
         "checkpoints",
+        "lock",
         "curves.png",
         "reliability.png",
         "accuracy_by_length.png",
@@ -219,7 +221,8 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
     def count(state, count, data, chosen, model, task, optimizer, config):
         names = ("loss", "accuracy", "usage", "tokens")
         metrics = dict.fromkeys(names, jnp.ones(())) | {"loss": jnp.float32(train.loss)}
-        return state._replace(step=state.step + count), metrics
+        none = Faults(jnp.int32(0), jnp.int32(-1), {})
+        return state._replace(step=state.step + count), metrics, none
 
     def train(validations, **changes):
         told = iter(validations)

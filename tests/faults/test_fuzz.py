@@ -83,7 +83,7 @@ def test_any_table_is_read_or_refused(tmp_path_factory, content):
         labelled.read_tsv(path, 2)
 
 
-@examples(100)
+@examples(30)
 @given(st.text(max_size=40))
 def test_any_text_is_answered(finished_text, text):
     """A chat must not end because of what is said to it."""

@@ -48,10 +48,10 @@ def stop_after(monkeypatch, steps, number=signal.SIGTERM):
     monkeypatch.setattr(loop.Recorder, "write", record)
 
 
-@pytest.mark.parametrize("step", [1, 3, 4])
+@pytest.mark.parametrize("step", [1, 3])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(finished, tmp_path, monkeypatch, step):
-    """What was trained up to the signal would be lost, or another run would come of it. Steps
-    that are saved anyway, others, and one before any validated checkpoint."""
+    """What was trained up to the signal would be lost, or another run would come of it. One
+    step after a validated checkpoint, and one before any."""
     workdir = tmp_path / "run"
     with monkeypatch.context() as patched:
         stop_after(patched, step)
@@ -60,7 +60,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(finished, tmp_path, monkeyp
         assert stop.value.received == signal.SIGTERM
     with Checkpoints(workdir, read_only=True) as checkpoints:
         assert checkpoints.latest_step() == step
-        assert checkpoints.best_step() != step or step == 4
+        assert checkpoints.best_step() == (2 if step == 3 else None)
     console = tiny.console()
     result = loop.train(tiny.config(), workdir, console)
     assert f"resuming at step {step}" in tiny.printed(console)

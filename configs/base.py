@@ -76,7 +76,10 @@ def no_memory(config: ConfigDict) -> None:
 
 
 def no_experts(config: ConfigDict) -> None:
+    """Without a target, which is a share of everything on: of the memory alone it would be a
+    far smaller budget."""
     config.model.use_experts = False
+    config.model.target_budget = 1.0
 
 
 def no_controller(config: ConfigDict) -> None:

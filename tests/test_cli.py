@@ -226,7 +226,7 @@ WITHOUT_BUDGET = {"target_budget": 1.0, "budget_loss_weight": 0.0}
 CHANGES = {
     None: {},
     "no_memory": {"use_memory": False},
-    "no_experts": {"use_experts": False},
+    "no_experts": {"use_experts": False, "target_budget": 1.0},
     "no_controller": {"use_controller": False},
     "no_location": {"num_location_heads": 0},
     "no_budget": WITHOUT_BUDGET,

@@ -228,8 +228,10 @@ def saved_run(workdir: Path) -> Checkpoints:
         raise UserError(f"no trained model in {workdir}: train first, or pass its --workdir")
     checkpoints = Checkpoints(workdir, read_only=True)
     if checkpoints.best_step() is None:
+        steps = checkpoints.steps()
         checkpoints.close()
-        raise UserError(f"no checkpoint in {workdir}/checkpoints yet: train first")
+        found = f"checkpoint {steps[-1]} was not validated" if steps else "no checkpoint is there"
+        raise UserError(f"{workdir}: {found} yet; train on, by the command that began the run")
     for line in checkpoints.set_aside:
         print(f"warning: {workdir}: {line}", file=sys.stderr)
     return checkpoints

@@ -200,7 +200,7 @@ def test_reading_leaves_the_directory_as_it_is(tmp_path):
         ((), "no trained model in .*/run: train first"),
         (("run",), "no trained model in .*/run: train first"),
         (("run", "run/config.json"), "no trained model in .*/run: train first"),
-        (("run", "run/config.json", "run/checkpoints"), "no checkpoint in .*/checkpoints yet"),
+        (("run", "run/config.json", "run/checkpoints"), "no checkpoint is there yet; train on"),
     ],
     ids=["no folder", "an empty folder", "no checkpoints folder", "no checkpoint"],
 )

@@ -27,7 +27,7 @@ def main() -> None:
 
         export.export_run(Path(flags.FLAGS.workdir), Path(flags.FLAGS.out), Console())
     except KeyboardInterrupt:
-        cli.leave_interrupted("interrupted; nothing was written")
+        cli.leave("interrupted; nothing was written", 130)
 
 
 if __name__ == "__main__":

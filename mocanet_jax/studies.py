@@ -68,8 +68,14 @@ def conduct(
         say(f"{name} equals the baseline with this config and is not run")
     if not variants:
         raise UserError("nothing is left to run; choose other ablations with --only")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends all runs
-    outcomes = study.conduct(variants, asked.num_seeds, asked.processes, asked.out, say, start)
+    leave = lambda *_: sys.exit(128 + signal.SIGTERM)
+    before = signal.signal(signal.SIGTERM, leave)  # which ends all runs
+    try:
+        outcomes = study.conduct(
+            variants, asked.num_seeds, asked.processes, asked.out, say, start
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
     failed = [outcome for outcome in outcomes if outcome.result is None]
     rows = study.rows(variants, outcomes)
     if rows:

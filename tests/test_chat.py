@@ -460,6 +460,7 @@ def cache_settings(monkeypatch):
     )
     monkeypatch.delenv(compilation_cache.CONFIGURED_BY, raising=False)
     before = {name: getattr(jax.config, name) for name in names}
+    jax.config.update("jax_compilation_cache_dir", None)
     yield lambda: tuple(getattr(jax.config, name) for name in names)
     for name, value in before.items():
         jax.config.update(name, value)

@@ -106,7 +106,7 @@ def plan_dispatch(
 def _placed(values, slots, size, empty):
     """int32 [B, size] with every value at its slot, `empty` elsewhere; a slot of `size` is
     nowhere. values, slots: int32 [B, N]."""
-    rows = jnp.full((len(values), size + 1), empty, jnp.int32)
+    rows = jnp.full((values.shape[0], size + 1), empty, jnp.int32)
     return jax.vmap(lambda row, at, value: row.at[at].set(value))(rows, slots, values)[:, :-1]
 
 

@@ -20,7 +20,7 @@ def split_batch(batch):
 
     def split(x):
         rest = [None] * (x.ndim - 1)
-        return nn.with_logical_constraint(x, ("batch", *rest)) if _splits(len(x)) else x
+        return nn.with_logical_constraint(x, ("batch", *rest)) if _splits(x.shape[0]) else x
 
     return jax.tree.map(split, batch)
 
@@ -42,7 +42,7 @@ def by_sequence(run: Callable, *arguments):
     All arrays that go in or come out are [B, …], and no sequence has a part in another's. The
     compiler does not see that of a sort, or of the rows of one table, and would gather them.
     """
-    if not _splits(len(jax.tree.leaves(arguments)[0])):
+    if not _splits(jax.tree.leaves(arguments)[0].shape[0]):
         return run(*arguments)
     spec = PartitionSpec(_batch_axes())
     return jax.shard_map(run, in_specs=spec, out_specs=spec, check_vma=False)(*arguments)

@@ -230,7 +230,9 @@ def saved_run(workdir: Path) -> Checkpoints:
     if checkpoints.best_step() is None:
         steps = checkpoints.steps()
         checkpoints.close()
-        found = f"checkpoint {steps[-1]} was not validated" if steps else "no checkpoint is there"
+        found = (
+            f"checkpoint {steps[-1]} was not validated" if steps else "no checkpoint is there"
+        )
         raise UserError(f"{workdir}: {found} yet; train on, by the command that began the run")
     for line in checkpoints.set_aside:
         print(f"warning: {workdir}: {line}", file=sys.stderr)

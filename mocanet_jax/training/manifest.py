@@ -5,7 +5,6 @@ its own, written when all its other files are on disk.
 """
 
 import hashlib
-import os
 from pathlib import Path
 
 from mocanet_jax.files import read_json, write_json
@@ -48,6 +47,5 @@ def damage(folder: Path) -> str | None:
 
 
 def _fingerprint(path: Path) -> dict:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": digest}
+    content = path.read_bytes()
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -21,6 +21,7 @@ from mocanet_jax.training.checkpoint import Progress
 from mocanet_jax.training.predictor import TextPredictor
 from mocanet_jax.training.restore import Restored, restored
 from mocanet_jax.training.settings import plain
+from mocanet_jax.training.sharding import one_device
 from mocanet_jax.training.step import initial_params
 from tests.training import tiny
 
@@ -172,7 +173,7 @@ def test_every_kind_of_model_can_be_exported(ablation):
     task = build.build_task(config, Path())
     model = build.build_model(config, task)
     params, progress = initial_params(model, task), Progress(plain(config), {}, 0, 0, 0, True)
-    run = Restored(0, config, task, model, params, progress)
+    run = Restored(0, config, task, model, params, progress, one_device())
     (out,) = export.exported(run).out_avals
     assert str(out.shape) == f"(batch, time, {task.vocab_size})"
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 PRESSURE = 0.05
 """Nats of the loss for the full compute, per squared logit of λ, above the target."""
 
-PRESSURE_BAND = 0.2
+PRESSURE_BAND = 0.1
 """Width of usage around the target, as a share of it, over which the pressure sets in."""
 
 
@@ -121,7 +121,7 @@ def charge(
 ) -> jax.Array:
     """The budget's term of the loss, in nats: what gates learn to avoid spending.
 
-        (thrift + 0.05 h λ²) · expected share,    h = clip(1/2 + (share − τ) / (0.2 τ), 0, 1)
+        (thrift + 0.05 h λ²) · expected share,    h = clip(1/2 + (share − τ) / (0.1 τ), 0, 1)
 
     expected_share: differentiable, in [0, 1]. share: realised in the same batch. target: τ.
     price: λ. thrift: nats for the full compute, whatever the target.

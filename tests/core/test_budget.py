@@ -132,7 +132,7 @@ def test_shares_and_counts_of_anything(prices, density, seed):
 
 
 THRIFT, TARGET, PRICE = 2.0, 0.3, 10.0
-within = pytest.mark.parametrize("share", [0.0, 0.1, 0.27])
+within = pytest.mark.parametrize("share", [0.0, 0.1, 0.285])
 
 
 def charged(expected_share, share):
@@ -148,10 +148,10 @@ def test_within_the_target_thrift_is_left(share):
 
 
 @pytest.mark.parametrize(
-    ("share", "h"), [(0.285, 0.25), (0.3, 0.5), (0.315, 0.75), (0.33, 1), (0.9, 1)]
+    ("share", "h"), [(0.2925, 0.25), (0.3, 0.5), (0.3075, 0.75), (0.315, 1), (0.9, 1)]
 )
 def test_around_the_target_pressure_fades_in(share, h):
-    """From 0 at 0.9 · 0.3 to full at 1.1 · 0.3: a step instead would swing usage between
+    """From 0 at 0.95 · 0.3 to full at 1.05 · 0.3: a step instead would swing usage between
     everything and nothing, and a band above the target alone would leave nothing at the target
     to hold usage there. Full pressure is 0.05 · 10² = 5, whatever the thrift."""
     slope = 2 + 5 * h
@@ -167,7 +167,7 @@ def test_the_realised_share_is_a_fact(share):
 
 
 def test_a_target_of_nothing_is_charged():
-    """0.2 · 0 as a width would divide by 0."""
+    """0.1 · 0 as a width would divide by 0."""
     free, full = (budget.charge(0.4, jnp.float32(x), 0.0, PRICE, THRIFT) for x in (0.0, 0.01))
     np.testing.assert_allclose((free, full), (0.4 * (2 + 2.5), 0.4 * (2 + 5)), rtol=1e-6)
 

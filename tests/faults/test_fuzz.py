@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -83,7 +84,8 @@ def test_any_table_is_read_or_refused(tmp_path_factory, content):
         labelled.read_tsv(path, 2)
 
 
-@examples(30)
+@pytest.mark.slow
+@examples(100)
 @given(st.text(max_size=40))
 def test_any_text_is_answered(finished_text, text):
     """A chat must not end because of what is said to it."""

@@ -71,7 +71,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(finished, tmp_path, monkeyp
     assert rows(finished[0]) == rows(workdir)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM])
 def test_a_process_says_where_it_saved_and_exits_with_the_signals_code(tmp_path, number):
     """Schedulers tell by the code whether to start the job again."""
     command = [sys.executable, "-c", RUN, str(tmp_path / "run")]

@@ -164,6 +164,7 @@ def test_one_file_is_for_every_platform(copy_model, text_model):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ablation", ["no_memory", "no_controller", "no_location", "fixed_topk"]
 )

@@ -58,12 +58,12 @@ class Told:
 
 def test_the_loss_by_hand():
     """Otherwise a term has another weight than configured, or the budget looks at another
-    share. 0.025 above a target of 0.5 is three quarters into the band, so that a price of 20
+    share. 0.0125 above a target of 0.5 is three quarters into the band, so that a price of 20
     makes an expected share of 0.2 cost (3 + 0.75 · 0.05 · 20²) 0.2; 6 nats of balance and of z
     weigh 0.01 and 0.001."""
     possible = Prices(*(jnp.float32(x) for x in (60, 20, 20)))
     usage = Usage(
-        *(jnp.float32(x) for x in (27.5, 20, 5)), possible, jnp.zeros(0), jnp.zeros(1)
+        *(jnp.float32(x) for x in (26.25, 20, 5)), possible, jnp.zeros(0), jnp.zeros(1)
     )
     six = jnp.float32(6)
     told = Told(
@@ -81,7 +81,7 @@ def test_the_loss_by_hand():
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(value, rel=1e-5)
     assert float(loss) == float(metrics["loss"]) == pytest.approx(4.416, rel=1e-5)
-    assert (float(metrics["price"]), float(metrics["usage"])) == pytest.approx((20, 0.525))
+    assert (float(metrics["price"]), float(metrics["usage"])) == pytest.approx((20, 0.5125))
     assert float(metrics["dropped"] * metrics["tokens"]) == pytest.approx(3)
 
 

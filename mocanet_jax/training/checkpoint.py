@@ -176,9 +176,11 @@ class Checkpoints:
         """The step of lowest `selection_loss`, the newest of equals, among those trained with
         the latest config: what an earlier budget allowed is no measure of a new one. None
         where none was validated."""
-        steps = [step for step in self.steps() if self.progress(step).validation]
-        configs = {step: self.progress(step).config for step in steps}
-        rivals = [step for step in steps if configs[step] == configs[steps[-1]]]
+        found = {step: self.progress(step) for step in self.steps()}
+        validated = [step for step, progress in found.items() if progress.validation]
+        rivals = [
+            step for step in validated if found[step].config == found[validated[-1]].config
+        ]
         loss = lambda step: (self._manager.metrics(step)["loss"], -step)
         return min(rivals, key=loss, default=None)
 

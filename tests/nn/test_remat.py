@@ -24,10 +24,8 @@ def classifier(remat):
     return MocaClassifier(replace(spec, layer=layer)), test_classifier.random_tokens()
 
 
-SLOW_TO_COMPILE = pytest.param(classifier, marks=pytest.mark.slow)
-
-
-@pytest.mark.parametrize("kind", [sequence_model, SLOW_TO_COMPILE])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [sequence_model, classifier])
 def test_gradients_are_those_of_layers_that_are_kept(kind):
     """With the same names of parameters, so that a run may go on with or without."""
     (kept, tokens), (again, _) = kind(False), kind(True)

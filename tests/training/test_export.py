@@ -128,6 +128,7 @@ def test_the_copy_model_answers_as_the_live_one(finished, copy_model):
     same_as_params(weights, run.params)
 
 
+@pytest.mark.slow
 def test_the_classifier_answers_as_the_live_one(finished_text, text_model):
     """Numbers for numbers, and from raw English to calibrated probabilities."""
     run = restored(finished_text[0])
@@ -153,6 +154,7 @@ def same_as_params(weights, params):
         np.testing.assert_array_equal(weights[".".join(key.key for key in path)], leaf)
 
 
+@pytest.mark.slow
 def test_one_file_is_for_every_platform(copy_model, text_model):
     """Otherwise a model that was exported on a CPU cannot be served on an accelerator."""
     for folder in (copy_model, text_model):
@@ -179,6 +181,7 @@ def test_every_kind_of_model_can_be_exported(ablation):
     assert str(out.shape) == f"(batch, time, {task.vocab_size})"
 
 
+@pytest.mark.slow
 def test_what_is_beside_the_program_is_that_of_the_run(
     finished, finished_text, copy_model, text_model
 ):

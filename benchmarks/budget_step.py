@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from absl import app, flags
 
 from configs.copy import get_config
@@ -36,8 +36,8 @@ def compiled_step(**model):
     net, optimizer = build_model(config, task), build_optimizer(config.training)
     state = jax.jit(partial(initial_train_state, net, task, optimizer, config))()
     run = partial(train_steps, model=net, task=task, optimizer=optimizer, config=config)
-    compiled = jax.jit(run).lower(state, jnp.array(1), (), ()).compile()
-    return partial(compiled, state, jnp.array(1), (), ())
+    compiled = jax.jit(run).lower(state, np.int32(1), np.uint32(0), (), ()).compile()
+    return partial(compiled, state, np.int32(1), np.uint32(0), (), ())
 
 
 def seconds(step) -> float:

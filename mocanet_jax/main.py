@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 from rich.console import Console
 
-from mocanet_jax import cli
+from mocanet_jax import cli, compilation_cache
 from mocanet_jax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -46,6 +46,7 @@ def main() -> None:
     from mocanet_jax.training.processes import join, join_detected, leads
 
     config = cli.config_value(CONFIG)
+    compilation_cache.enable()
     if COORDINATOR.value:
         join(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     elif DISTRIBUTED.value:

@@ -1,7 +1,8 @@
 """Strict numerics for every test: arrays of different rank never combine silently; and
-programs that compile fast."""
+programs that compile fast, and once for all processes that tests start."""
 
 import os
+import tempfile
 
 import jax
 import pytest
@@ -13,6 +14,8 @@ QUICK_COMPILATION = (
     "--xla_cpu_parallel_codegen_split_count=1",
 )
 """Tests compile hundreds of small programs, which takes far longer than running them."""
+
+CACHE = pytest.StashKey[tempfile.TemporaryDirectory]()
 
 pytest_plugins = ["tests.runs"]
 
@@ -28,6 +31,12 @@ def pytest_configure(config):
     if config.getoption("markexpr") == "not slow":
         flags = (os.environ.get("XLA_FLAGS", ""), *QUICK_COMPILATION)
         os.environ["XLA_FLAGS"] = " ".join(flags)
+    config.stash[CACHE] = tempfile.TemporaryDirectory(prefix="mocanet_jax_tests_")
+    os.environ["XDG_CACHE_HOME"] = config.stash[CACHE].name
+
+
+def pytest_unconfigure(config):
+    config.stash[CACHE].cleanup()
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     placed = layout.shardings(like)
     if not inspected(workdir).sound:
         task.read()
-        state = layout.jit(initial, out_shardings=placed)()
+        state = layout.jit(initial, out_shardings=placed)(np.uint32(config.seed))
         state = started_from(state, task.initialise(state.params))
         state = jax.device_put(state, placed)
     wait_for_all("the directory was looked at")
@@ -176,10 +176,11 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
     task, training = evaluator.task, evaluator.config.training
     task.read()  # a run that goes on has not yet
     step = start = int(state.step)
+    seed = np.uint32(evaluator.config.seed)
     schedule = learning_rate_schedule(training)
     choose = partial(task.select, training.batch_size, count=training.log_every)
     data = jax.device_put(task.training_data, evaluator.layout.replicated)
-    compiled = run.lower(state, np.int32(0), data, choose(step)).compile()
+    compiled = run.lower(state, np.int32(0), seed, data, choose(step)).compile()
     console.print(f"compiled after {seconds_since_process_start():.1f} s", highlight=False)
     clock = _Clock(progress)
     with (
@@ -192,7 +193,7 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
                 _save_and_stop(received, workdir, checkpoints, state, clock)
             clock.restart()
             taken = _steps_to_next_event(step, training)
-            state, metrics, faults = compiled(state, np.int32(taken), data, choose(step))
+            state, metrics, faults = compiled(state, np.int32(taken), seed, data, choose(step))
             step += taken
             means = {name: float(value) for name, value in jax.device_get(metrics).items()}
             means["skipped"] = _check_faults(

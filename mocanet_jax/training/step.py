@@ -72,18 +72,21 @@ class Faults(NamedTuple):
     terms: dict[str, jax.Array]
 
 
-def stream(seed: int, name: int) -> jax.Array:
-    """The key of one of the independent streams of randomness that a seed gives."""
+def stream(seed: int | jax.Array, name: int) -> jax.Array:
+    """The key of one of the independent streams of randomness that a seed gives.
+
+    seed: uint32 [] inside of compiled programs, so that one program serves all seeds.
+    """
     return jax.random.fold_in(jax.random.key(seed), name)
 
 
-def step_keys(seed: int, step: jax.Array) -> Keys:
+def step_keys(seed: int | jax.Array, step: jax.Array) -> Keys:
     key = jax.random.fold_in(stream(seed, TRAIN_STREAM), step)
     batch, noise = jax.random.split(key)
     return Keys(batch, noise, jax.random.fold_in(noise, 0), jax.random.fold_in(noise, 1))
 
 
-def initial_params(model: Model, task: Task, seed: int = 0) -> dict:
+def initial_params(model: Model, task: Task, seed: int | jax.Array = 0) -> dict:
     return model.init(stream(seed, INIT_STREAM), task.example())["params"]
 
 
@@ -92,9 +95,10 @@ def initial_train_state(
     task: Task,
     optimizer: optax.GradientTransformation,
     config: ConfigDict,
+    seed: int | jax.Array = 0,
 ) -> TrainState:
-    """Fresh parameters of the config's seed, before the first step."""
-    params = initial_params(model, task, config.seed)
+    """Fresh parameters of `seed`, before the first step."""
+    params = initial_params(model, task, seed)
     return TrainState(
         jnp.zeros((), jnp.int32),
         params,
@@ -178,6 +182,7 @@ def disturbed(state: ModelState, key: jax.Array, scale: float) -> ModelState:
 
 def train_step(
     state: TrainState,
+    seed: int | jax.Array,
     data,
     chosen,
     model: Model,
@@ -198,7 +203,7 @@ def train_step(
     Where loss or gradient is not finite, nothing is learned from the batch.
     """
     training = config.training
-    keys = step_keys(config.seed, state.step)
+    keys = step_keys(seed, state.step)
     lengths = (training.shortest, state.longest.astype(jnp.int32))
     rounding = (state.longest >= task.longest).astype(jnp.float32)
 
@@ -213,26 +218,31 @@ def train_step(
     gradients, metrics = task.on_batch(
         gradient, data, chosen, keys.batch, training.batch_size, lengths
     )
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    rate = config.model.price_rate * rounding
-    params = repriced(params, metrics["usage"], model, config.model.target_budget, rate)
-    grown = jnp.minimum(state.longest * training.curriculum_growth + 1, task.longest)
-    longest = jnp.where(
-        metrics["accuracy"] >= training.curriculum_accuracy, grown, state.longest
-    )
     metrics["gradient_norm"] = optax.tree.norm(gradients)
     if task.first_longest < task.longest:
         metrics["longest"] = lengths[1].astype(jnp.float32)
-    average = state.average
-    if average is not None:
-        average = running_average(average, params, state.step, training.average_decay)
-    learned = TrainState(
-        state.step + 1, params, opt_state, longest, average, jnp.zeros((), jnp.int32)
-    )
-    passed = state._replace(step=state.step + 1, skipped=state.skipped + 1)
+
+    def learned(state, gradients):
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        rate = config.model.price_rate * rounding
+        params = repriced(params, metrics["usage"], model, config.model.target_budget, rate)
+        grown = jnp.minimum(state.longest * training.curriculum_growth + 1, task.longest)
+        longest = jnp.where(
+            metrics["accuracy"] >= training.curriculum_accuracy, grown, state.longest
+        )
+        average = state.average
+        if average is not None:
+            average = running_average(average, params, state.step, training.average_decay)
+        return TrainState(
+            state.step + 1, params, opt_state, longest, average, jnp.zeros((), jnp.int32)
+        )
+
+    def passed(state, gradients):
+        return state._replace(step=state.step + 1, skipped=state.skipped + 1)
+
     finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
-    return jax.tree.map(partial(jnp.where, finite), learned, passed), metrics
+    return jax.lax.cond(finite, learned, passed, state, gradients), metrics
 
 
 def repriced(
@@ -259,6 +269,7 @@ def running_average(average: dict, params: dict, step: jax.Array, decay: float) 
 def train_steps(
     state: TrainState,
     count: jax.Array,
+    seed: jax.Array,
     data,
     chosen,
     model: Model,
@@ -276,7 +287,7 @@ def train_steps(
 
     def one_more(i, carry):
         state, sums, faults = carry
-        state, metrics = step(state, data, jax.tree.map(lambda x: x[i], chosen))
+        state, metrics = step(state, seed, data, jax.tree.map(lambda x: x[i], chosen))
         faulty = state.skipped > 0
         sums = jax.tree.map(lambda s, m: s + jnp.where(faulty, 0, m), sums, metrics)
         is_first = faulty & (faults.count == 0)
@@ -288,7 +299,7 @@ def train_steps(
         return state, sums, Faults(faults.count + faulty, first, terms)
 
     first = jax.tree.map(lambda x: x[0], chosen)
-    _, metrics = jax.eval_shape(step, state, data, first)
+    _, metrics = jax.eval_shape(step, state, seed, data, first)
     sums = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), metrics)
     none = Faults(jnp.int32(0), jnp.int32(-1), dict.fromkeys(FINITE_TERMS, jnp.bool(False)))
     state, sums, faults = jax.lax.fori_loop(0, count, one_more, (state, sums, none))

@@ -68,10 +68,10 @@ class Run:
 
     def train(self):
         state = self.layout.jit(self.initial, out_shardings=self.placed)()
-        compiled = self.step.lower(state, (), ()).compile()
+        compiled = self.step.lower(state, 0, (), ()).compile()
         losses = []
         for _ in range(STEPS):
-            state, metrics = compiled(state, (), ())
+            state, metrics = compiled(state, 0, (), ())
             losses.append(float(metrics["loss"]))
         return state, losses, compiled.as_text()
 

@@ -129,14 +129,15 @@ PRICED = SimpleNamespace(layer=SimpleNamespace(highest_price=7.0))
 """Stands in for a classifier, of which a step only asks how far prices can rise."""
 
 
-def after(number, longest, average=None, params=None, optimize=SGD, **changes):
+def after(number, longest, average=None, params=None, optimize=SGD, seed=0, **changes):
     """The state after step number + 1 of training from `longest`."""
     params = {"w": jnp.ones(3)} if params is None else params
     moments = optimize.init(params)
     state = step.TrainState(
         jnp.int32(number), params, moments, jnp.float32(longest), average, jnp.int32(0)
     )
-    return step.train_step(state, (), (), PRICED, TASK, optimize, tiny.config(**changes))
+    config = tiny.config(**changes)
+    return step.train_step(state, seed, (), (), PRICED, TASK, optimize, config)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,9 @@ def test_weight_decay_and_gradients_leave_the_price_alone(monkeypatch):
     moments = optimize.init(params)
     state = step.TrainState(jnp.int32(0), params, moments, jnp.float32(4), None, jnp.int32(0))
     for _ in range(3):
-        state, _ = step.train_step(state, (), (), PRICED, TASK, optimize, tiny.config(**decay))
+        state, _ = step.train_step(
+            state, 0, (), (), PRICED, TASK, optimize, tiny.config(**decay)
+        )
     assert state.params["price"] == 2
     assert (state.params["w"] < 0.9).all()
 
@@ -232,7 +235,7 @@ def built(workdir, **changes):
     advance = partial(
         step.train_step, model=model, task=task, optimizer=optimize, config=config
     )
-    return model, initial, lambda state: advance(state, (), ())
+    return model, initial, lambda state: advance(state, 0, (), ())
 
 
 def test_usage_follows_the_target(tmp_path):
@@ -292,6 +295,25 @@ def test_randomness_of_one_step_is_independent():
     are tried."""
     keys = [jax.random.key_data(key).tolist() for key in step.step_keys(0, jnp.int32(5))]
     assert len(set(map(tuple, keys))) == 4
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1])
+def test_a_compiled_step_draws_what_its_seed_says(seed):
+    """As the host does, where the seed is a Python number; one program serves all seeds."""
+    traced = jax.jit(step.step_keys)(np.uint32(seed), jnp.int32(5))
+    for key, same in zip(traced, step.step_keys(seed, jnp.int32(5)), strict=True):
+        assert (key == same).all()
+
+
+def test_programs_know_nothing_of_the_seed(tmp_path):
+    """Otherwise every seed compiles anew."""
+
+    def programs(seed):
+        _, initial, advance = built(tmp_path, seed=seed)
+        like = jax.eval_shape(initial)
+        return jax.make_jaxpr(initial)(seed=0), jax.make_jaxpr(advance)(like)
+
+    assert str(programs(1)) == str(programs(2))
 
 
 @pytest.mark.parametrize("longest", [1.0, 2.0, 3.9])

@@ -218,7 +218,7 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
     """Trains with steps that only count, on validations as they are given; returns what
     `train` returned. Its attribute `loss` is that of the steps."""
 
-    def count(state, count, data, chosen, model, task, optimizer, config):
+    def count(state, count, seed, data, chosen, model, task, optimizer, config):
         names = ("loss", "accuracy", "usage", "tokens")
         metrics = dict.fromkeys(names, jnp.ones(())) | {"loss": jnp.float32(train.loss)}
         none = Faults(jnp.int32(0), jnp.int32(-1), {})

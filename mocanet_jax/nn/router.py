@@ -10,6 +10,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mocanet_jax.core import addressing, gating
 from mocanet_jax.core.addressing import Address
@@ -26,6 +27,9 @@ OPEN_START = 2.0
 
 SHARPNESS_START = -3.0
 """Initial logit of the extra sharpness: softplus(-3) ≈ 0.05."""
+
+RETENTION_START = 6.0
+"""Initial logit of the retention: about 0.25 % fades in a step."""
 
 
 class RouterState(NamedTuple):
@@ -95,9 +99,10 @@ class Router(nn.Module):
         return self.num_location_heads + self.num_content_heads
 
     def initial_state(self, batch: int, embedding_dim: int) -> RouterState:
-        pointer = jnp.zeros((batch, self.num_location_heads))
+        # An array each, so that a step can be given the memory of its state.
+        write, read = (jnp.zeros((batch, self.num_location_heads)) for _ in range(2))
         recent = jnp.zeros((batch, CONVOLUTION_WIDTH - 1, embedding_dim))
-        return RouterState(pointer, pointer, recent)
+        return RouterState(write, read, recent)
 
     @nn.compact
     def __call__(
@@ -114,34 +119,31 @@ class Router(nn.Module):
         rounding: of pointer shifts, [] or [B], in [0, 1]; 1 moves pointers by whole slots.
         costs: in logits, of one expert and one head's write; for dynamic gates.
         """
-        expert_logits = None
-        if self.num_experts:
-            expert_logits = (
-                gating.margin(self._gate(z, self.num_experts, "expert"), costs.experts)
-                if self.dynamic
-                else nn.Dense(self.num_experts, use_bias=False, name="expert")(z)
-            )
+        said = self._decisions(z)
+        expert_logits = said.get("expert")
+        if self.num_experts and self.dynamic:
+            expert_logits = gating.margin(expert_logits, costs.experts)
         if not self.num_heads:
             return Route(expert_logits, *[None] * 10), state
 
-        strength = nn.sigmoid(nn.Dense(self.num_heads, name="strength")(z))
-        strength = strength * mask[..., None]
+        strength = nn.sigmoid(said["strength"]) * mask[..., None]
         writes = reads = jnp.broadcast_to(mask[..., None], strength.shape).astype(z.dtype)
-        read_logits = write_margins = None
+        write_margins = None
         if self.dynamic:
-            read_logits = self._gate(z, self.num_heads, "read_gate")
-            write_logits = self._gate(z, self.num_heads, "write_gate")
-            write_margins = gating.margin(write_logits, costs.writes)
+            write_margins = gating.margin(said["write_gate"], costs.writes)
             writes = writes * gating.open_gate(write_margins)
             strength = strength * writes
         addresses, positions, log_retention = [], None, None
         if self.num_location_heads:
-            address, positions, state = self._location(z, mask, state, num_slots, rounding)
+            pointers = jnp.stack([said["write_pointer"], said["read_pointer"]], axis=2)
+            address, positions, state = self._location(
+                pointers, mask, state, num_slots, rounding
+            )
             addresses.append(address)
         if self.num_content_heads:
-            address, state = self._content(z, mask, state)
+            address, state = self._content(z, said["read_query"], mask, state)
             addresses.append(address)
-            log_retention = self._log_retention(z, mask)
+            log_retention = self._log_retention(said["retention"], mask)
         write, read = jax.tree.map(lambda *heads: jnp.concatenate(heads, axis=2), *addresses)
         route = Route(
             expert_logits,
@@ -152,39 +154,62 @@ class Router(nn.Module):
             positions,
             writes,
             reads,
-            read_logits,
+            said.get("read_gate"),
             write_margins,
             read_margins=None,
         )
         return route, state
 
-    def _gate(self, z, count, name):
-        start = nn.initializers.constant(OPEN_START)
-        return nn.Dense(count, bias_init=start, name=name)(z)
+    def _decisions(self, z):
+        """Everything that is linear in z, by name: one product, where one for each would read
+        z as often and compute next to nothing."""
+        zeros, opening = nn.initializers.zeros, nn.initializers.constant(OPEN_START)
+        maps = {}
+        if self.num_experts:
+            maps["expert"] = (self.num_experts, opening if self.dynamic else None)
+        if self.num_heads:
+            maps["strength"] = (self.num_heads, zeros)
+        if self.num_heads and self.dynamic:
+            maps |= dict.fromkeys(("read_gate", "write_gate"), (self.num_heads, opening))
+        if self.num_location_heads:
+            for name, shifts in LOCATION_START.items():
+                maps[f"{name}_pointer"] = (
+                    4 * self.num_location_heads,
+                    _repeated((*shifts, SHARPNESS_START)),
+                )
+        if self.num_content_heads:
+            content = self.num_content_heads
+            maps["read_query"] = (content * (z.shape[-1] // self.num_heads), None)
+            maps["retention"] = (content, nn.initializers.constant(RETENTION_START))
+        if not maps:
+            return {}
+        weights = [Weights(*map_, name=name)(z.shape[-1]) for name, map_ in maps.items()]
+        kernel, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(*weights, strict=True))
+        ends = np.cumsum([count for count, _ in maps.values()])[:-1]
+        return dict(
+            zip(maps, jnp.split(z @ kernel + bias[None, None], ends, axis=-1), strict=True)
+        )
 
-    def _location(self, z, mask, state, num_slots, rounding):
+    def _location(self, logits, mask, state, num_slots, rounding):
+        """logits: [B, T, 2, 4 · location heads], of write and read pointers."""
         heads = self.num_location_heads
-        rounding = jnp.broadcast_to(rounding, z.shape[:1])
-        addresses, positions, pointers = [], [], []
-        for name, pointer in (("write", state.write_pointer), ("read", state.read_pointer)):
+        logits = logits.reshape(*mask.shape, 2 * heads, 4)
+        rounding = jnp.broadcast_to(rounding, mask.shape[:1])
+        shift = addressing.expected_shift(logits[..., :3], rounding[:, None, None])
+        pointer = jnp.concatenate([state.write_pointer, state.read_pointer], axis=-1)
+        position, pointer = addressing.advance(pointer, shift * mask[..., None], num_slots)
+        sharpness = self.sharpness * (1 + nn.softplus(logits[..., 3]))
+        address = addressing.ring_address(position, num_slots, self.num_active, sharpness)
+        write, read = (
+            jax.tree.map(lambda x, own=own: x[:, :, own], address)
+            for own in (slice(heads), slice(heads, None))
+        )
+        state = state._replace(
+            write_pointer=pointer[:, :heads], read_pointer=pointer[:, heads:]
+        )
+        return (write, read), position.reshape(*mask.shape, 2, heads), state
 
-            def start(key, shape, dtype=jnp.float32, logits=LOCATION_START[name]):
-                return jnp.tile(jnp.array([*logits, SHARPNESS_START], dtype), heads)
-
-            logits = nn.Dense(4 * heads, bias_init=start, name=f"{name}_pointer")(z)
-            logits = logits.reshape(*z.shape[:2], heads, 4)
-            shift = addressing.expected_shift(logits[..., :3], rounding[:, None, None])
-            position, pointer = addressing.advance(pointer, shift * mask[..., None], num_slots)
-            sharpness = self.sharpness * (1 + nn.softplus(logits[..., 3]))
-            addresses.append(
-                addressing.ring_address(position, num_slots, self.num_active, sharpness)
-            )
-            positions.append(position)
-            pointers.append(pointer)
-        state = state._replace(write_pointer=pointers[0], read_pointer=pointers[1])
-        return tuple(addresses), jnp.stack(positions, axis=2), state
-
-    def _content(self, z, mask, state):
+    def _content(self, z, read_query, mask, state):
         heads, width = self.num_content_heads, z.shape[-1] // self.num_heads
         keys = self.param(
             "keys", nn.initializers.normal(width**-0.5), (heads, self.num_slots, width)
@@ -193,10 +218,10 @@ class Router(nn.Module):
         taps = self.param(
             "convolution", nn.initializers.normal(0.5), (CONVOLUTION_WIDTH, z.shape[-1])
         )
-        sources = {"write": jnp.einsum("btkd,kd->btd", window, taps), "read": z}
+        stored = jnp.einsum("btkd,kd->btd", window, taps)
+        write_query = nn.Dense(heads * width, use_bias=False, name="write_query")(stored)
         addresses = []
-        for name, source in sources.items():
-            query = nn.Dense(heads * width, use_bias=False, name=f"{name}_query")(source)
+        for query in (write_query, read_query):
             query = query.reshape(*z.shape[:2], heads, width)
             scores = jnp.einsum("bthp,hsp->bths", query, keys)
             best = partial(
@@ -207,11 +232,29 @@ class Router(nn.Module):
             addresses.append(by_sequence(best, scores))
         return tuple(addresses), state._replace(recent=recent)
 
-    def _log_retention(self, z, mask):
-        start = nn.initializers.constant(6.0)
-        logits = nn.Dense(self.num_content_heads, bias_init=start, name="retention")(z)
+    def _log_retention(self, logits, mask):
         held = jnp.zeros((*mask.shape, self.num_location_heads))
         return jnp.concatenate([held, nn.log_sigmoid(logits) * mask[..., None]], axis=-1)
+
+
+class Weights(nn.Module):
+    """Kernel [D, n] and bias [n] of a linear map to n numbers, as nn.Dense makes and names
+    them; a bias of zeros that is no parameter where `bias_start` is None."""
+
+    count: int
+    bias_start: nn.initializers.Initializer | None
+
+    @nn.compact
+    def __call__(self, width: int) -> tuple[jax.Array, jax.Array]:
+        kernel = self.param("kernel", nn.linear.default_kernel_init, (width, self.count))
+        if self.bias_start is None:
+            return kernel, jnp.zeros(self.count)
+        return kernel, self.param("bias", self.bias_start, (self.count,))
+
+
+def _repeated(numbers):
+    """An initializer that repeats `numbers` over a vector."""
+    return lambda key, shape, dtype=jnp.float32: jnp.resize(jnp.array(numbers, dtype), shape)
 
 
 def causal_window(

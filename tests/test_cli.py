@@ -104,7 +104,7 @@ def refused(tmp_path, monkeypatch, capsys):
         ([CONFIG, "--config.task=paste"], "unknown task 'paste'; known tasks: copy, sst2"),
         ([CONFIG, "--config.model.num_memory_heads=3"], "128 is not divisible by 3 memory"),
         ([CONFIG, "--config.model.top_k_slots=65"], "between 1 and num_memory_slots 64, not"),
-        ([CONFIG, "--config.data.longest=0"], "payload lengths need 1 ≤ shortest ≤ longest"),
+        ([CONFIG, "--config.data.longest=0"], "lengths need 1 ≤ shortest ≤ longest"),
         ([CONFIG, f"--workdir={'x' * 300}"], "xxx cannot be used: File name too long"),
         ([CONFIG, "--config.training.max_steps=0"], "max_steps must be at least 1, not 0"),
         ([CONFIG, "--config.eval.lengths=(7,'a')"], "eval.lengths takes whole numbers"),

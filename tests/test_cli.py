@@ -101,7 +101,7 @@ def refused(tmp_path, monkeypatch, capsys):
         ([CONFIG, "config.seed=2"], "unexpected argument 'config.seed=2'; flags are written"),
         ([CONFIG, "--mode=eval"], "no trained model in runs/copy: train first"),
         ([f"{CONFIG}:no_memory", "--mode=eval"], "no trained model in runs/copy_no_memory:"),
-        ([CONFIG, "--config.task=paste"], "unknown task 'paste'; known tasks: copy, sst2"),
+        ([CONFIG, "--config.task=paste"], "unknown task 'paste'; known tasks: copy, "),
         ([CONFIG, "--config.model.num_memory_heads=3"], "128 is not divisible by 3 memory"),
         ([CONFIG, "--config.model.top_k_slots=65"], "between 1 and num_memory_slots 64, not"),
         ([CONFIG, "--config.data.longest=0"], "lengths need 1 ≤ shortest ≤ longest"),

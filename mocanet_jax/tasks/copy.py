@@ -11,7 +11,6 @@ bit vectors and a delay.)
 Axes: B batch, T time.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
@@ -24,27 +23,12 @@ NUM_SYMBOLS = 125
 MIN_DELAY, MAX_DELAY = 3, 8
 
 
-@dataclass(frozen=True)
 class CopyTask(SequenceTask):
-    """shortest, longest: range of L. first_longest: the longest L that training starts with."""
-
-    shortest: int
-    longest: int
-    first_longest: int
+    """Lengths are those of the payload, L."""
 
     vocab_size: ClassVar[int] = VOCAB_SIZE
     blank: ClassVar[int] = BLANK
     marker: ClassVar[int] = MARKER
-
-    def __post_init__(self):
-        if (
-            not 1 <= self.shortest <= self.longest
-            or not 1 <= self.first_longest <= self.longest
-        ):
-            raise ValueError(
-                "payload lengths need 1 ≤ shortest ≤ longest and 1 ≤ first_longest ≤ longest, "
-                f"not {self.shortest}, {self.longest} and {self.first_longest}"
-            )
 
     def num_steps(self, length: int) -> int:
         """T that fits a payload of `length` symbols with the longest delay."""

@@ -3,9 +3,11 @@
 Axes: B batch, T time, V vocabulary.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -53,22 +55,39 @@ class Scores(NamedTuple):
         }
 
 
+@dataclass(frozen=True)
 class SequenceTask:
     """What all such tasks share; a subclass adds `sample` and `num_steps`.
 
-    `blank` and `marker` are the tokens that pictures tell apart from symbols. The range of
-    lengths is [shortest, longest]; training may start at `first_longest` and grow,
-    evaluation goes on to any length.
+    shortest, longest: range of lengths. first_longest: the longest that training starts with.
+    Evaluation goes on to any length up to `limit`.
+
+    `blank` and `marker` are the tokens that pictures tell apart from symbols.
+
+    Raises ValueError for lengths that there are not.
     """
 
-    vocab_size: int
-    blank: int
-    marker: int | None
     shortest: int
     longest: int
     first_longest: int
 
-    training_data = ()
+    vocab_size: ClassVar[int]
+    blank: ClassVar[int]
+    marker: ClassVar[int | None]
+    limit: ClassVar[float] = math.inf
+    training_data: ClassVar[tuple] = ()
+
+    def __post_init__(self):
+        if (
+            not 1 <= self.shortest <= self.longest
+            or not 1 <= self.first_longest <= self.longest
+        ):
+            raise ValueError(
+                "lengths need 1 ≤ shortest ≤ longest and 1 ≤ first_longest ≤ longest, "
+                f"not {self.shortest}, {self.longest} and {self.first_longest}"
+            )
+        if self.longest > self.limit:
+            raise ValueError(f"lengths end at {self.limit}, longest is {self.longest}")
 
     def sample(self, key: jax.Array, batch: int, lengths: tuple, fit: int) -> Batch:
         """B sequences with lengths in the inclusive range `lengths`, padded to the number

@@ -9,14 +9,48 @@ from mocanet_jax.errors import UserError
 from mocanet_jax.nn.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.model import MocaNet
+from mocanet_jax.tasks.associative_recall import AssociativeRecallTask
+from mocanet_jax.tasks.binary_addition import BinaryAdditionTask
+from mocanet_jax.tasks.bucket_sort import BucketSortTask
 from mocanet_jax.tasks.copy import CopyTask
+from mocanet_jax.tasks.cycle_navigation import CycleNavigationTask
+from mocanet_jax.tasks.duplicate_string import DuplicateStringTask
+from mocanet_jax.tasks.even_pairs import EvenPairsTask
+from mocanet_jax.tasks.missing_duplicate import MissingDuplicateTask
+from mocanet_jax.tasks.modular_arithmetic import ModularArithmeticTask
+from mocanet_jax.tasks.mqar import MqarTask
+from mocanet_jax.tasks.odds_first import OddsFirstTask
+from mocanet_jax.tasks.parity_check import ParityCheckTask
+from mocanet_jax.tasks.priority_sort import PrioritySortTask
+from mocanet_jax.tasks.repeat_copy import RepeatCopyTask
+from mocanet_jax.tasks.reverse_string import ReverseStringTask
+from mocanet_jax.tasks.sequence import SequenceTask
 from mocanet_jax.tasks.sst2 import Sst2Task
+from mocanet_jax.tasks.stack_manipulation import StackManipulationTask
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text import VOCABULARY_FILE, TextTask
 from mocanet_jax.tasks.vocabulary import load_vocabulary
 from mocanet_jax.training.step import Model
 
-TASKS = {"copy": CopyTask, "sst2": Sst2Task}
+TASKS = {
+    "copy": CopyTask,
+    "repeat_copy": RepeatCopyTask,
+    "associative_recall": AssociativeRecallTask,
+    "priority_sort": PrioritySortTask,
+    "mqar": MqarTask,
+    "parity_check": ParityCheckTask,
+    "even_pairs": EvenPairsTask,
+    "cycle_navigation": CycleNavigationTask,
+    "modular_arithmetic": ModularArithmeticTask,
+    "reverse_string": ReverseStringTask,
+    "stack_manipulation": StackManipulationTask,
+    "duplicate_string": DuplicateStringTask,
+    "odds_first": OddsFirstTask,
+    "missing_duplicate": MissingDuplicateTask,
+    "binary_addition": BinaryAdditionTask,
+    "bucket_sort": BucketSortTask,
+    "sst2": Sst2Task,
+}
 
 
 def build_task(config: ConfigDict, workdir: Path) -> Task:
@@ -32,9 +66,22 @@ def build_task(config: ConfigDict, workdir: Path) -> Task:
         if (workdir / VOCABULARY_FILE).exists():
             settings["saved_vocabulary"] = load_vocabulary(workdir / VOCABULARY_FILE)
     try:
-        return kind(**settings)
+        task = kind(**settings)
     except (ValueError, TypeError) as error:
         raise UserError(f"config.data: {error}") from error
+    if isinstance(task, SequenceTask):
+        _check_lengths(config, task)
+    return task
+
+
+def _check_lengths(config, task):
+    for name in ("lengths", "long_lengths"):
+        longest = max(config.eval[name], default=0)
+        if longest > task.limit:
+            raise UserError(
+                f"config.eval.{name}: lengths of {config.task} end at {task.limit}, "
+                f"not {longest}"
+            )
 
 
 def rebuild(config: ConfigDict, workdir: Path) -> tuple[Task, Model]:

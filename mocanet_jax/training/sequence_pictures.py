@@ -80,10 +80,10 @@ class MemoryView(NamedTuple):
 def accuracy_by_length(
     accuracy: dict[int, float], exact: dict[int, float], trained: tuple[int, int], path: Path
 ) -> None:
-    """Share of symbols and of whole sequences that are right, against payload length.
+    """Share of symbols and of whole sequences that are right, against length.
 
-    accuracy, exact: length in symbols → share in [0, 1].
-    trained: shortest and longest payload in training, inclusive.
+    accuracy, exact: length → share in [0, 1].
+    trained: shortest and longest in training, inclusive.
     """
     figure = Figure((8.0, 4.4), dpi=160, layout="constrained")
     ax = figure.subplots()
@@ -98,12 +98,27 @@ def accuracy_by_length(
     if exact:
         ax.plot(*points(exact), "s--", color=GREEN, label="exact match (of sequences)", **style)
     lengths = sorted({*accuracy, *exact})
-    ax.set(xlabel="payload length (symbols)", xscale="log", ylabel="share correct", ylim=(0, 1))
-    ax.set_xlim(min(*lengths, *trained) / 1.15, max(*lengths, *trained) * 1.15)
-    ax.set_xticks(lengths, [str(length) for length in lengths])
+    ax.set(xlabel="length", xscale="log", ylabel="share correct", ylim=(0, 1))
+    low, high = min(*lengths, *trained) / 1.15, max(*lengths, *trained) * 1.15
+    ax.set_xlim(low, high)
+    ax.set_xticks(lengths, labels_apart(lengths, high / low))
     ax.minorticks_off()
     ax.legend(frameon=False, loc="best")
     save(figure, path)
+
+
+def labels_apart(lengths: list[int], extent: float) -> list[str]:
+    """Labels of rising ticks on a logarithmic axis, empty where they would touch the label
+    before. extent: the axis's end divided by its start.
+    """
+    labels, last = [], None
+    for length in lengths:
+        text = str(length)
+        width = 0.014 * len(text) * np.log(extent)
+        free = last is None or np.log(length / last) > width
+        labels.append(text if free else "")
+        last = length if free else last
+    return labels
 
 
 def memory_over_time(view: MemoryView, path: Path) -> None:

@@ -160,5 +160,5 @@ def test_a_guesser_is_at_chance():
 @pytest.mark.parametrize("lengths", [(0, 5, 2), (6, 5, 2), (1, 5, 0), (1, 5, 6)])
 def test_impossible_lengths_are_refused(lengths):
     """Otherwise sampling clips them silently to something else."""
-    with pytest.raises(ValueError, match="payload lengths need 1 ≤ shortest"):
+    with pytest.raises(ValueError, match="lengths need 1 ≤ shortest"):
         CopyTask(*lengths)

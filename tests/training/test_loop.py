@@ -222,7 +222,7 @@ def test_training_stops_when_validation_is_good_enough(shared_compilation, tmp_p
         ({"eval_lengths": ("a", 2)}, "eval.lengths takes whole numbers from 1 on"),
         ({"eval_test_sequences": 0}, "eval.test_sequences takes whole numbers from 1 on"),
         ({"task": "paste"}, "unknown task 'paste'; known tasks: copy"),
-        ({"data_longest": 0}, "config.data: payload lengths need"),
+        ({"data_longest": 0}, "config.data: lengths need"),
         ({"model_num_layers": 0}, "num_layers must be at least 1, not 0"),
         ({"model_time": "fast"}, "time must be auto, scan or parallel, not 'fast'"),
         ({"model_target_budget": 1.5}, r"target_budget is a share in \[0, 1\], not 1.5"),

@@ -68,6 +68,15 @@ def test_accuracy_by_length_shows_its_data(path):
     assert not np.array_equal(one, alone)
 
 
+def test_labels_of_lengths_do_not_touch():
+    """Many lengths, some next to each other, would be a smear of digits."""
+    few = [10, 20, 30, 40, 50, 60, 120, 250, 500, 1000]
+    assert pictures.labels_apart(few, 132) == [str(length) for length in few]
+    many = [10, 20, 30, 40, *range(41, 501, 27)]
+    shown = [int(text) for text in pictures.labels_apart(many, 661) if text]
+    assert shown == [10, 20, 30, 40, 68, 95, 149, 203, 284, 392]
+
+
 def test_memory_over_time_is_1600_wide_and_shows_its_data(path):
     in_order = copy_view()
     reversed_read = in_order._replace(read_weights=in_order.read_weights[..., ::-1])

@@ -1,0 +1,26 @@
+"""Associative recall in lists of 2 to 6 items (task: Graves et al., 2014).
+
+python -m mocanet_jax.main --config=configs/associative_recall.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs.base import base_config, with_ablation
+
+
+def get_config(ablation: str | None = None) -> ConfigDict:
+    config = base_config()
+    config.task = "associative_recall"
+    config.data.shortest = 2
+    config.data.longest = 6
+    config.data.first_longest = 2
+    config.model.num_layers = 2
+    config.model.num_memory_heads = 2  # one by location, one by content
+    config.model.top_k_slots = 8
+    config.training.shortest = 2
+    config.training.max_steps = 3000
+    config.training.stop_at_loss = 0.005
+    config.eval.lengths = (2, 3, 4, 5, 6)
+    config.eval.long_lengths = (12, 20)
+    config.eval.sequences_per_long_length = 256
+    return with_ablation(config, ablation)

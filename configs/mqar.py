@@ -1,0 +1,35 @@
+"""Multi-query associative recall with 4 to 64 pairs (task: Arora et al., 2023, "Zoology").
+
+    python -m mocanet_jax.main --config=configs/mqar.py
+
+Accuracy by length is accuracy by the number of pairs N, in T = max(64, 4N) steps: T/N of 64/4,
+64/8, 64/16, 128/32 and 256/64. For one of these alone set data.shortest, data.longest,
+data.first_longest and training.shortest to N, and eval.lengths to (N,).
+"""
+
+from ml_collections import ConfigDict
+
+from configs.base import base_config, with_ablation
+
+
+def get_config(ablation: str | None = None) -> ConfigDict:
+    config = base_config()
+    config.task = "mqar"
+    config.data.shortest = 4
+    config.data.longest = 64
+    config.data.first_longest = 4
+    config.data.vocab_size = 8192
+    config.data.input_length = 64
+    config.data.power = 0.01
+    config.data.random_filler = True
+    config.model.num_layers = 2
+    config.model.num_location_heads = 0
+    config.model.num_memory_slots = 256
+    config.model.top_k_slots = 8
+    config.training.batch_size = 16  # logits take 134 MB, at every step over all of V
+    config.training.shortest = 4
+    config.training.max_steps = 5000
+    config.training.stop_at_loss = 0.005
+    config.eval.lengths = (4, 8, 16, 32, 64)
+    config.eval.tokens_per_batch = 4096
+    return with_ablation(config, ablation)

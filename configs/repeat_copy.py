@@ -1,0 +1,25 @@
+"""Repeat copy of 1 to 10 symbols, 1 to 10 times (task: Graves et al., 2014).
+
+python -m mocanet_jax.main --config=configs/repeat_copy.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs.base import base_config, with_ablation
+
+
+def get_config(ablation: str | None = None) -> ConfigDict:
+    config = base_config()
+    config.task = "repeat_copy"
+    config.data.shortest = 1
+    config.data.longest = 10
+    config.data.first_longest = 3
+    config.data.max_repeats = 10
+    config.model.num_layers = 2
+    config.model.num_memory_heads = 2  # one by location, one by content
+    config.training.max_steps = 2000
+    config.training.stop_at_loss = 0.005
+    config.eval.lengths = (1, 2, 4, 6, 8, 10)
+    config.eval.long_lengths = (15, 20)
+    config.eval.sequences_per_long_length = 128
+    return with_ablation(config, ablation)

@@ -1,0 +1,63 @@
+"""Every config: it names a task, builds it with its model, and can be evaluated."""
+
+from importlib import import_module
+from pathlib import Path
+
+import jax
+import pytest
+
+from configs.base import ABLATIONS
+from mocanet_jax.errors import UserError
+from mocanet_jax.tasks.sequence import SequenceTask
+from mocanet_jax.training.build import TASKS, build_model, build_task
+from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
+from mocanet_jax.training.settings import check_settings
+
+FILES = Path(__file__).parents[1].glob("configs/*.py")
+MODULES = {path.stem: import_module(f"configs.{path.stem}") for path in FILES}
+CONFIGS = sorted(name for name, module in MODULES.items() if hasattr(module, "get_config"))
+
+
+def test_every_task_has_a_config():
+    assert set(CONFIGS) == set(TASKS)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_builds_its_task_and_model_with_every_ablation(name, corpus, tmp_path):
+    """Otherwise a published command ends with an error. Texts are those of a tiny corpus."""
+    for ablation in (None, *ABLATIONS):
+        config = MODULES[name].get_config(ablation)
+        assert config.task == name
+        if name == "sst2":
+            config.data.path = str(corpus)
+        check_settings(config)
+        build_model(config, build_task(config, tmp_path))
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "sst2"])
+def test_every_length_that_is_evaluated_fits(name, tmp_path):
+    """Shapes only. Otherwise training ends well and its evaluation fails, or runs with a memory
+    smaller than the trained one."""
+    config = MODULES[name].get_config()
+    task = build_task(config, tmp_path)
+    assert isinstance(task, SequenceTask)
+    assert config.training.shortest <= task.first_longest
+    lengths = (*config.eval.lengths, *config.eval.long_lengths)
+    steps = [task.num_steps(length) for length in range(1, max(lengths) + 1)]
+    assert steps == sorted(steps)
+    evaluator = SequenceEvaluator(build_model(config, task), task, config)
+    for fit in {task.longest, max(lengths)}:
+        sample = lambda key, bounds, fit=fit: task.sample(key, 2, (bounds[0], bounds[1]), fit)
+        bounds = jax.ShapeDtypeStruct((2,), "int32")
+        batch = jax.eval_shape(sample, jax.random.key(0), bounds)
+        assert batch.tokens.shape == (2, task.num_steps(fit))
+        slots = evaluator.enlarged_slots(fit)
+        assert slots is None if fit == task.longest else slots > config.model.num_memory_slots
+
+
+def test_a_length_that_a_task_does_not_have_is_refused_before_training(tmp_path):
+    config = MODULES["priority_sort"].get_config()
+    config.eval.long_lengths = (30, 65)
+    message = "config.eval.long_lengths: lengths of priority_sort end at 64, not 65"
+    with pytest.raises(UserError, match=message):
+        build_task(config, tmp_path)

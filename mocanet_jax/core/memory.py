@@ -41,21 +41,27 @@ class MemoryState(NamedTuple):
 
     slots: float [B, H, S, P].
     log_decay: float [B, H, S], at most 0: decay not yet applied to the slots;
-        the content is slots · exp(log_decay).
+        the content is slots · exp(log_decay). None of memories without retention,
+        which hold what they have.
     """
 
     slots: jax.Array
-    log_decay: jax.Array
+    log_decay: jax.Array | None
 
 
-def initial_memory(slots: jax.Array) -> MemoryState:
-    """A state that holds `slots`, float [B, H, S, P], with no decay pending."""
+def initial_memory(slots: jax.Array, retention: bool = True) -> MemoryState:
+    """A state that holds `slots`, float [B, H, S, P], with no decay pending.
+
+    retention: whether log_retention will ever be given; without, no step costs O(S).
+    """
     chex.assert_rank(slots, 4)
-    return MemoryState(slots, jnp.zeros(slots.shape[:-1], slots.dtype))
+    return MemoryState(slots, jnp.zeros(slots.shape[:-1], slots.dtype) if retention else None)
 
 
 def content(state: MemoryState) -> jax.Array:
     """What a read would see: float [B, H, S, P]."""
+    if state.log_decay is None:
+        return state.slots
     return state.slots * jnp.exp(state.log_decay)[..., None]
 
 
@@ -77,17 +83,19 @@ def step(
     slots, log_decay = state
     if log_retention is not None:
         log_decay = log_decay + jnp.maximum(log_retention, MIN_LOG_RETENTION)[..., None]
-    b, h = jnp.ogrid[: slots.shape[0], : slots.shape[1]]
-    at = (b[..., None], h[..., None], write.indices)
-    rows = slots[at] * jnp.exp(log_decay[at])[..., None]
+    b, h = (x[..., None] for x in jnp.ogrid[: slots.shape[0], : slots.shape[1]])
+    at, read_at = (b, h, write.indices), (b, h, read.indices)
+    rows, weights = slots[at], read.weights
+    if log_decay is not None:
+        rows = rows * jnp.exp(log_decay[at])[..., None]
+        log_decay = log_decay.at[at].set(0.0, unique_indices=True)
+        weights = weights * jnp.exp(log_decay[read_at])
     old = jnp.einsum("bha,bhap->bhp", write.weights, rows)
     delta = strength[..., None] * (value - old)
     rows = rows + write.weights[..., None] * delta[:, :, None]
     slots = slots.at[at].set(rows, unique_indices=True)
-    log_decay = log_decay.at[at].set(0.0, unique_indices=True)
-    at = (b[..., None], h[..., None], read.indices)
-    weights = read.weights * jnp.exp(log_decay[at])
-    return jnp.einsum("bha,bhap->bhp", weights, slots[at]), MemoryState(slots, log_decay)
+    found = jnp.einsum("bha,bhap->bhp", weights, slots[read_at])
+    return found, MemoryState(slots, log_decay)
 
 
 def recurrent(
@@ -117,7 +125,7 @@ def recurrent(
     write_indices, read_indices = flat(write.indices), flat(read.indices)
     write_weights, read_weights = flat(write.weights), flat(read.weights)
     if log_retention is None:
-        state = initial_memory(content(state))
+        state = initial_memory(content(state), state.log_decay is not None)
         decay, log_decay = jnp.ones_like(write_weights), state.log_decay
     else:
         write_decay, read_decay, log_decay = _pending_decay(
@@ -202,14 +210,17 @@ def chunked(
     )
     reads = jnp.moveaxis(reads, (0, 2), (1, 3))
     reads = reads.reshape(reads.shape[0], -1, *reads.shape[3:])[:, :length]
-    return reads, initial_memory(slots)
+    return reads, initial_memory(slots, state.log_decay is not None)
 
 
 def _check(time, state, write, read, value, strength, log_retention):
     """time: (T,) for a sequence, () for one token."""
     chex.assert_rank(state.slots, 4)
     batch, heads, _, width = state.slots.shape
-    chex.assert_shape(state.log_decay, state.slots.shape[:-1])
+    if state.log_decay is not None:
+        chex.assert_shape(state.log_decay, state.slots.shape[:-1])
+    elif log_retention is not None:
+        raise ValueError("a memory that was made without retention cannot be given any")
     chex.assert_shape(value, (batch, *time, heads, width))
     chex.assert_shape(strength, (batch, *time, heads))
     if log_retention is not None:
@@ -219,7 +230,7 @@ def _check(time, state, write, read, value, strength, log_retention):
         chex.assert_equal_shape(address)
         chex.assert_shape(address, (batch, *time, heads, None))
         chex.assert_type(address, [jnp.int32, float])
-    chex.assert_type([*state, value, strength], float)
+    chex.assert_type([state.slots, value, strength], float)
 
 
 def _time_major_flat(x):

@@ -11,8 +11,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core import dispatch, gating
+from mocanet_jax.core import dispatch, gating, mixture
+from mocanet_jax.core.mixture import ExpertWeights
 from mocanet_jax.nn import partition
+
+GATHER_BELOW = 1
+"""Choices of a batch, times this, up to which fetching the weights of each beats computing all
+E experts (benchmarks/dispatch.py)."""
 
 
 class ExpertsAux(NamedTuple):
@@ -61,25 +66,38 @@ class Experts(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.num_experts, self.hidden_dim))
         contract = self.param("contract", start, (self.num_experts, self.hidden_dim, width))
 
+        weights = ExpertWeights(expand, bias, contract)
+
         gates, live = self._choose(logits, mask, train)
         capacity = dispatch.expert_capacity(
             z.shape[1], self.num_experts, self.mean_k, self.capacity_factor if train else None
         )
+        if capacity < z.shape[1]:
+            output, computed, dropped = self._dispatched(z, gates, live, weights, capacity)
+        else:
+            few = GATHER_BELOW * gates.indices.size <= self.num_experts
+            mix = mixture.gathered if few else mixture.dense
+            output, computed, dropped = mix(z, gates, live, weights), live, jnp.int32(0)
+        return output, ExpertsAux(
+            gates.indices,
+            computed,
+            dispatch.load_balance_loss(logits, gates.indices, live, mask),
+            jnp.zeros(()) if self.dynamic else dispatch.router_z_loss(logits, mask),
+            dropped,
+        )
+
+    def _dispatched(self, z, gates, live, weights, capacity):
+        """Output, the choices that found room, and how many did not."""
         plan = dispatch.plan_dispatch(gates.indices, live, self.num_experts, capacity)
         tokens = partition.to_experts(dispatch.gather_tokens(z, plan))
         shape = tokens.shape
-        tokens = tokens.reshape(self.num_experts, -1, width)
-        hidden = nn.relu(jnp.einsum("end,edf->enf", tokens, expand) + bias[:, None])
-        results = jnp.einsum("enf,efd->end", hidden, contract).reshape(shape)
-        results = dispatch.gather_results(partition.from_experts(results), plan)
+        tokens = tokens.reshape(self.num_experts, -1, z.shape[-1])
+        hidden = jnp.einsum("end,edf->enf", tokens, weights.expand) + weights.bias[:, None]
+        results = jnp.einsum("enf,efd->end", nn.relu(hidden), weights.contract)
+        results = partition.from_experts(results.reshape(shape))
+        results = dispatch.gather_results(results, plan)
         output = jnp.einsum("btkd,btk->btd", results, gates.weights)
-        return output, ExpertsAux(
-            gates.indices,
-            plan.kept,
-            dispatch.load_balance_loss(logits, gates.indices, live, mask),
-            jnp.zeros(()) if self.dynamic else dispatch.router_z_loss(logits, mask),
-            plan.dropped,
-        )
+        return output, plan.kept, plan.dropped
 
     def _choose(self, logits, mask, train):
         """Gates, and which of their choices take a place: bool [B, T, K]."""

@@ -66,7 +66,8 @@ class MemoryBank(nn.Module):
             extra = num_slots - self.num_slots
             rows.append(jnp.pad(self.content_slots, ((0, 0), (0, extra), (0, 0))))
         slots = jnp.concatenate(rows)
-        return memory.initial_memory(jnp.broadcast_to(slots, (batch, *slots.shape)))
+        slots = jnp.broadcast_to(slots, (batch, *slots.shape))
+        return memory.initial_memory(slots, retention=self.num_content_heads > 0)
 
     def __call__(
         self, z: jax.Array, route: Route, state: MemoryState, cost: jax.Array | float

@@ -198,3 +198,25 @@ def test_initial_memory_refuses_slots_without_a_batch():
     """[H, S, P] would read as [B, H, S] further on."""
     with pytest.raises(AssertionError):
         memory.initial_memory(jnp.zeros((1, 4, 2)))
+
+
+@each_form
+def test_a_memory_without_retention_holds_what_it_has(form):
+    """It is the same memory with every retention 1, and nothing in it costs O(S)."""
+    address = sequence([[0, 2], [1, 2], [3, 0]], [[0.6, 0.8]] * 3)
+    value, strength = column([[5, 6], [7, 8], [9, 9]]), column([1, 0.5, 0.25])
+    reads, state = form(four_slots(), address, address, value, strength)
+    held = memory.initial_memory(four_slots().slots, retention=False)
+    same, after = form(held, address, address, value, strength)
+    assert after.log_decay is None
+    np.testing.assert_allclose(same, reads, rtol=1e-6)
+    np.testing.assert_allclose(memory.content(after), memory.content(state), rtol=1e-6)
+
+
+@each_form
+def test_a_memory_without_retention_refuses_one(form):
+    """It has no place to keep the decay and would forget that it forgot."""
+    held = memory.initial_memory(four_slots().slots, retention=False)
+    address = sequence([[0]], [[1]])
+    with pytest.raises(ValueError, match="without retention"):
+        form(held, address, address, column([[5, 6]]), column([1]), column([-1]))

@@ -143,7 +143,7 @@ def recurrent(
         decay,
     )
     reads = jnp.moveaxis(reads.reshape(-1, batch, heads, width), 0, 1)
-    return reads, MemoryState(table.reshape(state.slots.shape), log_decay)
+    return reads, MemoryState(_in_place(table.reshape(state.slots.shape)), log_decay)
 
 
 def chunked(
@@ -237,6 +237,22 @@ def _time_major_flat(x):
     """[B, T, H, ...] -> [T, N, ...]."""
     x = jnp.moveaxis(x, 1, 0)
     return x.reshape(x.shape[0], -1, *x.shape[3:])
+
+
+@jax.custom_vjp
+def _in_place(slots):
+    """`slots`, [B, H, S, P], in the memory of the slots that they came from.
+
+    With one head XLA gives the reshaped table another order of axes, of the same bytes, and
+    copies it twice to come back to that of its argument. Writing one number onto itself fixes
+    the order.
+    """
+    first = (0,) * slots.ndim
+    number = jax.lax.dynamic_slice(slots, first, (1,) * slots.ndim)
+    return jax.lax.dynamic_update_slice(slots, number, first)
+
+
+_in_place.defvjp(lambda slots: (_in_place(slots), None), lambda _, g: (g,))
 
 
 def _pending_decay(log_decay, write_indices, read_indices, log_retention):

@@ -1,0 +1,51 @@
+"""Training steps of a config, as benchmarks time them."""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from mocanet_jax.nn.summary import component_costs, realised_flops
+from mocanet_jax.training.build import build_model, build_task
+from mocanet_jax.training.optimizer import build_optimizer
+from mocanet_jax.training.step import initial_train_state, train_steps
+
+
+class Steps:
+    """`count` training steps of a config in one compiled call, from one to the next.
+
+    The state is that of the start with the curriculum complete, so that batches hold the
+    longest sequences. usage: that of the last call.
+    """
+
+    def __init__(self, config: ConfigDict, count: int, workdir: Path = Path("none")):
+        self.task = task = build_task(config, workdir)
+        self.model = model = build_model(config, task)
+        optimizer = build_optimizer(config.training)
+        state = jax.jit(partial(initial_train_state, model, task, optimizer, config))()
+        self._state = state._replace(longest=jnp.float32(task.longest))
+        self._rest = (np.int32(count), np.uint32(0), task.training_data)
+        self._choose = partial(task.select, config.training.batch_size, count=count)
+        run = partial(train_steps, model=model, task=task, optimizer=optimizer, config=config)
+        start = (self._state, *self._rest, self._choose(0))
+        self._run = jax.jit(run, donate_argnums=0).lower(*start).compile()
+        self.costs = component_costs(model, self._state.params)
+        self.count, self.usage, self.made = count, 0.0, 0
+
+    def __call__(self):
+        chosen = self._choose(self.made)
+        self._state, means, _ = self._run(self._state, *self._rest, chosen)
+        self.usage, self.made = float(means["usage"]), self.made + self.count
+        return self._state.step
+
+    def flops(self) -> float:
+        """Of one token's forward and backward pass, with what the last call had engaged; the
+        backward pass is twice the forward."""
+        return 3 * realised_flops(self.model, self.costs, self.usage)
+
+    def ceiling_flops(self) -> float:
+        """The same with K experts and every access at every token."""
+        return 3 * sum(cost.flops for cost in self.costs.values())

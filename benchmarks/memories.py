@@ -14,10 +14,17 @@ WIDTH, ACTIVE = 128, 3
 """P and A."""
 
 
-def problem(batch: int, length: int, slots: int, retention: bool) -> tuple[MemoryState, tuple]:
-    """A state, and the other arguments of a form of the memory for T tokens."""
+def problem(
+    batch: int, length: int, slots: int, retention: bool, walking: bool = False
+) -> tuple[MemoryState, tuple]:
+    """A state, and the other arguments of a form of the memory for T tokens.
+
+    walking: addresses move on by a slot a token, as those of location heads; else random.
+    """
     keys, shape = jax.random.split(jax.random.key(0), 4), (batch, length, 1)
     first = jax.random.randint(keys[0], (2, *shape, 1), 0, slots)
+    if walking:
+        first = jnp.broadcast_to(jnp.arange(length).reshape(1, 1, -1, 1, 1), first.shape)
     indices = (first + jnp.arange(ACTIVE).reshape(1, 1, 1, 1, -1)) % slots
     weights = jnp.full((*shape, ACTIVE), ACTIVE**-0.5)
     state = jax.random.normal(keys[1], (batch, 1, slots, WIDTH))

@@ -6,9 +6,11 @@ The model is that of configs/copy.py on random tokens, with everything else fixe
 turns in one process. Peak memory is what the compiler plans for temporary arrays, without
 parameters and results.
 
-Slots: the recurrent form by itself, as it streams, one head and 1,024 tokens of 4 sequences a
-call; the state is given away to the next call. Routing scores of a content head, S a token,
-are not part of it. Experts: the layer alone, forward and gradient, at D = 512 and K = 2.
+Slots: 1,024 tokens of 4 sequences a call, one head, with the state given from call to call;
+the whole model with an enlarged ring, and the recurrent form of the memory by itself, at
+pointers that walk and at random addresses, which miss the processor's caches. Routing scores
+of a content head, S a token, are not part of it. Experts: the layer alone, forward and
+gradient, at D = 512 and K = 2.
 """
 
 from functools import partial
@@ -78,22 +80,42 @@ def over_lengths() -> list[dict]:
 
 
 class Stream:
-    """Calls of the recurrent form, each from the state that the last one left."""
+    """Calls of `run(state, …) → (what was read, state)`, each from the state that the last one
+    left, which is given away."""
 
-    def __init__(self, slots: int, retention: bool):
-        self._state, rest = problem(SEQUENCES, SEGMENT, slots, retention)
-        run = jax.jit(memory.recurrent, donate_argnums=0)
-        self._run, self._rest = run.lower(self._state, *rest).compile(), rest
+    def __init__(self, run, state, *rest):
+        self._state, self._rest = state, rest
+        self._run = jax.jit(run, donate_argnums=0).lower(state, *rest).compile()
 
     def __call__(self):
         found, self._state = self._run(self._state, *self._rest)
         return found
 
 
+def model_stream(slots: int) -> Stream:
+    """Segments through the whole model, whose ring is enlarged to S slots."""
+    config = copy.get_config()
+    net = build_model(config, task := build_task(config, Path("none")))
+    params = {"params": jax.jit(lambda: initial_params(net, task))()}
+    tokens = jax.random.randint(jax.random.key(1), (SEQUENCES, SEGMENT), 0, 128)
+    state = net.apply(params, SEQUENCES, slots, method="initial_state")
+    return Stream(lambda state, tokens: net.apply(params, tokens, state)[:2], state, tokens)
+
+
+def op_stream(slots: int, retention: bool, walking: bool) -> Stream:
+    state, rest = problem(SEQUENCES, SEGMENT, slots, retention, walking)
+    return Stream(memory.recurrent, state, *rest)
+
+
 def over_slots() -> list[dict]:
     rows, sizes = [], list(map(int, SLOTS.value))
-    for name, retention in (("without retention", False), ("with retention", True)):
-        times = timing.in_turn({s: Stream(s, retention) for s in sizes}, 3 * ROUNDS.value)
+    for name, make in (
+        ("the whole model", model_stream),
+        ("memory, walking pointers", partial(op_stream, retention=False, walking=True)),
+        ("memory, random addresses", partial(op_stream, retention=False, walking=False)),
+        ("memory, random, retention", partial(op_stream, retention=True, walking=False)),
+    ):
+        times = timing.in_turn({s: make(s) for s in sizes}, 3 * ROUNDS.value)
         rows += [
             {
                 "": name,

@@ -14,6 +14,7 @@ def base_config() -> ConfigDict:
     mesh.expert = 1  # devices that share the experts of one copy of the model
 
     model = config.model = ConfigDict()
+    model.name = "moca"  # or one of config.baseline, whose sizes then take the place of these
     model.embedding_dim = 128
     model.num_layers = 1
     model.use_controller = True
@@ -38,6 +39,28 @@ def base_config() -> ConfigDict:
     model.z_loss_weight = 0.001
     model.remat = False  # compute layers anew for their gradients, to save memory
     model.time = "auto"  # scan on CPU, parallel on accelerators
+
+    baseline = config.baseline = ConfigDict()
+    lstm = baseline.lstm = ConfigDict()
+    lstm.num_layers = 2
+    lstm.width = 256
+    lstm.mlp_dim = 0
+    lstm.tied_head = True
+    transformer = baseline.transformer = ConfigDict()
+    transformer.num_layers = 4
+    transformer.width = 128
+    transformer.num_heads = 4
+    transformer.mlp_dim = 352
+    transformer.tied_head = True
+    deltanet = baseline.deltanet = ConfigDict()
+    deltanet.num_layers = 2
+    deltanet.width = 128
+    deltanet.num_heads = 2
+    deltanet.key_dim = 64
+    deltanet.value_dim = 64  # a layer's state is heads · key · value = 64 slots of 128
+    deltanet.chunk_size = 16
+    deltanet.mlp_dim = 352
+    deltanet.tied_head = True
 
     training = config.training = ConfigDict()
     training.batch_size = 32

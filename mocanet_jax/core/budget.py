@@ -70,6 +70,16 @@ class Usage(NamedTuple):
         return metrics
 
 
+class AlwaysOn(NamedTuple):
+    """The usage of a model that computes everything for every token; added as Usage is."""
+
+    def shares(self) -> dict[str, jax.Array]:
+        return {"total": jnp.ones(())}
+
+    def metrics(self) -> dict[str, jax.Array]:
+        return {"usage": jnp.ones(())}
+
+
 def expert_price(embedding_dim: int, hidden_dim: int) -> float:
     """One token through one two-layer expert."""
     return 4.0 * embedding_dim * hidden_dim

@@ -30,10 +30,9 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mocanet_jax.core import delta_rule
 from mocanet_jax.core.addressing import Address, dense_weights
-
-MIN_LOG_RETENTION = -60.0
-"""Retentions below exp(-60) act as 0; keeps differences of logarithms finite."""
+from mocanet_jax.core.delta_rule import MIN_LOG_RETENTION
 
 
 class MemoryState(NamedTuple):
@@ -157,59 +156,23 @@ def chunked(
 ) -> tuple[jax.Array, MemoryState]:
     """A sequence, as matrix products inside chunks of C tokens; arguments as `recurrent`.
 
-    The values δ that a chunk writes solve a unit lower-triangular system (the WY
-    form: Yang et al., 2024, "Parallelizing Linear Transformers with the Delta
-    Rule", section 3). With W, U the dense write and read addresses, g the running
-    log retention within the chunk, and Γ_ts = exp(g_t − g_s) for s ≤ t:
-
-        (I + diag(β) strict(W Wᵀ ⊙ Γ)) δ = diag(β) (v − e^g ⊙ W V)
-        r  = e^g ⊙ U V + lower(U Wᵀ ⊙ Γ) δ
-        V' = e^{g_C} V + Σ_s e^{g_C − g_s} w_s δ_sᵀ
+    It is the gated delta rule on dense addresses (core/delta_rule.py).
 
     chunk_size: C, a power of two; T need not be a multiple of it.
     """
     _check(value.shape[1:2], state, write, read, value, strength, log_retention)
-    if chunk_size < 1 or chunk_size & (chunk_size - 1):
-        raise ValueError(f"chunk_size must be a power of two, not {chunk_size}")
-    length, num_slots = value.shape[1], state.slots.shape[2]
-
-    def chunks(x):  # [B, T, H, ...] -> [chunk, B, H, C, ...]; padding writes nothing
-        pad = [(0, 0), (0, -length % chunk_size)] + [(0, 0)] * (x.ndim - 2)
-        x = jnp.pad(x, pad)
-        x = x.reshape(x.shape[0], -1, chunk_size, *x.shape[2:])
-        return jnp.moveaxis(x, (1, 3), (0, 2))
-
-    write_dense = chunks(dense_weights(write, num_slots))
-    read_dense = chunks(dense_weights(read, num_slots))
-    beta = chunks(strength)
     if log_retention is None:
         log_retention = jnp.zeros_like(strength)
-    g = jnp.cumsum(jnp.maximum(chunks(log_retention), MIN_LOG_RETENTION), axis=-1)
-
-    both = jnp.concatenate([write_dense, read_dense], axis=-2)
-    overlap = jnp.einsum("nbhcs,nbhds->nbhcd", both, write_dense)
-    g_ts = g[..., :, None] - g[..., None, :]
-    lower = jnp.tril(jnp.ones((chunk_size, chunk_size), bool))[None, None, None]
-    gamma = jnp.exp(jnp.where(lower, g_ts, -jnp.inf))
-    to_writes = jnp.tril(overlap[..., :chunk_size, :] * gamma, -1)
-    to_reads = overlap[..., chunk_size:, :] * gamma
-    solve = _unit_lower_inverse(beta[..., None] * to_writes) * beta[..., None, :]
-    from_start = both * jnp.exp(jnp.concatenate([g, g], axis=-1))[..., None]
-    to_end = write_dense * jnp.exp(g[..., -1:] - g)[..., None]
-
-    def one_chunk(slots, x):
-        from_start, to_end, kept, v, solve, to_reads = x
-        seen = from_start @ slots
-        delta = solve @ (v - seen[..., :chunk_size, :])
-        reads = seen[..., chunk_size:, :] + to_reads @ delta
-        return kept * slots + jnp.einsum("bhcs,bhcp->bhsp", to_end, delta), reads
-
-    kept = jnp.exp(g[..., -1])[..., None, None]
-    slots, reads = jax.lax.scan(
-        one_chunk, content(state), (from_start, to_end, kept, chunks(value), solve, to_reads)
+    num_slots = state.slots.shape[2]
+    reads, slots = delta_rule.chunked(
+        content(state),
+        dense_weights(write, num_slots),
+        dense_weights(read, num_slots),
+        value,
+        strength,
+        log_retention,
+        chunk_size,
     )
-    reads = jnp.moveaxis(reads, (0, 2), (1, 3))
-    reads = reads.reshape(reads.shape[0], -1, *reads.shape[3:])[:, :length]
     return reads, initial_memory(slots, state.log_decay is not None)
 
 
@@ -353,39 +316,3 @@ def _scan_rows_backward(residuals, cotangents):
 
 
 _scan_rows.defvjp(_scan_rows_forward, _scan_rows_backward)
-
-
-@jax.custom_vjp
-def _unit_lower_inverse(strict: jax.Array) -> jax.Array:
-    """(I + L)⁻¹ of strictly lower-triangular L, [..., C, C], C a power of two.
-
-    Blocks of doubling size: the inverse of [[X, 0], [Y, Z]] has −Z⁻¹ Y X⁻¹ in its
-    corner. Only matrix products, and as stable as forward substitution, which the
-    shorter Neumann product is not.
-    """
-    size = strict.shape[-1]
-    inverse = jnp.ones((*strict.shape[:-1], 1, 1), strict.dtype)
-    block = 1
-    while block < size:
-        pairs = size // (2 * block)
-        tiles = strict.reshape(*strict.shape[:-2], pairs, 2 * block, pairs, 2 * block)
-        diagonal = jnp.moveaxis(jnp.diagonal(tiles, axis1=-4, axis2=-2), -1, -3)
-        first, second = inverse[..., 0::2, :, :], inverse[..., 1::2, :, :]
-        corner = -second @ diagonal[..., block:, :block] @ first
-        top = jnp.concatenate([first, jnp.zeros_like(corner)], axis=-1)
-        inverse = jnp.concatenate([top, jnp.concatenate([corner, second], axis=-1)], axis=-2)
-        block *= 2
-    return inverse[..., 0, :, :]
-
-
-def _unit_lower_inverse_forward(strict):
-    inverse = _unit_lower_inverse(strict)
-    return inverse, inverse
-
-
-def _unit_lower_inverse_backward(inverse, d_inverse):
-    transposed = jnp.swapaxes(inverse, -1, -2)
-    return (jnp.tril(-(transposed @ d_inverse @ transposed), -1),)
-
-
-_unit_lower_inverse.defvjp(_unit_lower_inverse_forward, _unit_lower_inverse_backward)

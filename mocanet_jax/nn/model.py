@@ -3,10 +3,11 @@
 Axes: B batch, T time, D width, V vocabulary, S slots.
 """
 
-import chex
+import math
+from fractions import Fraction
+
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from mocanet_jax.nn import stack
 from mocanet_jax.nn.layer import LayerSpec
@@ -36,6 +37,12 @@ class MocaNet(nn.Module):
         self.norm = nn.RMSNorm()
         self.price = stack.price(self, self.layer)
 
+    @nn.nowrap
+    def slots_for(self, growth: Fraction, steps: int) -> int:
+        """The `num_slots` of `initial_state` for sequences `growth` times as long as those in
+        training: slots in the same proportion."""
+        return math.ceil(self.layer.num_memory_slots * growth)
+
     def initial_state(self, batch: int, num_slots: int | None = None) -> ModelState:
         """State before a sequence: `apply(params, B, method="initial_state")`.
 
@@ -57,13 +64,9 @@ class MocaNet(nn.Module):
         rounding: of pointer shifts, [] or [B], in [0, 1]; 1 moves pointers by whole slots.
         Returns logits, float [B, T, V].
         """
-        chex.assert_rank(tokens, 2)
+        mask = stack.checked_mask(tokens, mask)
         if state is None:
             state = self.initial_state(tokens.shape[0])
-        if mask is None:
-            mask = jnp.ones(tokens.shape, bool)
-        chex.assert_equal_shape([tokens, mask])
-        chex.assert_type([tokens, mask], [int, bool])
         x = self.embed(tokens)
         x, states, did = stack.run(
             self.layers, x, mask, state.layers, train, rounding, self.price

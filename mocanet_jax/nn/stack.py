@@ -6,6 +6,7 @@ Axes: B batch, T time, D width.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,9 +31,20 @@ class ModelAux(NamedTuple):
     balance_loss: jax.Array
     z_loss: jax.Array
     dropped: jax.Array
-    usage: budget.Usage
+    usage: budget.Usage | budget.AlwaysOn
     expected_share: jax.Array
     price: jax.Array
+
+
+def checked_mask(tokens: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """The mask of tokens, int [B, T]: bool [B, T], of ones for None. Raises AssertionError for
+    other shapes and types, which would broadcast into a wrong state."""
+    chex.assert_rank(tokens, 2)
+    if mask is None:
+        mask = jnp.ones(tokens.shape, bool)
+    chex.assert_equal_shape([tokens, mask])
+    chex.assert_type([tokens, mask], [int, bool])
+    return mask
 
 
 def price(module: nn.Module, spec: LayerSpec) -> jax.Array:

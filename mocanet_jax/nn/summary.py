@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 
 from mocanet_jax.core import budget
+from mocanet_jax.nn.baselines.model import Baseline
 from mocanet_jax.nn.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.model import MocaNet
@@ -25,29 +26,34 @@ class Cost(NamedTuple):
     flops: float
 
 
-def component_costs(model: MocaNet | MocaClassifier, params: dict) -> dict[str, Cost]:
+def component_costs(
+    model: MocaNet | MocaClassifier | Baseline, params: dict
+) -> dict[str, Cost]:
     """Costs by component, summed over layers; the values add up to the whole model."""
-    layer, passes = model.layer, _passes(model)
-    flops = {name: passes * x for name, x in layer_flops(layer).items()}
+    own = model.spec.flops() if isinstance(model, Baseline) else layer_flops(model.layer)
+    flops = {name: _passes(model) * x for name, x in own.items()}
     if isinstance(model, MocaClassifier):
         params = params["members"]
         flops["embedding and head"] = _words_and_attention_flops(model.spec, params)
     else:
-        flops["embedding and head"] = 2.0 * layer.embedding_dim * model.vocab_size
+        width = params["embed"]["embedding"].shape[-1]
+        flops["embedding and head"] = 2.0 * width * model.vocab_size
     parameters = dict.fromkeys([*flops, "norms"], 0)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        parameters[_component(path)] += leaf.size
+        parameters[_component(path, own)] += leaf.size
     return {name: Cost(n, flops.get(name, 0.0)) for name, n in parameters.items() if n}
 
 
 def realised_flops(
-    model: MocaNet | MocaClassifier, costs: dict[str, Cost], usage: float
+    model: MocaNet | MocaClassifier | Baseline, costs: dict[str, Cost], usage: float
 ) -> float:
     """Forward FLOPs per token of what was on: all that always is, and what was engaged.
 
     costs: of component_costs. usage: share in [0, 1] of the price of everything on.
     """
     always = sum(cost.flops for name, cost in costs.items() if name not in ENGAGED_BY_CHOICE)
+    if model.layer is None:
+        return always
     return always + usage * _passes(model) * sum(model.layer.prices)
 
 
@@ -56,6 +62,8 @@ def _passes(model) -> int:
     if isinstance(model, MocaNet):
         return model.num_layers
     spec = model.spec
+    if isinstance(model, Baseline):
+        return spec.num_layers
     return spec.num_members * (1 + spec.bidirectional) * spec.num_layers
 
 
@@ -90,10 +98,11 @@ def _words_and_attention_flops(spec: ClassifierSpec, params):
     return attention + spec.num_members * words
 
 
-def _component(path) -> str:
+def _component(path, parts) -> str:
+    """Which of the `parts` of a layer, or what else."""
     names = [part.key for part in path]
     if names[0] in ("embed", "direction", "head", "attention"):
         return "embedding and head"
     part = names[1] if len(names) > 2 else names[0]
     part = "router" if part == "price" else part
-    return part if part in ("controller", "router", "memory", "experts") else "norms"
+    return part if part in parts else "norms"

@@ -30,7 +30,9 @@ from mocanet_jax.tasks.stack_manipulation import StackManipulationTask
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text import VOCABULARY_FILE, TextTask
 from mocanet_jax.tasks.vocabulary import load_vocabulary
-from mocanet_jax.training.step import Model
+from mocanet_jax.training.baselines import BASELINES, build_baseline
+from mocanet_jax.training.model import Model
+from mocanet_jax.training.settings import MOCA
 
 TASKS = {
     "copy": CopyTask,
@@ -97,7 +99,26 @@ def rebuild(config: ConfigDict, workdir: Path) -> tuple[Task, Model]:
 
 
 def build_model(config: ConfigDict, task: Task) -> Model:
-    """Raises UserError for sizes that do not fit together."""
+    """The model that config.model.name names.
+
+    Raises UserError for an unknown name, a task that it does not do, and sizes that do not fit
+    together.
+    """
+    name = config.model.name
+    if name == MOCA:
+        return _build_moca(config, task)
+    if name not in BASELINES:
+        known = ", ".join((MOCA, *BASELINES))
+        raise UserError(f"config.model.name: unknown model {name!r}; known models: {known}")
+    if isinstance(task, TextTask):
+        raise UserError(
+            f"config.model.name={name} is for tasks of drawn sequences; {config.task} takes "
+            f"{MOCA}"
+        )
+    return build_baseline(config, task)
+
+
+def _build_moca(config, task):
     m = config.model
     location = m.num_location_heads if m.use_memory else 0
     content = m.num_memory_heads - m.num_location_heads if m.use_memory else 0

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import budget
-from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.nn.stack import ModelAux
 from mocanet_jax.tasks.sequence import Batch, Scores, SequenceTask, score
+from mocanet_jax.training.model import SequenceModel
 
 
 class Elsewhere(NamedTuple):
@@ -38,13 +38,13 @@ class Evaluated(NamedTuple):
     """Sums over one batch. dropped: expert choices without room, float []."""
 
     scores: Scores
-    usage: budget.Usage
+    usage: budget.Usage | budget.AlwaysOn
     elsewhere: Elsewhere
     dropped: jax.Array
 
 
 def eval_step(
-    params, model: MocaNet, task: SequenceTask, batch: Batch, num_slots: int | None
+    params, model: SequenceModel, task: SequenceTask, batch: Batch, num_slots: int | None
 ) -> Evaluated:
     """Scores of one batch with whole-slot pointers and no dropped tokens.
 

@@ -164,8 +164,8 @@ def _of_sequence(run):
     return "", arguments, CALL_SEQUENCE.substitute(memory=_memory(run.model.layer))
 
 
-def _memory(layer: LayerSpec) -> str:
-    if not layer.num_heads:
+def _memory(layer: LayerSpec | None) -> str:
+    if layer is None or not layer.num_heads:
         return ""
     slots = layer.num_memory_slots
     return f" The memory has its trained\nsize, {slots} slots, whatever the length."

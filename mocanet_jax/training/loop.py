@@ -29,17 +29,17 @@ from mocanet_jax.training.checkpoint import (
     selection_loss,
 )
 from mocanet_jax.training.lock import locked
+from mocanet_jax.training.model import Model
 from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
 from mocanet_jax.training.processes import leads, received_by_any, wait_for_all
 from mocanet_jax.training.record import Recorder, Unrecorded
-from mocanet_jax.training.report import Evaluator, build_evaluator, report
+from mocanet_jax.training.report import Evaluator, budget_target, build_evaluator, report
 from mocanet_jax.training.restore import restored
 from mocanet_jax.training.settings import check_settings, override, plain
 from mocanet_jax.training.sharding import build_layout, check_batch
 from mocanet_jax.training.signals import StopRequest
 from mocanet_jax.training.step import (
     FINITE_TERMS,
-    Model,
     initial_train_state,
     started_from,
     train_steps,
@@ -212,7 +212,8 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
                 recorder.write(step, "eval", validation)
                 display.validated(step, evaluator.describe(validation))
                 loss = validation[evaluator.chosen_by]
-                target = evaluator.config.model.target_budget
+                target = budget_target(evaluator.config)
+                target = 1.0 if target is None else target
                 thrifty = validation["usage"] <= target
                 finished = last or (loss <= training.stop_at_loss and thrifty)
                 loss = selection_loss(loss, validation["usage"], target)

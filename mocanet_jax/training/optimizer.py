@@ -4,7 +4,16 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-UNDECAYED = {"scale", "bias", "fill", "ring_slots", "content_slots", "keys", "price"}
+UNDECAYED = {
+    "scale",
+    "bias",
+    "fill",
+    "ring_slots",
+    "content_slots",
+    "keys",
+    "price",
+    "log_rate",
+}
 """Parameters without weight decay, by the last part of their name: norms, biases, slots."""
 
 

@@ -97,8 +97,8 @@ def _of_classifier(predictor, texts, target) -> Pictures:
     return {"spending.png": partial(text_pictures.spending, spent, target)}
 
 
-def _can_spend(spec: LayerSpec) -> bool:
-    return sum(spec.prices) > 0
+def _can_spend(spec: LayerSpec | None) -> bool:
+    return spec is not None and sum(spec.prices) > 0
 
 
 def _sentences(task: TextTask) -> list[str]:

@@ -13,11 +13,12 @@ from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text import TextTask
 from mocanet_jax.training import curves
 from mocanet_jax.training.checkpoint import Progress
+from mocanet_jax.training.model import Model
 from mocanet_jax.training.processes import leads
 from mocanet_jax.training.record import read_metrics
 from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
+from mocanet_jax.training.settings import is_moca
 from mocanet_jax.training.sharding import Layout
-from mocanet_jax.training.step import Model
 from mocanet_jax.training.text_evaluator import TextEvaluator
 
 Evaluator = SequenceEvaluator | TextEvaluator
@@ -31,7 +32,8 @@ def build_evaluator(model: Model, task: Task, config: ConfigDict, layout: Layout
 def budget_target(config: Mapping) -> float | None:
     """The share of the full compute that a run is held to, None where none can bind."""
     model = config["model"]
-    binds = model.get("routing") == "dynamic" and model["target_budget"] < 1
+    chooses = is_moca(config) and model.get("routing") == "dynamic"
+    binds = chooses and model["target_budget"] < 1
     return model["target_budget"] if binds else None
 
 

@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.training.build import rebuild
 from mocanet_jax.training.checkpoint import Progress, saved_run
+from mocanet_jax.training.model import Model
 from mocanet_jax.training.sharding import Layout, one_device
-from mocanet_jax.training.step import Model, initial_params
+from mocanet_jax.training.step import initial_params
 
 
 class Restored(NamedTuple):

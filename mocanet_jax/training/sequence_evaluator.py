@@ -1,6 +1,7 @@
 """Evaluation of sequence tasks: accuracy on the training range and far beyond it."""
 
 import math
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.tasks.sequence import SequenceTask
 from mocanet_jax.training import sequence_report
 from mocanet_jax.training.eval_step import Evaluated, eval_step
+from mocanet_jax.training.model import SequenceModel
 from mocanet_jax.training.processes import leads
 from mocanet_jax.training.sequence_report import Results
 from mocanet_jax.training.sharding import Layout, one_device
@@ -30,7 +31,7 @@ class SequenceEvaluator:
 
     def __init__(
         self,
-        model: MocaNet,
+        model: SequenceModel,
         task: SequenceTask,
         config: ConfigDict,
         layout: Layout | None = None,
@@ -83,10 +84,11 @@ class SequenceEvaluator:
         return sequence_report.flatten(results)
 
     def enlarged_slots(self, fit: int) -> int | None:
-        """Slots in training's proportion of slots to length; None up to its range."""
+        """What the model needs for lengths beyond training's range; None up to it."""
         if fit <= self.task.longest:
             return None
-        return math.ceil(self.config.model.num_memory_slots * fit / self.task.longest)
+        growth = Fraction(fit, self.task.longest)
+        return self.model.slots_for(growth, self.task.num_steps(fit))
 
     def _over_range(self, params, name, count):
         task = self.task

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from mocanet_jax.core.addressing import dense_weights
 from mocanet_jax.nn.layer import LayerAux, LayerSpec
-from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.tasks.sequence import SequenceTask
 from mocanet_jax.training import sequence_pictures
+from mocanet_jax.training.model import SequenceModel
 from mocanet_jax.training.sequence_pictures import Answered, MemoryView
 from mocanet_jax.training.step import TEST_STREAM, stream
 from mocanet_jax.training.terminal import table
@@ -49,7 +49,7 @@ def draw(config, workdir: Path, model, task: SequenceTask, params, results: Resu
         sequence_pictures.memory_over_time(view, workdir / name)
 
 
-def example(config, model: MocaNet, task: SequenceTask, params) -> Example:
+def example(config, model: SequenceModel, task: SequenceTask, params) -> Example:
     """The first sequence of the final evaluation's stream, of EXAMPLE_LENGTH or less."""
     length = min(EXAMPLE_LENGTH, task.longest)
     batch = task.sample(stream(config.seed, TEST_STREAM), 1, (length, length), length)
@@ -69,9 +69,9 @@ def example(config, model: MocaNet, task: SequenceTask, params) -> Example:
     return Example(sequence, jax.tree.map(first, aux.layers))
 
 
-def memory_views(spec: LayerSpec, example: Example) -> dict[str, MemoryView]:
+def memory_views(spec: LayerSpec | None, example: Example) -> dict[str, MemoryView]:
     """What each layer with a memory did on the example, by the names of its pictures."""
-    if not spec.num_heads:
+    if spec is None or not spec.num_heads:
         return {}
     return {
         f"memory_layer_{n}.png": _view(spec, aux, example.sequence, f"layer {n}")

@@ -1,10 +1,14 @@
 """Checks of a config beyond its types, and what evaluation may change of it."""
 
 import math
+from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
 from mocanet_jax.errors import UserError
+
+MOCA = "moca"
+"""The config.model.name of MOCA-Net."""
 
 EVALUATION_DATA = ("data.path", "data.eval_file")
 """Fields that say where to evaluate, not what was trained."""
@@ -77,6 +81,11 @@ def _check_finite(name, value):
             _check_finite(f"{name}.{field}", inner)
     elif isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{name} must be a finite number, not {value}")
+
+
+def is_moca(config: Mapping) -> bool:
+    """Whether a config is of MOCA-Net, as older ones all are, whose parts are chosen."""
+    return config["model"].get("name", MOCA) == MOCA
 
 
 def plain(config: ConfigDict) -> dict:

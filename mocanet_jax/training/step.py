@@ -14,14 +14,12 @@ import optax
 from ml_collections import ConfigDict
 
 from mocanet_jax.core import budget
-from mocanet_jax.nn.classifier import MocaClassifier
-from mocanet_jax.nn.model import MocaNet
+from mocanet_jax.nn.controller import ControllerState
 from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.nn.stack import ModelState
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.training.accumulation import WHOLE, Share, in_parts
-
-Model = MocaNet | MocaClassifier
+from mocanet_jax.training.model import Model
 
 FINITE_TERMS = ("task_loss", "budget_loss", "balance_loss", "z_loss", "gradient_norm")
 """What is looked at when a step is not finite: the terms of the loss, and the gradient."""
@@ -163,21 +161,22 @@ def total_loss(
 
 
 def disturbed(state: ModelState, key: jax.Array, scale: float) -> ModelState:
-    """Adds normal noise to every controller's hidden state.
+    """Adds normal noise to every controller's hidden state, if there are any.
 
     A long sequence leaves traces in the controller that short ones do not; a model that
     meets traces in training learns decisions that they cannot tip.
     """
 
-    def disturb(layer, key):
-        if layer.controller is None:
-            return layer
-        hidden = layer.controller.hidden
-        hidden += scale * jax.random.normal(key, hidden.shape, hidden.dtype)
-        return layer._replace(controller=layer.controller._replace(hidden=hidden))
+    keys = iter(jax.random.split(key, len(state.layers)))
 
-    keys = jax.random.split(key, len(state.layers))
-    return ModelState(tuple(map(disturb, state.layers, keys)))
+    def disturb(part):
+        if not isinstance(part, ControllerState):
+            return part
+        hidden = part.hidden
+        noise = jax.random.normal(next(keys), hidden.shape, hidden.dtype)
+        return ControllerState(hidden + scale * noise)
+
+    return jax.tree.map(disturb, state, is_leaf=lambda x: isinstance(x, ControllerState))
 
 
 def train_step(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from mocanet_jax.errors import UserError
-from mocanet_jax.training.settings import plain
+from mocanet_jax.training.settings import is_moca, plain
 
 BASELINE = "baseline"
 ABLATIONS = (
@@ -51,9 +51,15 @@ def ablations(
     because their config equals the baseline's.
 
     overrides: config fields by dotted name, set in every variant before it is ablated; what an
-    ablation sets stands. Raises UserError where `file` has other ablations of these names.
+    ablation sets stands. Raises UserError where `file` has other ablations of these names, and
+    for a model that has no such parts.
     """
-    baseline = _variant(load, BASELINE, file, overrides)
+    names, baseline = list(names), _variant(load, BASELINE, file, overrides)
+    if names != [BASELINE] and not is_moca(baseline.config):
+        raise UserError(
+            f"config.model.name={baseline.config['model']['name']} is a model without parts to "
+            f"remove; only {BASELINE} can be run"
+        )
     kept, equal = [], []
     for name in names:
         if name == BASELINE:
@@ -94,6 +100,9 @@ def budgets(
         settings = {"routing": "dynamic", "target_budget": target}
         own = {f"model.{name}": value for name, value in settings.items()}
         variants.append(_variant(load, f"dynamic_{target:g}", file, free | own, settings))
+    if variants and not is_moca(variants[0].config):
+        name = variants[0].config["model"]["name"]
+        raise UserError(f"config.model.name={name} is a model without a budget")
     for k in top_k:
         own = {"model.top_k_experts": k} if k else {"model.use_experts": False}
         settings = {"routing": "topk", "top_k_experts": k}

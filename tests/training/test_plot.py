@@ -146,8 +146,15 @@ def test_a_comparison_leaves_the_runs_alone(command, finished, finished_text, tm
         ({"routing": "dynamic", "target_budget": 1.0}, None),
         ({"routing": "topk", "target_budget": 0.3}, None),
         ({"target_budget": 0.3}, None),
+        ({"name": "lstm", "routing": "dynamic", "target_budget": 0.3}, None),
     ],
-    ids=["held to it", "everything is allowed", "fixed routing", "an older config"],
+    ids=[
+        "held to it",
+        "everything is allowed",
+        "fixed routing",
+        "an older config",
+        "a model without a choice",
+    ],
 )
 def test_a_target_is_told_where_it_can_bind(model, target):
     assert budget_target({"model": model}) == target

@@ -1,6 +1,6 @@
 """Evaluation: how many sequences of which lengths, in what batches and with how much memory.
 
-The model is left out: `eval_step` is replaced by one that notes what it is given.
+The model is never run: `eval_step` is replaced by one that notes what it is given.
 """
 
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ import pytest
 from mocanet_jax.core import budget
 from mocanet_jax.tasks.copy import CopyTask
 from mocanet_jax.tasks.sequence import Scores
-from mocanet_jax.training import sequence_evaluator
+from mocanet_jax.training import build, sequence_evaluator
 from mocanet_jax.training.eval_step import Elsewhere, Evaluated
 from tests.training import tiny
 
@@ -43,7 +43,9 @@ def evaluated(monkeypatch):
     monkeypatch.setattr(sequence_evaluator, "eval_step", eval_step)
 
     def make(**changes):
-        return sequence_evaluator.SequenceEvaluator(None, TASK, tiny.config(**changes))
+        config = tiny.config(**changes)
+        model = build.build_model(config, TASK)
+        return sequence_evaluator.SequenceEvaluator(model, TASK, config)
 
     return make, seen
 

@@ -405,8 +405,8 @@ def test_noise_changes_controllers_and_nothing_else():
         assert abs(hidden.mean()) < 0.05  # 2000 numbers: 0 ± 0.011
         assert abs(hidden.std() - 0.5) < 0.05  # 0.5 ± 0.008
     assert (first.controller.hidden != third.controller.hidden).any()
-    assert second is without
-    for disturbed in (first, third):
+    assert second.controller is None
+    for disturbed in (first, second, third):
         assert disturbed.router is layer.router
         assert disturbed.memory is layer.memory
 

@@ -1,0 +1,174 @@
+"""What the models for comparison share: embed → N blocks → norm → logits for every token.
+
+    x' = x + mixer(norm(x));  x'' = x' + mlp(norm(x'))
+
+A *mixer* is the part that brings tokens together, and all that differs between them. Everything
+is computed for every token, so there is nothing to route and nothing to save.
+
+Axes: B batch, T time, D width, F hidden width of the MLP, V vocabulary.
+"""
+
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mocanet_jax.core import budget
+from mocanet_jax.nn import stack
+from mocanet_jax.nn.stack import ModelAux, ModelState
+
+
+@dataclass(frozen=True)
+class BaselineSpec:
+    """Sizes of a model for comparison; each kind adds its mixer and that one's sizes.
+
+    width: D. mlp_dim: F, 0 for blocks without an MLP. tied_head: logits by the transposed
+        embedding, scaled by D^-1/2, as MocaNet's; else by a matrix of their own.
+
+    A mixer is a Linen module with `initial_state(batch, num_slots)` and
+    `(z [B, T, D], mask bool [B, T], state) → (output [B, T, D], state')`, where masked tokens
+    leave the state as it is.
+    """
+
+    num_layers: int
+    width: int
+    mlp_dim: int
+    tied_head: bool
+
+    may_be_zero: ClassVar[tuple[str, ...]] = ("mlp_dim",)
+
+    def __post_init__(self):
+        for field in fields(self):
+            value, least = getattr(self, field.name), int(field.name not in self.may_be_zero)
+            if isinstance(value, int) and not isinstance(value, bool) and value < least:
+                raise ValueError(f"{field.name} must be at least {least}, not {value}")
+
+    def mixer(self) -> nn.Module:
+        raise NotImplementedError
+
+    def mixer_flops(self) -> float:
+        """Forward FLOPs per token of one mixer."""
+        raise NotImplementedError
+
+    def flops(self) -> dict[str, float]:
+        """Forward FLOPs per token of one block, by component."""
+        mlp = {"mlp": 6.0 * self.width * self.mlp_dim} if self.mlp_dim else {}
+        return {"mixer": self.mixer_flops()} | mlp
+
+    def slots_for(self, steps: int) -> int | None:
+        """The `num_slots` of `initial_state` that hold a sequence of so many steps; None for a
+        state whose size is fixed."""
+        return None
+
+
+class SwiGlu(nn.Module):
+    """W₃ (silu(W₁ z) ⊙ W₂ z) (Shazeer, 2020, "GLU Variants Improve Transformer", eq. 6)."""
+
+    hidden_dim: int
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        both = nn.Dense(2 * self.hidden_dim, use_bias=False, name="expand")(z)
+        gate, value = jnp.split(both, 2, axis=-1)
+        return nn.Dense(z.shape[-1], use_bias=False, name="contract")(nn.silu(gate) * value)
+
+
+class Block(nn.Module):
+    """A mixer and an MLP, each behind a norm and around a residual stream."""
+
+    spec: BaselineSpec
+
+    def setup(self):
+        self.mixer_norm, self.mixer = nn.RMSNorm(), self.spec.mixer()
+        if self.spec.mlp_dim:
+            self.mlp_norm, self.mlp = nn.RMSNorm(), SwiGlu(self.spec.mlp_dim)
+
+    def initial_state(self, batch: int, num_slots: int | None = None):
+        return self.mixer.initial_state(batch, num_slots)
+
+    def __call__(self, x: jax.Array, mask: jax.Array, state):
+        """x: [B, T, D]; mask: bool [B, T]; state: of the mixer. Returns x'', state'."""
+        mixed, state = self.mixer(self.mixer_norm(x), mask, state)
+        x = x + mixed
+        if self.spec.mlp_dim:
+            x = x + self.mlp(self.mlp_norm(x))
+        return x, state
+
+
+class Baseline(nn.Module):
+    """`apply(params, tokens, state, mask) → (logits, state', aux)`, as MocaNet.
+
+    The arguments `train` and `rounding` change nothing: there is no room to run out of, and no
+    pointer to round.
+    """
+
+    vocab_size: int
+    spec: BaselineSpec
+
+    layer: ClassVar[None] = None
+    """It has no MOCA layer."""
+
+    def setup(self):
+        spec = self.spec
+        start = nn.initializers.normal(1.0)
+        self.embed = nn.Embed(self.vocab_size, spec.width, embedding_init=start)
+        self.layers = [Block(spec) for _ in range(spec.num_layers)]
+        self.norm = nn.RMSNorm()
+        if not spec.tied_head:
+            self.head = nn.Dense(self.vocab_size, use_bias=False)
+
+    @nn.nowrap
+    def slots_for(self, growth: Fraction, steps: int) -> int | None:
+        """As `BaselineSpec.slots_for`."""
+        return self.spec.slots_for(steps)
+
+    def initial_state(self, batch: int, num_slots: int | None = None) -> ModelState:
+        """State before a sequence: `apply(params, B, method="initial_state")`.
+
+        num_slots: tokens that a Transformer's state has room for, its context if None;
+        nothing to the others, whose state has one size.
+        """
+        return stack.initial_state(self.layers, batch, num_slots)
+
+    def __call__(
+        self,
+        tokens: jax.Array,
+        state: ModelState | None = None,
+        mask: jax.Array | None = None,
+        train: bool = False,
+        rounding: jax.Array | float = 1.0,
+    ) -> tuple[jax.Array, ModelState, ModelAux]:
+        """tokens: int [B, T] in [0, V). mask: bool [B, T], False for padding, which leaves the
+        state untouched. state: None for a sequence that is given whole, with room for its T
+        tokens alone; one that comes in segments starts from `initial_state`.
+        Returns logits, float [B, T, V].
+        """
+        mask = stack.checked_mask(tokens, mask)
+        if state is None:
+            state = self.initial_state(*tokens.shape)
+        x, after = self.embed(tokens), []
+        for layer, before in zip(self.layers, state.layers, strict=True):
+            x, next_state = layer(x, mask, before)
+            after.append(next_state)
+        x = self.norm(x)
+        if self.spec.tied_head:
+            logits = self.embed.attend(x) * self.spec.width**-0.5
+        else:
+            logits = self.head(x)
+        return logits, ModelState(tuple(after)), _everything_on()
+
+
+def _everything_on() -> ModelAux:
+    nothing = jnp.zeros(())
+    return ModelAux(
+        layers=(),
+        balance_loss=nothing,
+        z_loss=nothing,
+        dropped=jnp.zeros((), jnp.int32),
+        usage=budget.AlwaysOn(),
+        expected_share=nothing,
+        price=nothing,
+    )

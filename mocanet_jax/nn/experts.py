@@ -75,7 +75,8 @@ class Experts(nn.Module):
         if capacity < z.shape[1]:
             output, computed, dropped = self._dispatched(z, gates, live, weights, capacity)
         else:
-            few = GATHER_BELOW * gates.indices.size <= self.num_experts
+            choices = gates.indices.size  # no number where a program for any B is exported
+            few = isinstance(choices, int) and GATHER_BELOW * choices <= self.num_experts
             mix = mixture.gathered if few else mixture.dense
             output, computed, dropped = mix(z, gates, live, weights), live, jnp.int32(0)
         return output, ExpertsAux(

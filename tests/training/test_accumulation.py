@@ -26,7 +26,7 @@ UNCOUPLED = {
 OF_THEIR_PART = ("balance_loss", "load_of_expert_0", "load_of_expert_1")
 
 
-@pytest.mark.parametrize("ablation", [None, "fixed_topk"])
+@pytest.mark.parametrize("ablation", [pytest.param(None, marks=pytest.mark.slow), "fixed_topk"])
 def test_parts_add_up_to_the_batch(ablation):
     """Otherwise the size of a part, which is for memory's sake, changes what is learned: parts
     have unlike numbers of scored steps and of tokens, so that a plain mean over them is not

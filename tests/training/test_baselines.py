@@ -38,7 +38,13 @@ def small(name):
     return config
 
 
-@pytest.fixture(scope="module", params=BASELINES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=() if name == "transformer" else pytest.mark.slow)
+        for name in BASELINES
+    ],
+)
 def run(request, shared_compilation, tmp_path_factory):
     """(config, directory, what `train` returned) of each model's run. Not to be changed."""
     workdir, config = tmp_path_factory.mktemp(request.param) / "run", small(request.param)

@@ -156,6 +156,7 @@ def test_a_first_checkpoint_that_a_killed_process_was_writing_is_no_loss(run, tm
     assert not (tmp_path / SAVING).exists()
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_the_newest_sound_step_and_ends_the_same(
     finished, tmp_path, monkeypatch
 ):

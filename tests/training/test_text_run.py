@@ -54,6 +54,7 @@ def resumed(shared_compilation, corpus, tmp_path_factory):
     return workdir, result
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_in_the_state_of_an_uninterrupted_one(
     finished_text, resumed, corpus
 ):

@@ -67,24 +67,21 @@ def against_peers(batch: int, peak: float) -> None:
         "PyTorch LSTM": peers.training_step("lstm", *sizes),
         "PyTorch Transformer, 2 layers": peers.training_step("transformer", *sizes),
     }
-    times = timing.in_turn(calls, ROUNDS.value)
-    rows = []
+    times = {
+        name: time.over(COUNT if name in ours else 1)
+        for name, time in timing.in_turn(calls, ROUNDS.value).items()
+    }
+    tokens, rows = batch * length, []
     for name, time in times.items():
         steps = ours.get(name)
-        tokens = batch * length * (steps.count if steps else 1)
         rows.append(
             {
                 "model": name,
-                "step": timing.Spread(*(x / (steps.count if steps else 1) for x in time)),
+                "step": time,
                 "tokens/s": tokens / time.median,
-                "over the LSTM": tokens
-                / time.median
-                / (batch * length)
-                * times["PyTorch LSTM"].median,
-                "over the Transformer": tokens
-                / time.median
-                / (batch * length)
-                * times["PyTorch Transformer, 2 layers"].median,
+                "over the LSTM": times["PyTorch LSTM"].median / time.median,
+                "over the Transformer": times["PyTorch Transformer, 2 layers"].median
+                / time.median,
                 "utilisation": _utilisation(steps, tokens, time, peak) if steps else "",
             }
         )
@@ -104,7 +101,7 @@ def wider(peak: float) -> None:
         rows.append(
             {
                 "model": name,
-                "step": timing.Spread(*(x / steps.count for x in times[name])),
+                "step": times[name].over(COUNT),
                 "tokens/s": tokens / times[name].median,
                 "usage": steps.usage,
                 "utilisation": _utilisation(steps, tokens, times[name], peak),

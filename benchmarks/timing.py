@@ -31,9 +31,12 @@ class Spread(NamedTuple):
     high: float
 
     def __str__(self):
-        return " ".join(duration(x) for x in self[:1]) + (
-            f" ({duration(self.low)} to {duration(self.high)})"
-        )
+        median, low, high = map(duration, self)
+        return f"{median} ({low} to {high})"
+
+    def over(self, count: int) -> "Spread":
+        """Of one of `count` things that the call does."""
+        return Spread(*(x / count for x in self))
 
 
 def in_turn(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, Spread]:

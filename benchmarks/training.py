@@ -45,7 +45,3 @@ class Steps:
         """Of one token's forward and backward pass, with what the last call had engaged; the
         backward pass is twice the forward."""
         return 3 * realised_flops(self.model, self.costs, self.usage)
-
-    def ceiling_flops(self) -> float:
-        """The same with K experts and every access at every token."""
-        return 3 * sum(cost.flops for cost in self.costs.values())

@@ -66,6 +66,7 @@ def base_config() -> ConfigDict:
     training.batch_size = 32
     training.accumulate_steps = 1  # parts of a batch, one after another, to save memory
     training.max_steps = 300
+    training.max_minutes = 0.0  # compilation included; the last step depends on the machine
     training.learning_rate = 3e-3
     training.warmup_steps = 20
     training.gradient_clip_norm = 1.0

@@ -41,6 +41,8 @@ class Progress(NamedTuple):
     wall_seconds, train_seconds: spent up to here, over all runs of the command, from
     process start and in the training loop alone. tokens: unmasked tokens trained on.
     finished: nothing is left to train.
+    solved_step, solved_seconds: the step of the first validation that was good enough to count
+    as solved, and train_seconds then; None before, and in older checkpoints.
     """
 
     config: dict
@@ -49,6 +51,8 @@ class Progress(NamedTuple):
     train_seconds: float
     tokens: float
     finished: bool
+    solved_step: int | None = None
+    solved_seconds: float | None = None
 
 
 class Kept(NamedTuple):

@@ -31,7 +31,12 @@ from mocanet_jax.training.checkpoint import (
 from mocanet_jax.training.lock import locked
 from mocanet_jax.training.model import Model
 from mocanet_jax.training.optimizer import build_optimizer, learning_rate_schedule
-from mocanet_jax.training.processes import leads, received_by_any, wait_for_all
+from mocanet_jax.training.processes import (
+    leads,
+    received_by_any,
+    said_by_any,
+    wait_for_all,
+)
 from mocanet_jax.training.record import Recorder, Unrecorded
 from mocanet_jax.training.report import Evaluator, budget_target, build_evaluator, report
 from mocanet_jax.training.restore import restored
@@ -46,8 +51,11 @@ from mocanet_jax.training.step import (
 )
 from mocanet_jax.training.terminal import TrainingDisplay, show_costs
 
-CHANGEABLE = ("model.target_budget", "training.max_steps")
+CHANGEABLE = ("model.target_budget", "training.max_steps", "training.max_minutes")
 """Fields that may change between the parts of one run."""
+
+SOLVED = 0.99
+"""Accuracy of validation, over the range of training, from which on a task counts as solved."""
 
 
 def seconds_since_process_start() -> float:
@@ -57,7 +65,8 @@ def seconds_since_process_start() -> float:
 def train(config: ConfigDict, workdir: Path, console: Console) -> dict:
     """Trains, or goes on with, the run in `workdir`; returns what result.json holds.
 
-    A run goes on with another budget or another number of steps when the config names them.
+    A run goes on with another budget, or other limits of steps or minutes, when the config
+    names them.
 
     Raises UserError, before anything is written, for a config that cannot be built, files
     that cannot be used, a directory of another config or one that another process trains in;
@@ -147,6 +156,13 @@ class _Clock:
     def __init__(self, progress: Progress):
         self.progress = progress
         self._earlier = progress.wall_seconds
+        self._made = time.monotonic()
+
+    @property
+    def minutes(self) -> float:
+        """Since this clock was made, and those of earlier parts of the run from their process
+        start on."""
+        return (self._earlier + time.monotonic() - self._made) / 60
 
     def restart(self) -> None:
         """Starts a window; what came before it is not training time."""
@@ -161,6 +177,13 @@ class _Clock:
         )
         return tokens / seconds
 
+    def note_solved(self, step: int) -> None:
+        """Keeps the first step that it is told, and the training time until now."""
+        if self.progress.solved_step is None:
+            self.progress = self.progress._replace(
+                solved_step=step, solved_seconds=self.progress.train_seconds
+            )
+
     def book(self, validation: dict, finished: bool) -> Progress:
         """The progress as a checkpoint of this moment keeps it."""
         self.progress = self.progress._replace(
@@ -174,6 +197,7 @@ class _Clock:
 def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Progress:
     """The loop over steps; returns the progress at its end."""
     task, training = evaluator.task, evaluator.config.training
+    clock = _Clock(progress)
     task.read()  # a run that goes on has not yet
     step = start = int(state.step)
     seed = np.uint32(evaluator.config.seed)
@@ -182,7 +206,6 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
     data = jax.device_put(task.training_data, evaluator.layout.replicated)
     compiled = run.lower(state, np.int32(0), seed, data, choose(step)).compile()
     console.print(f"compiled after {seconds_since_process_start():.1f} s", highlight=False)
-    clock = _Clock(progress)
     with (
         StopRequest() as stop,
         Recorder(workdir, start) if leads() else nullcontext(Unrecorded()) as recorder,
@@ -205,12 +228,14 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
             recorder.write(step, "train", means)
             display.update(step, means)
 
-            last = step == training.max_steps
+            last = step == training.max_steps or _out_of_time(clock, training)
             if last or step % training.eval_every == 0:
                 validation = evaluator.validate(state.evaluated)
                 _check_finite(validation, step)
                 recorder.write(step, "eval", validation)
                 display.validated(step, evaluator.describe(validation))
+                if validation["accuracy"] >= SOLVED:
+                    clock.note_solved(step)
                 loss = validation[evaluator.chosen_by]
                 target = budget_target(evaluator.config)
                 target = 1.0 if target is None else target
@@ -221,6 +246,12 @@ def _run(workdir, console, checkpoints, evaluator, run, state, progress) -> Prog
                 if finished or step % training.save_every == 0:
                     checkpoints.save(state, progress, loss)
     return progress
+
+
+def _out_of_time(clock: _Clock, training: ConfigDict) -> bool:
+    """Whether a process has used up config.training.max_minutes."""
+    limit = training.max_minutes
+    return limit > 0 and said_by_any(clock.minutes >= limit)
 
 
 def _save_and_stop(received, workdir, checkpoints, state, clock) -> NoReturn:
@@ -303,7 +334,7 @@ def check_workdir(workdir: Path, config: dict) -> None:
     if fixed:
         raise UserError(
             f"{workdir} holds a run of another config: {'; '.join(fixed)}. Use another "
-            f"--workdir; only {' and '.join(CHANGEABLE)} can change in a run that goes on"
+            f"--workdir; only {', '.join(CHANGEABLE)} can change in a run that goes on"
         )
 
 

@@ -59,11 +59,21 @@ def leads() -> bool:
 def received_by_any(received: signal.Signals | None) -> signal.Signals | None:
     """The signal that this or another process was sent. To be called by all of them, so that
     they stop after the same step."""
-    if jax.process_count() == 1:
-        return received
-    everywhere = multihost_utils.process_allgather(np.int32(received or 0))
-    number = int(np.max(everywhere))
+    number = _highest(received or 0)
     return signal.Signals(number) if number else None
+
+
+def said_by_any(claim: bool) -> bool:
+    """Whether this or another process says so. To be called by all of them, so that they do
+    the same."""
+    return bool(_highest(claim))
+
+
+def _highest(number: int) -> int:
+    """Of the numbers of all processes."""
+    if jax.process_count() == 1:
+        return number
+    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
 def wait_for_all(name: str) -> None:

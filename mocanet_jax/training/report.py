@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -37,6 +39,14 @@ def budget_target(config: Mapping) -> float | None:
     return model["target_budget"] if binds else None
 
 
+def state_size(model: Model, params: dict) -> int:
+    """Numbers that a model carries from token to token of one sequence, with room for the
+    longest in training: floats of its state, not counts of tokens."""
+    start = lambda p: model.apply({"params": p}, 1, method="initial_state")
+    leaves = jax.tree.leaves(jax.eval_shape(start, params))
+    return sum(x.size for x in leaves if jnp.issubdtype(x.dtype, jnp.floating))
+
+
 def report(
     workdir: Path,
     file_name: str,
@@ -62,8 +72,12 @@ def report(
         "trained_steps": trained_steps,
         "wall_seconds": round(progress.wall_seconds, 2),
         "train_seconds": round(progress.train_seconds, 2),
+        "solved_step": progress.solved_step,
+        "solved_seconds": progress.solved_seconds and round(progress.solved_seconds, 2),
+        "validation_loss": best.validation[evaluator.chosen_by],
         "train_tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9)),
         "parameters": sum(cost.parameters for cost in costs.values()),
+        "state_size": state_size(model, params),
         "flops_per_token": sum(cost.flops for cost in costs.values()),
         "eval/flops_per_token": round(realised_flops(model, costs, results["eval/usage"])),
         **results,

@@ -32,6 +32,7 @@ TRAINING_RANGES = {
     "weight_decay": (lambda x: x >= 0, "at least 0"),
     "state_noise": (lambda x: x >= 0, "at least 0"),
     "stop_at_loss": (lambda x: x >= 0, "at least 0"),
+    "max_minutes": (lambda x: x >= 0, "at least 0"),
     "adam_b2": (lambda x: 0 <= x < 1, "in [0, 1)"),
     "average_decay": (lambda x: 0 <= x < 1, "in [0, 1)"),
     "curriculum_accuracy": (lambda x: 0 <= x <= 1, "in [0, 1]"),
@@ -51,7 +52,7 @@ def check_settings(config: ConfigDict) -> None:
             f"{training.on_nonfinite!r}"
         )
     for name, (holds, wanted) in TRAINING_RANGES.items():
-        if not holds(training[name]):
+        if name in training and not holds(training[name]):  # older runs lack some
             raise UserError(f"config.training.{name} must be {wanted}, not {training[name]}")
     if not 0 <= training.warmup_steps < training.max_steps:
         raise UserError(

@@ -2,6 +2,7 @@
 model that they are compared with is."""
 
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +10,16 @@ import numpy as np
 import pytest
 from jax import export as jax_export
 
+from configs import copy
 from mocanet_jax.errors import UserError
 from mocanet_jax.tasks.reverse_string import ReverseStringTask
-from mocanet_jax.training import build, export, loop, plot, variants
+from mocanet_jax.training import build, export, loop, plot, report, variants
 from mocanet_jax.training.baselines import BASELINES
 from mocanet_jax.training.optimizer import decay_mask
 from mocanet_jax.training.record import read_metrics
 from mocanet_jax.training.restore import restored
 from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
+from mocanet_jax.training.step import initial_params
 from tests.training import tiny, tiny_text
 
 TASK = ReverseStringTask(shortest=1, longest=4, first_longest=1)
@@ -152,6 +155,32 @@ def test_weight_decay_spares_scales_biases_and_rates(name):
     for path, decays in jax.tree_util.tree_leaves_with_path(decay_mask(params)):
         matrix = path[-1].key in ("kernel", "embedding", "recurrent", "convolution")
         assert decays == matrix, path
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("lstm", 2 * 2 * 256),  # layers, hidden and cell, width
+        ("transformer", 4 * 2 * 9 * 128),  # keys and values of 4 symbols, a marker, 4 blanks
+        ("deltanet", 2 * (2 * 64 * 64 + 3 * 2 * (64 + 64 + 64))),  # H S P, and 3 tokens
+    ],
+)
+def test_the_size_of_a_state_is_that_of_the_table(name, size):
+    """docs/BASELINES.md, at the defaults of configs/base.py. Otherwise a table of results
+    compares models by a number that is none of theirs."""
+    assert report.state_size(*shapes(copy.get_config(), name)) == size
+
+
+def test_most_of_the_state_of_moca_is_its_memory():
+    """64 slots of 128 numbers."""
+    assert 64 * 128 < report.state_size(*shapes(copy.get_config(), "moca")) < 1.2 * 64 * 128
+
+
+def shapes(config, name):
+    """The model and the shapes of its parameters."""
+    config.model.name = name
+    model = build.build_model(config, TASK)
+    return model, jax.eval_shape(partial(initial_params, model, TASK))
 
 
 MISTAKES = {

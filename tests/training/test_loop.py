@@ -1,8 +1,11 @@
 """Whole runs: what they leave behind, and that stopping, going on and evaluating later give
 what an uninterrupted run gives."""
 
+import itertools
 import json
+import time
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from configs import copy
 from mocanet_jax.errors import UserError
 from mocanet_jax.training import build, loop, settings
-from mocanet_jax.training.checkpoint import Checkpoints
+from mocanet_jax.training.checkpoint import Checkpoints, Progress
 from mocanet_jax.training.optimizer import build_optimizer
 from mocanet_jax.training.record import Recorder, read_metrics
 from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
@@ -106,6 +109,11 @@ def test_a_run_leaves_its_result(finished):
     assert result["trained_steps"] == tiny.STEPS
     assert 0 < result["train_seconds"] < result["wall_seconds"]
     assert result["train_tokens_per_second"] > 0
+    assert (result["solved_step"], result["solved_seconds"]) == (None, None)
+    (validated,) = (
+        row for row in rows(workdir) if row["step"] == result["steps"] and "eval/loss" in row
+    )
+    assert result["validation_loss"] == validated["eval/loss"]
     state = final_state(workdir, tiny.config())
     assert result["parameters"] == sum(x.size for x in jax.tree.leaves(state.params))
     for name in ("eval/accuracy", "eval/exact_match", "eval/usage"):
@@ -196,9 +204,50 @@ def test_training_stops_when_validation_is_good_enough(shared_compilation, tmp_p
     assert "already finished at step 1" in tiny.printed(again)
 
 
+def ticking(monkeypatch, seconds):
+    """The loop's clock goes on by so much each time that it is looked at, from 0 on."""
+    ticks = itertools.count(0, seconds)
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), time=time.time)
+    monkeypatch.setattr(loop, "time", clock)
+
+
+def test_a_run_ends_when_its_minutes_are_over(shared_compilation, tmp_path, monkeypatch):
+    """With its validation, checkpoint and result, though none was due. Three looks at the clock
+    a step, of 10 s each: the second step ends after a minute. That validation is as good as a
+    task needs to count as solved, after two steps of 10 s."""
+    changes = {"training_eval_every": 5, "training_save_every": 5, "eval_long_lengths": ()}
+    config = tiny.config(training_max_minutes=1.0, **changes)
+    ticking(monkeypatch, 10)
+    validate = SequenceEvaluator.validate
+    told = lambda self, params: validate(self, params) | {"accuracy": loop.SOLVED}
+    monkeypatch.setattr(SequenceEvaluator, "validate", told)
+    result = loop.train(config, tmp_path / "run", tiny.console())
+    assert (result["trained_steps"], result["steps"]) == (2, 2)
+    assert (result["solved_step"], result["solved_seconds"]) == (2, 20.0)
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
+        kept = checkpoints.progress(2)
+    assert kept.finished
+    more = tiny.config(training_max_minutes=2.0, **changes)
+    assert not loop._continued(kept, more, 2).finished, "more minutes train on"
+
+
+def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
+    """Otherwise one that is often stopped never ends, and counts as solved by the last step at
+    which it was good enough."""
+    ticking(monkeypatch, 30)
+    before = Progress({}, {}, 90.0, 50.0, 0.0, False, solved_step=2, solved_seconds=40.0)
+    clock = loop._Clock(before)
+    assert clock.minutes == (90 + 30) / 60
+    clock.note_solved(4)
+    assert clock.progress == before
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"training_max_minutes": -1.0}, "max_minutes must be at least 0, not -1.0"),
+        ({"training_max_minutes": float("inf")}, "max_minutes must be a finite number"),
         ({"training_max_steps": 0}, "training.max_steps must be at least 1, not 0"),
         ({"training_learning_rate": 0.0}, "training.learning_rate must be above 0, not 0.0"),
         ({"training_learning_rate": float("nan")}, "learning_rate must be above 0, not nan"),

@@ -232,6 +232,13 @@ def test_a_run_ends_when_its_minutes_are_over(shared_compilation, tmp_path, monk
     assert not loop._continued(kept, more, 2).finished, "more minutes train on"
 
 
+def test_a_config_from_before_there_was_a_limit_of_minutes_is_accepted():
+    """Otherwise older runs cannot be evaluated any more."""
+    config = copy.get_config()
+    del config.training.max_minutes
+    settings.check_settings(config)
+
+
 def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
     """Otherwise one that is often stopped never ends, and counts as solved by the last step at
     which it was good enough."""

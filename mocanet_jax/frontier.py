@@ -28,10 +28,7 @@ def main() -> None:
 
 
 def _numbers(name, kind):
-    try:
-        numbers = [kind(text) for text in flags.FLAGS[name].value]
-    except ValueError as error:
-        raise UserError(f"--{name} takes numbers with spaces between: {error}") from error
+    numbers = studies.numbers(name, kind)
     if not numbers:
         raise UserError(f"--{name} is empty")
     return numbers

@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,14 +69,9 @@ def conduct(
         say(f"{name} equals the baseline with this config and is not run")
     if not variants:
         raise UserError("nothing is left to run; choose other ablations with --only")
-    leave = lambda *_: sys.exit(128 + signal.SIGTERM)
-    before = signal.signal(signal.SIGTERM, leave)  # which ends all runs
-    try:
-        outcomes = study.conduct(
-            variants, asked.num_seeds, asked.processes, asked.out, say, start
-        )
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with left_by_sigterm():
+        seeds = range(asked.num_seeds)
+        outcomes = study.conduct(variants, seeds, asked.processes, asked.out, say, start)
     failed = [outcome for outcome in outcomes if outcome.result is None]
     rows = study.rows(variants, outcomes)
     if rows:
@@ -84,9 +80,33 @@ def conduct(
         )
         write(found, asked.out)
         say(f"tables, JSON and a picture are in {asked.out}")
+    leave_if_failed(len(failed), len(outcomes), asked.out)
+
+
+@contextmanager
+def left_by_sigterm() -> Iterator[None]:
+    """Within it SIGTERM raises SystemExit, so that a study ends all its runs."""
+    leave = lambda *_: sys.exit(128 + signal.SIGTERM)
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def leave_if_failed(failed: int, runs: int, out: Path) -> None:
+    """With exit code 1, where some of the runs failed."""
     if failed:
-        say(f"{len(failed)} of {len(outcomes)} runs failed; logs are in {asked.out}")
+        say(f"{failed} of {runs} runs failed; logs are in {out}")
         sys.exit(1)
+
+
+def numbers(name: str, kind: Callable[[str], float]) -> list:
+    """What a flag holds, each made by `kind`. Raises UserError for what that refuses."""
+    try:
+        return [kind(text) for text in flags.FLAGS[name].value]
+    except ValueError as error:
+        raise UserError(f"--{name} takes numbers with spaces between: {error}") from error
 
 
 def say(line: str) -> None:

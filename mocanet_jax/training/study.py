@@ -183,17 +183,16 @@ def _stop(processes):
 
 def conduct(
     variants: Sequence[Variant],
-    num_seeds: int,
+    seeds: Iterable[int],
     processes: int,
     out: Path,
     say: Callable[[str], None],
     start: Callable[[Cell], subprocess.Popen] = start,
 ) -> list[Outcome]:
-    """Runs every variant with seeds 0 … num_seeds − 1 in OUT/NAME/seed_S, with a line as each
-    ends."""
+    """Runs every variant with every seed in OUT/NAME/seed_S, with a line as each ends."""
     cells = [
         Cell(variant, seed, out / variant.name / f"seed_{seed}")
-        for seed in range(num_seeds)
+        for seed in seeds
         for variant in variants
     ]
     say(f"{len(cells)} runs in {out}, {processes} at a time")

@@ -1,13 +1,15 @@
 """What a study found, as Markdown tables, JSON and a picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from mocanet_jax.files import replace_text, write_json
 from mocanet_jax.training import study_pictures
 from mocanet_jax.training.study import CONFIDENCE, Findings, Row, Spread
 
 ABSENT = "–"
+R = TypeVar("R")
 Column = tuple[str, Callable[[Row], str]]
 
 
@@ -77,8 +79,8 @@ def markdown(findings: Findings, title: str, columns: list[Column]) -> str:
     rows, name = findings.rows, columns[0]
     shown = [(head, say) for head, say in columns if any(say(row) != ABSENT for row in rows)]
     seeds = [(f"seed {seed}", _accuracy_of(seed)) for seed in range(findings.num_seeds)]
-    paragraphs += [_table(rows, shown), "Accuracy of each seed, %:"]
-    paragraphs.append(_table(rows, [name, *seeds]))
+    paragraphs += [table(rows, shown), "Accuracy of each seed, %:"]
+    paragraphs.append(table(rows, [name, *seeds]))
     paragraphs += [f"`{name}` equals the baseline with this config." for name in findings.equal]
     paragraphs += [
         f"{outcome.cell.variant.name}, seed {outcome.cell.seed} failed: {outcome.problem}"
@@ -87,7 +89,8 @@ def markdown(findings: Findings, title: str, columns: list[Column]) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _table(rows, columns):
+def table(rows: Sequence[R], columns: Sequence[tuple[str, Callable[[R], str]]]) -> str:
+    """A Markdown table. columns: a heading, and what a row says under it."""
     heads = [head for head, _ in columns]
     rule = ["---"] + ["---:"] * (len(heads) - 1)
     cells = [[say(row) for _, say in columns] for row in rows]

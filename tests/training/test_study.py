@@ -141,14 +141,14 @@ def test_an_interrupted_study_leaves_no_process_behind(tmp_path, monkeypatch):
 
 def test_lines_name_variant_seed_accuracy_and_time(tmp_path):
     runs, lines = FakeRuns(no_memory=2), []
-    study.conduct([BASELINE, OTHER], 1, 1, tmp_path, lines.append, runs)
+    study.conduct([BASELINE, OTHER], [0], 1, tmp_path, lines.append, runs)
     assert lines == [
         f"2 runs in {tmp_path}, 1 at a time",
         "1 of 2  baseline  seed 0  accuracy 50.00%  0 s",
         "2 of 2  no_memory  seed 0  failed: no such data",
     ]
     lines.clear()
-    study.conduct([BASELINE], 1, 1, tmp_path, lines.append, runs)
+    study.conduct([BASELINE], [0], 1, tmp_path, lines.append, runs)
     assert lines[1] == "1 of 1  baseline  seed 0  accuracy 50.00%  there before"
 
 

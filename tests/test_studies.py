@@ -145,8 +145,9 @@ def test_a_study_that_refuses_exits_with_2(tmp_path):
 
 def test_a_study_itself_does_not_load_jax(tmp_path):
     """Its runs do, each for itself; the memory of one more would be wasted."""
-    modules = "mocanet_jax.ablate, mocanet_jax.frontier, mocanet_jax.training.study_report"
-    code = f"import sys, {modules}; sys.exit('jax' in sys.modules)"
+    entries = "mocanet_jax.ablate, mocanet_jax.frontier, mocanet_jax.suite"
+    reports = "mocanet_jax.training.study_report, mocanet_jax.training.task_suite_report"
+    code = f"import sys, {entries}, {reports}; sys.exit('jax' in sys.modules)"
     path = os.environ | {"PYTHONPATH": str(ROOT)}
     assert subprocess.run([sys.executable, "-c", code], env=path, cwd=tmp_path).returncode == 0
 

@@ -1,10 +1,12 @@
-"""Which variants of a config a study trains: its ablations, or its budgets.
+"""Which variants of a config a study trains: its ablations, its budgets, or a model with
+several learning rates.
 
 A variant is told by flags of mocanet_jax.main, so that any of its runs can be given by hand.
 """
 
 from collections.abc import Callable, Iterable
 from functools import reduce
+from pathlib import Path
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -109,6 +111,28 @@ def budgets(
         path = f"{file}:fixed_topk"
         variants.append(_variant(load, f"topk_{k}", path, overrides | own, settings))
     return variants
+
+
+def learning_rates(
+    load: Load, file: str, model: str, rates: Iterable[float], minutes: float
+) -> list[Variant]:
+    """A model on the task of a config file with each learning rate, or the config's own where
+    `rates` is empty; named TASK/MODEL/lr_RATE.
+
+    minutes: what a run may take; 0 for no limit.
+    """
+    own = {"model.name": model, "training.max_minutes": minutes}
+    rates = list(rates) or [load([f"--config={file}"]).training.learning_rate]
+    return [
+        _variant(
+            load,
+            f"{Path(file).stem}/{model}/lr_{rate}",
+            file,
+            own | {"training.learning_rate": rate},
+            {"learning_rate": rate},
+        )
+        for rate in rates
+    ]
 
 
 def _at(config, field):

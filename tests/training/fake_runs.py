@@ -13,6 +13,10 @@ RESULT = {
     "train_seconds": 5.0,
     "wall_seconds": 20.0,
     "parameters": 1000,
+    "state_size": 64,
+    "validation_loss": 0.25,
+    "solved_step": None,
+    "solved_seconds": None,
     "eval/accuracy": 0.5,
     "eval/flops_per_token": 3000,
     "eval/usage": 0.4,
@@ -37,12 +41,13 @@ def failed(of: Variant, seed: int, problem: str) -> study.Outcome:
     return outcome(of, seed)._replace(result=None, problem=problem)
 
 
-def leave_result(cell: study.Cell, config: dict | None = None) -> None:
-    """What a finished run leaves of itself; config: another than the cell's."""
+def leave_result(cell: study.Cell, config: dict | None = None, **changes) -> None:
+    """What a finished run leaves of itself; config: another than the cell's. changes: of
+    RESULT."""
     cell.workdir.mkdir(parents=True, exist_ok=True)
     kept = cell.config if config is None else config
     (cell.workdir / "config.json").write_text(json.dumps(kept))
-    (cell.workdir / "result.json").write_text(json.dumps(RESULT))
+    (cell.workdir / "result.json").write_text(json.dumps(RESULT | changes))
 
 
 class FakeProcess:
@@ -74,6 +79,10 @@ class FakeRuns:
     started: the cells, in order. processes: theirs, by name.
     """
 
+    def reached(self, cell: study.Cell) -> dict:
+        """What a run's result has in place of RESULT's values."""
+        return {}
+
     def __init__(self, **codes):
         self.codes, self.started, self.processes = codes, [], {}
 
@@ -83,7 +92,7 @@ class FakeRuns:
         code = self.codes.get(name, 0)
         cell.log.parent.mkdir(parents=True, exist_ok=True)
         if code == 0:
-            leave_result(cell)
+            leave_result(cell, **self.reached(cell))
         cell.log.write_text("compiled\nerror: no such data\n" if code else "done\n")
         self.processes[name] = FakeProcess(code)
         return self.processes[name]

@@ -20,10 +20,14 @@ def base_config() -> ConfigDict:
     model.use_controller = True
     model.use_memory = True
     model.num_memory_heads = 1
-    model.num_location_heads = 1  # the other memory heads address by content
+    model.num_location_heads = 1
+    model.num_association_heads = 0  # the other memory heads have a key for every slot
     model.num_memory_slots = 64
     model.top_k_slots = 3
     model.pointer_sharpness = 1.0
+    model.tape = "ring"  # or loop, on which reads go round over what was written
+    model.max_laps = 1  # of a loop that the model tells apart
+    model.counters = ()  # sizes of counters, each modulo its size
     model.router_temperature = 1.0
     model.use_experts = True
     model.num_experts = 4

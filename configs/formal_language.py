@@ -15,9 +15,14 @@ def formal_language_config(task: str) -> ConfigDict:
     config.data.shortest = 1
     config.data.longest = 40
     config.data.first_longest = 8
-    config.model.num_layers = 2
-    config.model.num_memory_heads = 2  # one by location, one by content
-    config.training.max_steps = 3000
+    config.model.num_memory_heads = 4
+    config.model.num_location_heads = 4
+    config.model.tape = "loop"
+    config.model.top_k_slots = 7  # bits say little: pointers learn from what is around them
+    config.model.pointer_sharpness = 0.3
+    config.model.counters = (2, 2, 3, 5)
+    config.training.learning_rate = 5e-3
+    config.training.max_steps = 2000
     config.training.stop_at_loss = 0.005
     config.eval.lengths = (10, 20, 30, 40)
     config.eval.long_lengths = tuple(range(41, 501, 27))

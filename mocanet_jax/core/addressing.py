@@ -53,6 +53,19 @@ def expected_shift(logits: jax.Array, rounding: jax.Array | float) -> jax.Array:
     return shift + rounding * jax.lax.stop_gradient(jnp.round(shift) - shift)
 
 
+def rounded_choice(logits: jax.Array, rounding: jax.Array | float) -> jax.Array:
+    """A softmax over n choices, partly or wholly rounded to the likeliest.
+
+    logits: float [..., n]. rounding: in [0, 1], broadcast against them; 0 gives probabilities,
+        1 one choice. The gradient is that of the softmax for every value (straight-through).
+    Returns float [..., n], of sum 1.
+    """
+    chex.assert_type(logits, float)
+    soft = jax.nn.softmax(logits, axis=-1)
+    choice = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=soft.dtype)
+    return soft + rounding * jax.lax.stop_gradient(choice - soft)
+
+
 def advance(pointer: jax.Array, shifts: jax.Array, num_slots: int):
     """Moves pointers along a ring; a cumulative sum, so parallel over time.
 
@@ -66,6 +79,32 @@ def advance(pointer: jax.Array, shifts: jax.Array, num_slots: int):
     chex.assert_type([pointer, shifts], float)
     positions = pointer[:, None] + jnp.cumsum(shifts, axis=1)
     return positions, jnp.mod(positions[:, -1], num_slots)
+
+
+def advance_above(pointer: jax.Array, shifts: jax.Array) -> jax.Array:
+    """Moves pointers that stay at 0 where a shift would take them below.
+
+    pointer: float [B, H], at least 0. shifts: float [B, T, H].
+    Returns positions after each shift, float [B, T, H]: a cumulative sum, lifted by the most
+    that it ever fell below 0 so far, which is the same (reflection at 0) and parallel over time.
+    """
+    chex.assert_rank([pointer, shifts], [2, 3])
+    free = pointer[:, None] + jnp.cumsum(shifts, axis=1)
+    return free - jnp.minimum(jax.lax.cummin(free, axis=1), 0.0)
+
+
+def loop(position: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Where a pointer is that from the last of slots 1 … length goes on at the first.
+
+    position: float, in slots, any number; those below 1 are before the loop and stay.
+    length: float ≥ 0, the same shape; a loop of nothing is before its first slot.
+    Returns the slot, the distance from the loop's start, negative before it, and the length of
+    a lap, at least 1; all in slots, of the same shape.
+    """
+    start, lap = jnp.minimum(length, 1.0), jnp.maximum(length, 1.0)
+    distance = position - start
+    inside = start + jnp.mod(distance, lap)
+    return jnp.where(distance < 0, position, inside), distance, lap
 
 
 def ring_address(

@@ -1,7 +1,7 @@
 """One MOCA layer: controller, router, memory and experts around a residual stream.
 
-    z = norm(x);  c = controller(z);  z = norm(x + c);  route = router(z)
-    x' = x + c + memory(z, route) + experts(z, route)
+    x = x + controller(norm(x));  x = x + counters(norm(x))
+    z = norm(x);  route = router(z);  x' = x + memory(z, route) + experts(z, route)
 
 Axes: B batch, T time, D width, S slots.
 """
@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import budget, gating
-from mocanet_jax.core.memory import MemoryState
 from mocanet_jax.nn.controller import Controller, ControllerState
+from mocanet_jax.nn.counters import Counters, CounterState
 from mocanet_jax.nn.experts import Experts, ExpertsAux
-from mocanet_jax.nn.memory_bank import MemoryBank
+from mocanet_jax.nn.memory_bank import BankState, MemoryBank
 from mocanet_jax.nn.router import Route, Router, RouterState
 
 
@@ -27,6 +27,9 @@ class LayerSpec:
 
     top_k_slots: A; at 1 the only weight of an address is 1, so that neither pointers nor
         queries get a gradient.
+    tape: what location heads move on; "loop" takes reads from the last slot written back to the
+        first, and tells how often, up to max_laps.
+    counters: sizes of counters modulo n (nn/counters.py).
     routing: "dynamic" engages a part only where its gate is open (core/gating.py), with K and A
         as ceilings; "topk" engages K experts, a write and a read at every token.
     target_budget: share of the full compute, in [0, 1], that the experts' room is sized for.
@@ -48,6 +51,10 @@ class LayerSpec:
     router_temperature: float
     pointer_sharpness: float
     use_controller: bool = True
+    num_association_heads: int = 0
+    tape: Literal["ring", "loop"] = "ring"
+    max_laps: int = 1
+    counters: tuple[int, ...] = ()
     routing: Literal["dynamic", "topk"] = "dynamic"
     target_budget: float = 1.0
     exploration: float = 0.01
@@ -61,9 +68,16 @@ class LayerSpec:
         for name in ("expert_capacity_factor", "router_temperature", "pointer_sharpness"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("num_experts", "num_location_heads", "num_content_heads"):
+        counts = ("experts", "location_heads", "content_heads", "association_heads")
+        for name in (f"num_{count}" for count in counts):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
+        if self.tape not in ("ring", "loop"):
+            raise ValueError(f'tape must be "ring" or "loop", not {self.tape!r}')
+        if self.max_laps < 1:
+            raise ValueError(f"max_laps must be at least 1, not {self.max_laps}")
+        if any(size < 2 for size in self.counters):
+            raise ValueError(f"counters must have sizes from 2 on, not {self.counters}")
         if self.routing not in ("dynamic", "topk"):
             raise ValueError(f'routing must be "dynamic" or "topk", not {self.routing!r}')
         for name in ("target_budget", "exploration"):
@@ -89,7 +103,7 @@ class LayerSpec:
 
     @property
     def num_heads(self) -> int:
-        return self.num_location_heads + self.num_content_heads
+        return self.num_location_heads + self.num_content_heads + self.num_association_heads
 
     @property
     def prices(self) -> budget.Prices:
@@ -127,8 +141,9 @@ class LayerState(NamedTuple):
     """What a layer carries from one segment of a sequence to the next."""
 
     controller: ControllerState | None
+    counters: CounterState | None
     router: RouterState
-    memory: MemoryState | None
+    memory: BankState | None
 
 
 class LayerAux(NamedTuple):
@@ -154,6 +169,9 @@ class MocaLayer(nn.Module):
         if spec.use_controller:
             self.controller_norm = nn.RMSNorm()
             self.controller = Controller(form="associative" if parallel else "scan")
+        if spec.counters:
+            self.counters_norm = nn.RMSNorm()
+            self.counters = Counters(spec.counters)
         self.norm = nn.RMSNorm()
         self.router = Router(
             spec.num_experts,
@@ -164,6 +182,9 @@ class MocaLayer(nn.Module):
             spec.router_temperature,
             spec.pointer_sharpness,
             spec.routing == "dynamic",
+            spec.num_association_heads,
+            spec.tape,
+            spec.max_laps,
         )
         if spec.num_heads:
             self.memory = MemoryBank(
@@ -173,6 +194,7 @@ class MocaLayer(nn.Module):
                 spec.num_memory_slots,
                 spec.routing == "dynamic",
                 "chunked" if parallel else "recurrent",
+                spec.num_association_heads,
             )
         if spec.num_experts:
             self.experts = Experts(
@@ -198,6 +220,7 @@ class MocaLayer(nn.Module):
             self.controller.initial_state(batch, spec.embedding_dim)
             if spec.use_controller
             else None,
+            self.counters.initial_state(batch) if spec.counters else None,
             self.router.initial_state(batch, spec.embedding_dim),
             self.memory.initial_state(batch, num_slots) if spec.num_heads else None,
         )
@@ -218,8 +241,12 @@ class MocaLayer(nn.Module):
         if spec.use_controller:
             c, controller = self.controller(self.controller_norm(x), mask, controller)
             x = x + c
+        counters = state.counters
+        if spec.counters:
+            c, counters = self.counters(self.counters_norm(x), mask, counters, rounding)
+            x = x + c
         z = self.norm(x)
-        num_slots = memory.slots.shape[2] if spec.num_heads else 0
+        num_slots = memory.num_slots if spec.num_heads else 0
         route, router = self.router(z, mask, state.router, num_slots, rounding, costs)
         if spec.num_heads:
             m, memory, route = self.memory(z, route, memory, costs.reads)
@@ -233,7 +260,7 @@ class MocaLayer(nn.Module):
             self._usage(route, experts, mask),
             self._expected_share(route, experts, mask),
         )
-        return x, LayerState(controller, router, memory), aux
+        return x, LayerState(controller, counters, router, memory), aux
 
     def _usage(self, route, experts, mask):
         spec = self.spec

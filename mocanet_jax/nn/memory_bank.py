@@ -3,16 +3,31 @@
 Axes: B batch, T time, D width, H memory heads, S slots, P = D/H value width per head.
 """
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import gating, memory
+from mocanet_jax.core.associations import Associations, no_associations, recall
 from mocanet_jax.core.memory import MemoryState
 from mocanet_jax.nn.partition import by_sequence
 from mocanet_jax.nn.router import Route
+
+
+class BankState(NamedTuple):
+    """slots: of location and content heads. associations: of association heads. None where
+    there are no such heads."""
+
+    slots: MemoryState | None
+    associations: Associations | None
+
+    @property
+    def num_slots(self) -> int:
+        """S."""
+        return (self.associations.keys if self.slots is None else self.slots.slots).shape[2]
+
 
 Form = Literal["recurrent", "chunked"]
 
@@ -37,12 +52,13 @@ class MemoryBank(nn.Module):
     num_slots: int
     dynamic: bool
     form: Form = "recurrent"
+    num_association_heads: int = 0
 
     def setup(self):
         if self.form not in get_args(Form):
             raise ValueError(f"form must be one of {get_args(Form)}, not {self.form!r}")
-        heads = self.num_location_heads + self.num_content_heads
-        width = self.embedding_dim // heads
+        heads = self.num_location_heads + self.num_content_heads + self.num_association_heads
+        width = self.width = self.embedding_dim // heads
         start = nn.initializers.normal(0.02)
         if self.num_location_heads:
             self.ring_slot = self.param(
@@ -56,9 +72,19 @@ class MemoryBank(nn.Module):
             self.fill = self.param("fill", nn.initializers.constant(FILL_START), (heads,))
         self.value = nn.Dense(self.embedding_dim, use_bias=False)
         self.output = nn.Dense(self.embedding_dim, use_bias=False)
+        self.laps = nn.Dense(self.embedding_dim, use_bias=False)
 
-    def initial_state(self, batch: int, num_slots: int) -> MemoryState:
+    def initial_state(self, batch: int, num_slots: int) -> BankState:
         """Fresh memories; slots beyond the trained number are never addressed by content."""
+        slots = self._initial_slots(batch, num_slots)
+        heads, associations = self.num_association_heads, None
+        if heads:
+            associations = no_associations(batch, heads, num_slots, self.width)
+        return BankState(slots, associations)
+
+    def _initial_slots(self, batch, num_slots):
+        if not self.num_location_heads + self.num_content_heads:
+            return None
         rows = []
         if self.num_location_heads:
             rows.append(jnp.repeat(self.ring_slot, num_slots, axis=1))
@@ -70,22 +96,27 @@ class MemoryBank(nn.Module):
         return memory.initial_memory(slots, retention=self.num_content_heads > 0)
 
     def __call__(
-        self, z: jax.Array, route: Route, state: MemoryState, cost: jax.Array | float
-    ) -> tuple[jax.Array, MemoryState, Route]:
+        self, z: jax.Array, route: Route, state: BankState, cost: jax.Array | float
+    ) -> tuple[jax.Array, BankState, Route]:
         """z: [B, T, D]. cost: of one head's read in logits, for dynamic gates.
 
         Returns what was read, projected to [B, T, D], the next state, and the route with its
         reads decided.
         """
-        heads = state.slots.shape[1]
-        value = self.value(z).reshape(*z.shape[:2], heads, -1)
-        arguments = (route.write, route.read, value, route.strength, route.log_retention)
-        if z.shape[1] == 1:
-            run, arguments = memory.step, jax.tree.map(lambda x: x[:, 0], arguments)
-        else:
-            run = memory.recurrent if self.form == "recurrent" else memory.chunked
-        found, state = by_sequence(run, state, *arguments)
-        found = found.reshape(*z.shape[:2], heads, -1)
+        addressed = self.num_location_heads + self.num_content_heads
+        value = self.value(z).reshape(*z.shape[:2], -1, self.width)
+        strength, found, slots, associations = route.strength, [], *state
+        if addressed:
+            some, slots = self._at_addresses(
+                route, slots, value[:, :, :addressed], strength[:, :, :addressed]
+            )
+            found.append(some)
+        if self.num_association_heads:
+            key, query, sink = route.associations
+            rest = value[:, :, addressed:], strength[:, :, addressed:], sink
+            some, associations, used = by_sequence(recall, associations, query, key, *rest)
+            route, found = route._replace(recalled=used), [*found, some]
+        found, state = jnp.concatenate(found, axis=2), BankState(slots, associations)
         read = found * route.reads[..., None]
         if self.dynamic:
             logits = route.read_logits + self.fill[None, None] * (2 * gating.fill(found) - 1)
@@ -93,4 +124,16 @@ class MemoryBank(nn.Module):
             reads = route.reads * gating.open_gate(margins)
             route = route._replace(reads=reads, read_margins=margins)
             read = gating.engaged(read, margins[..., None])
-        return self.output(read.reshape(z.shape)), state, route
+        output = self.output(read.reshape(z.shape))
+        if route.laps is not None:
+            output += self.laps(route.laps.reshape(*z.shape[:2], -1))
+        return output, state, route
+
+    def _at_addresses(self, route, state, value, strength):
+        arguments = (route.write, route.read, value, strength, route.log_retention)
+        if value.shape[1] == 1:
+            run, arguments = memory.step, jax.tree.map(lambda x: x[:, 0], arguments)
+        else:
+            run = memory.recurrent if self.form == "recurrent" else memory.chunked
+        found, state = by_sequence(run, state, *arguments)
+        return found.reshape(value.shape), state

@@ -5,7 +5,7 @@ heads), S slots, A active slots per access, E experts.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,9 +18,14 @@ from mocanet_jax.core.budget import Prices
 from mocanet_jax.nn.partition import by_sequence
 
 CONVOLUTION_WIDTH = 3
-LOCATION_START = {"write": (-4.0, -2.0, 4.0), "read": (-2.0, 4.0, -2.0)}
-"""Initial logits of the shifts −1, 0, +1: write pointers move, read pointers rest. With
-both starting at half a step, training sticks at a bag of tokens in the first slot."""
+ASSOCIATION_WIDTH = 8
+POINTER_START = {
+    "ring": {"write": (-4.0, -2.0, 4.0), "read": (-2.0, 4.0, -2.0)},
+    "loop": {"write": (-4.0, -2.0, 4.0), "read": (0.0, 0.0, 1.0)},
+}
+"""Initial logits of the shifts −1, 0, +1: write pointers move, and read pointers rest on a
+ring. With both starting at half a step, training sticks at a bag of tokens in the first slot.
+On a loop reads start undecided, since it is left to learn whether they go forwards or back."""
 
 OPEN_START = 2.0
 """Initial logit of dynamic gates: all parts start engaged, and the price closes them."""
@@ -35,11 +40,23 @@ RETENTION_START = 6.0
 class RouterState(NamedTuple):
     """write_pointer, read_pointer: float [B, location heads], in slots, in [0, S].
     recent: float [B, 2, D], the last inputs, for the content heads' convolution.
+    recalled: float [B, W − 1, D], the same for the association heads'; None without them.
     """
 
     write_pointer: jax.Array
     read_pointer: jax.Array
     recent: jax.Array
+    recalled: jax.Array | None
+
+
+class Keys(NamedTuple):
+    """What association heads write under and ask for: key, query, float [B, T, H, P], their
+    product a score; sink: float [B, H], the score of nothing.
+    """
+
+    key: jax.Array
+    query: jax.Array
+    sink: jax.Array
 
 
 class Route(NamedTuple):
@@ -55,7 +72,9 @@ class Route(NamedTuple):
         decision, read_logits.
     log_retention: float [B, T, H], log α; 0 (keep) on location heads and where masked.
         None where there are no content heads.
-    positions: float [B, T, 2, location heads], write and read pointers, not wrapped.
+    positions: float [B, T, 2, location heads], write and read pointers, not wrapped on a ring.
+    laps: float [B, T, location heads, K], on a loop: 1 where the read pointer has passed the
+        start of lap −1, 0, 1, …, else 0. None on a ring.
     """
 
     expert_logits: jax.Array | None
@@ -64,11 +83,14 @@ class Route(NamedTuple):
     strength: jax.Array | None
     log_retention: jax.Array | None
     positions: jax.Array | None
+    laps: jax.Array | None
     writes: jax.Array | None
     reads: jax.Array | None
     read_logits: jax.Array | None
     write_margins: jax.Array | None
     read_margins: jax.Array | None
+    associations: Keys | None
+    recalled: tuple[Address, Address] | None
 
 
 class Router(nn.Module):
@@ -93,16 +115,22 @@ class Router(nn.Module):
     temperature: float
     sharpness: float
     dynamic: bool
+    num_association_heads: int = 0
+    tape: Literal["ring", "loop"] = "ring"
+    max_laps: int = 1
 
     @property
     def num_heads(self) -> int:
-        return self.num_location_heads + self.num_content_heads
+        return self.num_location_heads + self.num_content_heads + self.num_association_heads
 
     def initial_state(self, batch: int, embedding_dim: int) -> RouterState:
         # An array each, so that a step can be given the memory of its state.
         write, read = (jnp.zeros((batch, self.num_location_heads)) for _ in range(2))
         recent = jnp.zeros((batch, CONVOLUTION_WIDTH - 1, embedding_dim))
-        return RouterState(write, read, recent)
+        recalled = None
+        if self.num_association_heads:
+            recalled = jnp.zeros((batch, ASSOCIATION_WIDTH - 1, embedding_dim))
+        return RouterState(write, read, recent, recalled)
 
     @nn.compact
     def __call__(
@@ -124,7 +152,7 @@ class Router(nn.Module):
         if self.num_experts and self.dynamic:
             expert_logits = gating.margin(expert_logits, costs.experts)
         if not self.num_heads:
-            return Route(expert_logits, *[None] * 10), state
+            return Route(expert_logits, *[None] * 13), state
 
         strength = nn.sigmoid(said["strength"]) * mask[..., None]
         writes = reads = jnp.broadcast_to(mask[..., None], strength.shape).astype(z.dtype)
@@ -133,18 +161,24 @@ class Router(nn.Module):
             write_margins = gating.margin(said["write_gate"], costs.writes)
             writes = writes * gating.open_gate(write_margins)
             strength = strength * writes
-        addresses, positions, log_retention = [], None, None
+        addresses, positions, laps, log_retention = [], None, None, None
         if self.num_location_heads:
             pointers = jnp.stack([said["write_pointer"], said["read_pointer"]], axis=2)
-            address, positions, state = self._location(
-                pointers, mask, state, num_slots, rounding
+            address, positions, laps, state = self._location(
+                pointers, mask, state, num_slots, rounding, writes
             )
             addresses.append(address)
         if self.num_content_heads:
             address, state = self._content(z, said["read_query"], mask, state)
             addresses.append(address)
             log_retention = self._log_retention(said["retention"], mask)
-        write, read = jax.tree.map(lambda *heads: jnp.concatenate(heads, axis=2), *addresses)
+        write = read = associations = None
+        if addresses:
+            write, read = jax.tree.map(
+                lambda *heads: jnp.concatenate(heads, axis=2), *addresses
+            )
+        if self.num_association_heads:
+            associations, state = self._associations(z, mask, state)
         route = Route(
             expert_logits,
             write,
@@ -152,11 +186,14 @@ class Router(nn.Module):
             strength,
             log_retention,
             positions,
+            laps,
             writes,
             reads,
             said.get("read_gate"),
             write_margins,
             read_margins=None,
+            associations=associations,
+            recalled=None,
         )
         return route, state
 
@@ -172,7 +209,7 @@ class Router(nn.Module):
         if self.num_heads and self.dynamic:
             maps |= dict.fromkeys(("read_gate", "write_gate"), (self.num_heads, opening))
         if self.num_location_heads:
-            for name, shifts in LOCATION_START.items():
+            for name, shifts in POINTER_START[self.tape].items():
                 maps[f"{name}_pointer"] = (
                     4 * self.num_location_heads,
                     _repeated((*shifts, SHARPNESS_START)),
@@ -190,14 +227,19 @@ class Router(nn.Module):
             zip(maps, jnp.split(z @ kernel + bias[None, None], ends, axis=-1), strict=True)
         )
 
-    def _location(self, logits, mask, state, num_slots, rounding):
+    def _location(self, logits, mask, state, num_slots, rounding, writes):
         """logits: [B, T, 2, 4 · location heads], of write and read pointers."""
         heads = self.num_location_heads
         logits = logits.reshape(*mask.shape, 2 * heads, 4)
         rounding = jnp.broadcast_to(rounding, mask.shape[:1])
         shift = addressing.expected_shift(logits[..., :3], rounding[:, None, None])
         pointer = jnp.concatenate([state.write_pointer, state.read_pointer], axis=-1)
-        position, pointer = addressing.advance(pointer, shift * mask[..., None], num_slots)
+        shift = shift * mask[..., None]
+        laps = None
+        if self.tape == "loop":
+            position, pointer, laps = self._on_loop(pointer, shift, writes[..., :heads])
+        else:
+            position, pointer = addressing.advance(pointer, shift, num_slots)
         sharpness = self.sharpness * (1 + nn.softplus(logits[..., 3]))
         address = addressing.ring_address(position, num_slots, self.num_active, sharpness)
         write, read = (
@@ -207,7 +249,19 @@ class Router(nn.Module):
         state = state._replace(
             write_pointer=pointer[:, :heads], read_pointer=pointer[:, heads:]
         )
-        return (write, read), position.reshape(*mask.shape, 2, heads), state
+        return (write, read), position.reshape(*mask.shape, 2, heads), laps, state
+
+    def _on_loop(self, pointer, shift, writes):
+        """pointer: [B, 2 · location heads]; shift: [B, T, 2 · location heads]."""
+        write, read = jnp.split(pointer, 2, axis=-1)
+        write_shift, read_shift = jnp.split(shift, 2, axis=-1)
+        write = addressing.advance_above(write, write_shift * writes)
+        read = read[:, None] + jnp.cumsum(read_shift, axis=1)
+        pointer = jnp.concatenate([write[:, -1], read[:, -1]], axis=-1)
+        slot, distance, lap = addressing.loop(read, write)
+        starts = jnp.arange(self.max_laps + 1)
+        laps = gating.open_gate(distance[..., None] - lap[..., None] * starts + 0.5)
+        return jnp.concatenate([write, slot], axis=-1), pointer, laps
 
     def _content(self, z, read_query, mask, state):
         heads, width = self.num_content_heads, z.shape[-1] // self.num_heads
@@ -231,6 +285,32 @@ class Router(nn.Module):
             )
             addresses.append(by_sequence(best, scores))
         return tuple(addresses), state._replace(recent=recent)
+
+    def _associations(self, z, mask, state):
+        """Keys and queries by one map of two views of the last tokens, so that what was seen
+        together before and now is alike from the start: a key sees the token before, a query
+        the token itself, and both learn what else to see."""
+        heads, width = self.num_association_heads, z.shape[-1] // self.num_heads
+        window, recalled = causal_window(z, mask, state.recalled)
+        maps = nn.Dense(heads * width, use_bias=False, name="association_key")
+
+        def seen(name, lag):
+            def start(key, shape, dtype=jnp.float32):
+                noise = 0.1 * jax.random.normal(key, shape, dtype)
+                return noise.at[ASSOCIATION_WIDTH - 1 - lag].add(1.0)
+
+            taps = self.param(name, start, (ASSOCIATION_WIDTH, z.shape[-1]))
+            said = maps(jnp.einsum("btkd,kd->btd", window, taps))
+            said = said.reshape(*mask.shape, heads, width)
+            return said * jax.lax.rsqrt(jnp.sum(said**2, axis=-1, keepdims=True) + 1e-6)
+
+        sharpness = self.param(
+            "association_sharpness", nn.initializers.constant(10.0), (heads,)
+        )
+        sink = self.param("association_sink", nn.initializers.constant(4.0), (heads,))
+        query = seen("query_taps", 0) * sharpness[None, None, :, None]
+        sink = jnp.broadcast_to(sink, (len(z), heads))
+        return Keys(seen("key_taps", 1), query, sink), state._replace(recalled=recalled)
 
     def _log_retention(self, logits, mask):
         held = jnp.zeros((*mask.shape, self.num_location_heads))

@@ -13,7 +13,7 @@ from mocanet_jax.nn.baselines.model import Baseline
 from mocanet_jax.nn.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.model import MocaNet
-from mocanet_jax.nn.router import CONVOLUTION_WIDTH
+from mocanet_jax.nn.router import ASSOCIATION_WIDTH, CONVOLUTION_WIDTH
 
 ENGAGED_BY_CHOICE = ("memory", "experts")
 """Components whose compute usage is a share of; the others are always on."""
@@ -79,11 +79,17 @@ def layer_flops(spec: LayerSpec) -> dict[str, float]:
         width = content * d // heads
         router += 2.0 * CONVOLUTION_WIDTH * d
         router += 2 * (2.0 * d * width + 2.0 * spec.num_memory_slots * width)
-    if heads:
+    if spec.num_association_heads:
+        width = spec.num_association_heads * d // heads
+        router += 2 * (2.0 * ASSOCIATION_WIDTH * d + 2.0 * d * width)
+        router += 4.0 * spec.num_memory_slots * width
+    if location + content:
         router += 2.0 * d * (spec.top_k_slots + (spec.routing == "dynamic"))
     expert = budget.expert_price(d, spec.expert_hidden_dim)
+    characters = sum(size // 2 for size in spec.counters)
     return {
         "controller": spec.use_controller * (4.0 * d**2 + 2.0 * d),
+        "counters": 2.0 * d * (sum(spec.counters) + 2 * characters),
         "router": router,
         "memory": spec.prices.writes + spec.prices.reads,
         "experts": bool(spec.num_experts) * spec.top_k_experts * expert,

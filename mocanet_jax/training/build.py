@@ -121,11 +121,18 @@ def build_model(config: ConfigDict, task: Task) -> Model:
 def _build_moca(config, task):
     m = config.model
     location = m.num_location_heads if m.use_memory else 0
-    content = m.num_memory_heads - m.num_location_heads if m.use_memory else 0
+    associations = m.num_association_heads if m.use_memory else 0
+    content = m.num_memory_heads - location - associations if m.use_memory else 0
     if not 0 <= m.num_location_heads <= m.num_memory_heads:
         raise UserError(
             f"config.model: num_location_heads must be between 0 and num_memory_heads "
             f"{m.num_memory_heads}, not {m.num_location_heads}"
+        )
+    if not 0 <= m.num_association_heads <= m.num_memory_heads - m.num_location_heads:
+        raise UserError(
+            f"config.model: num_association_heads must be between 0 and the "
+            f"{m.num_memory_heads - m.num_location_heads} memory heads that are not location "
+            f"heads, not {m.num_association_heads}"
         )
     if m.time not in ("auto", "scan", "parallel"):
         raise UserError(f"config.model: time must be auto, scan or parallel, not {m.time!r}")
@@ -145,11 +152,15 @@ def _build_moca(config, task):
             expert_capacity_factor=m.expert_capacity_factor,
             num_location_heads=location,
             num_content_heads=content,
+            num_association_heads=associations,
             num_memory_slots=m.num_memory_slots,
             top_k_slots=m.top_k_slots,
             router_temperature=m.router_temperature,
             pointer_sharpness=m.pointer_sharpness,
             use_controller=m.use_controller,
+            tape=m.tape,
+            max_laps=m.max_laps,
+            counters=tuple(m.counters),
             routing=m.routing,
             target_budget=m.target_budget,
             exploration=m.exploration,

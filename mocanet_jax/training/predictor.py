@@ -139,7 +139,8 @@ def _engaged(layers, count):
             address = layer.route.write
             strongest = np.argmax(address.weights, axis=-1)[..., None]
             chosen = np.take_along_axis(address.indices, strongest, axis=-1)
-            slots += _readings(np.where(layer.route.writes > 0, chosen[..., 0], -1), count)
+            writes = layer.route.writes[..., : chosen.shape[-2]]
+            slots += _readings(np.where(writes > 0, chosen[..., 0], -1), count)
     stacked = lambda parts: np.stack(parts) if parts else None
     return stacked(experts), stacked(slots)
 

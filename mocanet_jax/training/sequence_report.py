@@ -82,17 +82,23 @@ def memory_views(spec: LayerSpec | None, example: Example) -> dict[str, MemoryVi
 def _view(spec: LayerSpec, aux: LayerAux, sequence: Answered, name: str) -> MemoryView:
     route = aux.route
 
-    def dense(address):  # [T, H, A] -> [H, S, T]
-        weights = dense_weights(address, spec.num_memory_slots)
-        return np.transpose(np.asarray(weights), (1, 2, 0))
+    def dense(*addresses):  # of kinds of heads, each [T, H, A], together [H, S, T]
+        weights = [
+            dense_weights(address, spec.num_memory_slots)
+            for address in addresses
+            if address is not None
+        ]
+        return np.transpose(np.concatenate(weights, axis=1), (1, 2, 0))
+
+    written, recalled = route.recalled or (None, None)
 
     experts = None
     if aux.experts is not None:
         experts = np.where(aux.experts.computed, aux.experts.indices, -1)
     return MemoryView(
         sequence=sequence,
-        write_weights=dense(route.write),
-        read_weights=dense(route.read),
+        write_weights=dense(route.write, written),
+        read_weights=dense(route.read, recalled),
         strength=route.strength,
         writes=route.writes > 0,
         reads=route.reads > 0,

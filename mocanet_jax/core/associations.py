@@ -1,0 +1,140 @@
+"""Memory by association: values under keys, read by what the keys hold.
+
+Axes: B batch, T time, H heads, S slots, P width of keys and values, C chunk.
+
+A write takes the next of S slots, round and round, and leaves its key and value there. A read
+weighs all slots by how well their keys answer its query (content addressing: Graves et al.,
+2014, eq. 5), with a sink among them that holds nothing and wins where no key answers:
+
+    r = Σ_s w_s exp(q·k_s) v_s / (exp(sink) + Σ_s w_s exp(q·k_s)),      w_s strength of the write
+
+Reads come after the write of their token. Which slot is whose depends on how many tokens
+wrote, so that attention over the tokens of a chunk and over the slots that they found gives
+all reads of a chunk at once; chunks follow one another. Time and memory are linear in T.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from mocanet_jax.core.addressing import Address
+
+CHUNK_SIZE = 64
+
+
+class Associations(NamedTuple):
+    """keys, values: float [B, H, S, P]. strengths: float [B, H, S], 0 where never written.
+    count: int32 [B, H], writes so far; write n, from 1 on, is in slot (n − 1) mod S.
+    """
+
+    keys: jax.Array
+    values: jax.Array
+    strengths: jax.Array
+    count: jax.Array
+
+
+def no_associations(batch: int, heads: int, num_slots: int, width: int) -> Associations:
+    keys, values = (jnp.zeros((batch, heads, num_slots, width)) for _ in range(2))
+    strengths = jnp.zeros((batch, heads, num_slots))
+    return Associations(keys, values, strengths, jnp.zeros((batch, heads), jnp.int32))
+
+
+def recall(
+    state: Associations,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    strength: jax.Array,
+    sink: jax.Array,
+    chunk_size: int = CHUNK_SIZE,
+) -> tuple[jax.Array, Associations, tuple[Address, Address]]:
+    """Writes and reads of a sequence.
+
+    query, key, value: float [B, T, H, P]. strength: float [B, T, H], at least 0; 0 writes
+        nothing and takes no slot. sink: float [B, H], a score.
+    Returns what was read, [B, T, H, P], the next state, and of every token the slot of its
+    write and the slot that its read weighed most, with the weight in [0, 1]: addresses
+    [B, T, H, 1], to look at.
+    """
+    chex.assert_equal_shape([query, key, value])
+    chex.assert_shape(strength, query.shape[:3])
+    chex.assert_type([query, key, value, strength, sink], float)
+    length = query.shape[1]
+    size = min(chunk_size, length)
+    chunks = -(-length // size)
+
+    def by_chunk(x):  # [B, T, …] → [chunks, B, C, …]; what is padded does not write
+        x = jnp.pad(x, ((0, 0), (0, chunks * size - length)) + ((0, 0),) * (x.ndim - 2))
+        return jnp.moveaxis(x.reshape(x.shape[0], chunks, size, *x.shape[2:]), 1, 0)
+
+    def whole(x):  # [chunks, B, C, …] → [B, T, …]
+        x = jnp.moveaxis(x, 0, 1)
+        return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
+
+    state, did = jax.lax.scan(
+        lambda state, x: _chunk(state, *x, sink),
+        state,
+        jax.tree.map(by_chunk, (query, key, value, strength)),
+    )
+    reads, slots = jax.tree.map(whole, did)
+    return reads, state, slots
+
+
+def _chunk(state, query, key, value, strength, sink):
+    """One chunk: query, key, value [B, C, H, P]; strength [B, C, H]; sink [B, H]."""
+    num_slots = state.keys.shape[2]
+    strength = jnp.moveaxis(strength, 1, 2)  # [B, H, C]
+    numbers = state.count[..., None] + jnp.cumsum(strength > 0, axis=2, dtype=jnp.int32)
+    count = numbers[..., -1]
+
+    # The latest write of every slot: the greatest number up to `count` of its remainder.
+    slots = jnp.arange(num_slots)
+    held = state.count[..., None] - jnp.mod(state.count[..., None] - 1 - slots, num_slots)
+    token = jnp.arange(strength.shape[2])
+    earlier = token[None, :] <= token[:, None]
+    live = jnp.concatenate(
+        [
+            numbers[..., None] - held[:, :, None] < num_slots,
+            earlier & (numbers[..., None] - numbers[:, :, None] < num_slots),
+        ],
+        axis=-1,
+    )  # [B, H, C, S + C]
+    keys = jnp.concatenate([state.keys, jnp.moveaxis(key, 1, 2)], axis=2)
+    values = jnp.concatenate([state.values, jnp.moveaxis(value, 1, 2)], axis=2)
+    strengths = jnp.concatenate([state.strengths, strength], axis=2)
+
+    scores = jnp.einsum("bchp,bhsp->bhcs", query, keys)
+    scores = jnp.where(live, scores, -jnp.inf)
+    sink = jnp.broadcast_to(sink[..., None, None], (*scores.shape[:3], 1))
+    highest = jnp.maximum(jnp.max(scores, axis=-1, keepdims=True), sink)
+    highest = jax.lax.stop_gradient(highest)
+    weights = strengths[:, :, None] * jnp.exp(scores - highest)
+    total = jnp.sum(weights, axis=-1, keepdims=True) + jnp.exp(sink - highest)
+    reads = jnp.einsum("bhcs,bhsp->bchp", weights / total, values)
+
+    slot = jnp.mod(numbers - 1, num_slots)
+    every = jnp.broadcast_to(slots, (*slot.shape[:2], num_slots))
+    best = jnp.argmax(weights, axis=-1, keepdims=True)
+    every = jnp.concatenate([every, slot], axis=-1)[:, :, None]
+    read_slot = jnp.take_along_axis(every, best, axis=-1)
+    share = jnp.take_along_axis(weights / total, best, axis=-1)
+    did = (Address(slot[..., None], jnp.ones_like(share)), Address(read_slot, share))
+    did = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 2), did)
+
+    kept = (strength > 0) & (count[..., None] - numbers < num_slots)
+    at = jnp.where(kept, slot, num_slots)
+    b, h = (x[..., None] for x in jnp.ogrid[: at.shape[0], : at.shape[1]])
+
+    def put(old, new):
+        return old.at[b, h, at].set(new, mode="drop")
+
+    by_head = lambda x: jnp.moveaxis(x, 1, 2)
+    state = Associations(
+        put(state.keys, by_head(key)),
+        put(state.values, by_head(value)),
+        put(state.strengths, strength),
+        count,
+    )
+    return state, (reads, did)

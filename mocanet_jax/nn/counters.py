@@ -1,0 +1,60 @@
+"""Counters: where a sequence stands modulo n.
+
+Axes: B batch, T time, D width, C characters of all counters.
+
+A counter of size n is a pointer on a ring of n places that every token turns by 0 … n − 1, as
+the token says. It is kept as the characters of the cyclic group, e^(2πi k p / n) for
+k = 1 … ⌊n/2⌋ at place p: a turn is then a product of complex numbers, so time can be run in
+parallel, and every function of the place is linear in them.
+
+Recurrences whose states decay cannot count modulo n at any length; turning states can (Grazzi
+et al., 2025, "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues").
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mocanet_jax.core.addressing import rounded_choice
+
+
+class CounterState(NamedTuple):
+    """characters: float [B, C, 2], real and imaginary parts; 1 at place 0."""
+
+    characters: jax.Array
+
+
+class Counters(nn.Module):
+    """A counter of each of `sizes`, numbers from 2 on, with a turn linear in z_t."""
+
+    sizes: tuple[int, ...]
+
+    def initial_state(self, batch: int) -> CounterState:
+        count = sum(size // 2 for size in self.sizes)
+        return CounterState(jnp.zeros((batch, count, 2)).at[..., 0].set(1.0))
+
+    @nn.compact
+    def __call__(
+        self, z: jax.Array, mask: jax.Array, state: CounterState, rounding: jax.Array | float
+    ) -> tuple[jax.Array, CounterState]:
+        """z: [B, T, D]; mask: bool [B, T]. rounding: of turns, [] or [B], in [0, 1]; 1 turns by
+        whole places. Returns [B, T, D], linear in the characters, and the next state."""
+        logits = nn.Dense(sum(self.sizes), name="turn")(z)
+        rounding = jnp.broadcast_to(rounding, mask.shape[:1])[:, None, None]
+        turns = []
+        for size, logit in zip(
+            self.sizes, jnp.split(logits, np.cumsum(self.sizes)[:-1], axis=-1), strict=True
+        ):
+            character = np.outer(np.arange(size), 1 + np.arange(size // 2)) / size
+            turns.append(rounded_choice(logit, rounding) @ jnp.exp(2j * jnp.pi * character))
+        turns = jnp.where(mask[..., None], jnp.concatenate(turns, axis=-1), 1.0)
+        start = jax.lax.complex(state.characters[..., 0], state.characters[..., 1])
+        places = jnp.cumprod(turns.at[:, 0].multiply(start), axis=1)
+        places = jnp.stack([places.real, places.imag], axis=-1)
+        told = nn.Dense(z.shape[-1], use_bias=False, name="output")(
+            places.reshape(*mask.shape, -1)
+        )
+        return told, CounterState(places[:, -1])

@@ -23,7 +23,7 @@ def formal_language_config(task: str) -> ConfigDict:
     config.model.counters = (2, 2, 3, 5)
     config.training.learning_rate = 5e-3
     config.training.max_steps = 2000
-    config.training.stop_at_loss = 0.005
+    config.training.stop_at_loss = 0.0003
     config.eval.lengths = (10, 20, 30, 40)
     config.eval.long_lengths = tuple(range(41, 501, 27))
     config.eval.sequences_per_long_length = 64

@@ -1,7 +1,7 @@
 """The token router: per token, which experts compute and which slots are written and read.
 
-Axes: B batch, T time, D width, H memory heads (location heads first, then content
-heads), S slots, A active slots per access, E experts.
+Axes: B batch, T time, D width, H memory heads (location heads first, then content heads, then
+association heads), S slots, A active slots per access, E experts.
 """
 
 from functools import partial
@@ -19,6 +19,8 @@ from mocanet_jax.nn.partition import by_sequence
 
 CONVOLUTION_WIDTH = 3
 ASSOCIATION_WIDTH = 8
+"""Tokens that a convolution of content heads and of association heads sees."""
+
 POINTER_START = {
     "ring": {"write": (-4.0, -2.0, 4.0), "read": (-2.0, 4.0, -2.0)},
     "loop": {"write": (-4.0, -2.0, 4.0), "read": (0.0, 0.0, 1.0)},
@@ -32,6 +34,12 @@ OPEN_START = 2.0
 
 SHARPNESS_START = -3.0
 """Initial logit of the extra sharpness: softplus(-3) ≈ 0.05."""
+
+SCORE_START = 10.0
+"""Initial score of a query that a key answers fully; that of chance is about 0."""
+
+SINK_START = 4.0
+"""Initial score of nothing."""
 
 RETENTION_START = 6.0
 """Initial logit of the retention: about 0.25 % fades in a step."""
@@ -73,8 +81,13 @@ class Route(NamedTuple):
     log_retention: float [B, T, H], log α; 0 (keep) on location heads and where masked.
         None where there are no content heads.
     positions: float [B, T, 2, location heads], write and read pointers, not wrapped on a ring.
-    laps: float [B, T, location heads, K], on a loop: 1 where the read pointer has passed the
-        start of lap −1, 0, 1, …, else 0. None on a ring.
+    laps: float [B, T, location heads, max_laps + 1], on a loop: 1 where the read pointer has
+        come to the start of lap 0, 1, …, else 0. None on a ring.
+    associations: what association heads write under and ask for; None without them.
+    recalled: of association heads, the slot of each write and the slot that weighed most in
+        each read, addresses [B, T, H, 1], to look at. The memory bank tells them.
+
+    Addresses and log_retention are those of location and content heads, None without any.
     """
 
     expert_logits: jax.Array | None
@@ -100,8 +113,12 @@ class Router(nn.Module):
     around them, as the γ of Graves et al., 2014, eq. 9. Content heads compare a query with
     S learned keys; the write query sees the last three tokens through a depthwise causal
     convolution, so that a value can be stored under the token before it (as the short
-    convolutions of H3, Fu et al., 2023).
+    convolutions of H3, Fu et al., 2023). Association heads compare a query with the keys of
+    what was written (core/associations.py).
 
+    tape: on a "ring" pointers go round over all S slots. On a "loop" a write pointer moves only
+        where it writes and not below 0, and a read pointer that passes the last slot goes on
+        at the first (addressing.loop).
     temperature: of content scores, > 0. sharpness: κ of the softest ring address, > 0. It
         starts there, so that the gradient feels the next slot, and cannot go below, where
         reading the mean of the neighbours would be a trap.
@@ -287,12 +304,13 @@ class Router(nn.Module):
         return tuple(addresses), state._replace(recent=recent)
 
     def _associations(self, z, mask, state):
-        """Keys and queries by one map of two views of the last tokens, so that what was seen
-        together before and now is alike from the start: a key sees the token before, a query
-        the token itself, and both learn what else to see."""
+        """Keys and queries are one map of two views of the last tokens, so that from the start
+        a token is answered by what stood behind it before: a key starts with the token before
+        its own, a query with its own, and both learn what else to look at. Of unit length,
+        with a sharpness (Graves et al., 2014, eq. 5)."""
         heads, width = self.num_association_heads, z.shape[-1] // self.num_heads
         window, recalled = causal_window(z, mask, state.recalled)
-        maps = nn.Dense(heads * width, use_bias=False, name="association_key")
+        project = nn.Dense(heads * width, use_bias=False, name="association_key")
 
         def seen(name, lag):
             def start(key, shape, dtype=jnp.float32):
@@ -300,14 +318,14 @@ class Router(nn.Module):
                 return noise.at[ASSOCIATION_WIDTH - 1 - lag].add(1.0)
 
             taps = self.param(name, start, (ASSOCIATION_WIDTH, z.shape[-1]))
-            said = maps(jnp.einsum("btkd,kd->btd", window, taps))
+            said = project(jnp.einsum("btkd,kd->btd", window, taps))
             said = said.reshape(*mask.shape, heads, width)
             return said * jax.lax.rsqrt(jnp.sum(said**2, axis=-1, keepdims=True) + 1e-6)
 
         sharpness = self.param(
-            "association_sharpness", nn.initializers.constant(10.0), (heads,)
+            "association_sharpness", nn.initializers.constant(SCORE_START), (heads,)
         )
-        sink = self.param("association_sink", nn.initializers.constant(4.0), (heads,))
+        sink = self.param("association_sink", nn.initializers.constant(SINK_START), (heads,))
         query = seen("query_taps", 0) * sharpness[None, None, :, None]
         sink = jnp.broadcast_to(sink, (len(z), heads))
         return Keys(seen("key_taps", 1), query, sink), state._replace(recalled=recalled)

@@ -11,6 +11,8 @@ UNDECAYED = {
     "ring_slots",
     "content_slots",
     "keys",
+    "association_sharpness",
+    "association_sink",
     "price",
     "log_rate",
 }

@@ -32,11 +32,14 @@ def route(dynamic=True):
         strength=jnp.asarray(rng.random((B, T, 2)) * mask),
         log_retention=jnp.asarray(-rng.random((B, T, 2)) * mask * np.array([0, 1])),
         positions=None,
+        laps=None,
         writes=jnp.asarray(mask, float),
         reads=jnp.asarray(mask, float),
         read_logits=jnp.asarray(rng.normal(size=(B, T, 2))) if dynamic else None,
         write_margins=None,
         read_margins=None,
+        associations=None,
+        recalled=None,
     )
 
 

@@ -50,7 +50,7 @@ class Gated:
         time = tokens.shape[1]
         self.gates = np.zeros((1, time, 2))
         self.gates[:, ::2, 0] = self.gates[:, 1:3, 1] = 1
-        slots, nothing = np.broadcast_to([[2], [3]], (1, time, 2, 1)), [None] * 10
+        slots, nothing = np.broadcast_to([[2], [3]], (1, time, 2, 1)), [None] * 13
         address = Address(jnp.asarray(slots), jnp.ones(slots.shape))
         gates = jnp.asarray(self.gates)
         route = Route(*nothing, None)._replace(

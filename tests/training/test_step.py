@@ -396,7 +396,8 @@ def test_streams_are_independent():
 
 def test_noise_changes_controllers_and_nothing_else():
     """Otherwise training starts from memories or pointers that no sequence starts from."""
-    layer = LayerState(ControllerState(jnp.zeros((50, 40))), jnp.ones(3), jnp.ones((2, 2)))
+    controller = ControllerState(jnp.zeros((50, 40)))
+    layer = LayerState(controller, jnp.ones(5), jnp.ones(3), jnp.ones((2, 2)))
     without = layer._replace(controller=None)
     state = ModelState((layer, without, layer))
     first, second, third = step.disturbed(state, jax.random.key(1), 0.5).layers
@@ -407,12 +408,13 @@ def test_noise_changes_controllers_and_nothing_else():
     assert (first.controller.hidden != third.controller.hidden).any()
     assert second.controller is None
     for disturbed in (first, second, third):
+        assert disturbed.counters is layer.counters
         assert disturbed.router is layer.router
         assert disturbed.memory is layer.memory
 
 
 def test_no_noise_changes_nothing():
-    state = ModelState((LayerState(ControllerState(jnp.arange(6.0)), None, None),))
+    state = ModelState((LayerState(ControllerState(jnp.arange(6.0)), None, None, None),))
     (layer,) = step.disturbed(state, jax.random.key(1), 0.0).layers
     np.testing.assert_array_equal(layer.controller.hidden, jnp.arange(6.0))
 

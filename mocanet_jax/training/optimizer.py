@@ -11,10 +11,13 @@ UNDECAYED = {
     "ring_slots",
     "content_slots",
     "keys",
+    "association_sharpness",
+    "association_sink",
     "price",
     "log_rate",
 }
-"""Parameters without weight decay, by the last part of their name: norms, biases, slots."""
+"""Parameters without weight decay, by the last part of their name: norms, biases, slots,
+and scores that have a scale of their own."""
 
 
 def decay_mask(params) -> dict:

@@ -86,7 +86,8 @@ def advance_above(pointer: jax.Array, shifts: jax.Array) -> jax.Array:
 
     pointer: float [B, H], at least 0. shifts: float [B, T, H].
     Returns positions after each shift, float [B, T, H]: a cumulative sum, lifted by the most
-    that it ever fell below 0 so far, which is the same (reflection at 0) and parallel over time.
+    that it ever fell below 0 so far, which is the same (reflection at 0) and parallel over
+    time.
     """
     chex.assert_rank([pointer, shifts], [2, 3])
     free = pointer[:, None] + jnp.cumsum(shifts, axis=1)

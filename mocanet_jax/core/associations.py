@@ -6,7 +6,7 @@ A write takes the next of S slots, round and round, and leaves its key and value
 weighs all slots by how well their keys answer its query (content addressing: Graves et al.,
 2014, eq. 5), with a sink among them that holds nothing and wins where no key answers:
 
-    r = Σ_s w_s exp(q·k_s) v_s / (exp(sink) + Σ_s w_s exp(q·k_s)),      w_s strength of the write
+    r = Σ_s w_s exp(q·k_s) v_s / (exp(sink) + Σ_s w_s exp(q·k_s)),   w_s strength of the write
 
 Reads come after the write of their token. Which slot is whose depends on how many tokens
 wrote, so that attention over the tokens of a chunk and over the slots that they found gives

@@ -130,9 +130,7 @@ def test_loop_by_hand(position, length, slot, distance, lap):
 def test_rounded_choice_by_hand(rounding, expected):
     """Softmax of ln(1, 4, 3), and the way from there to the likeliest."""
     logits = jnp.log(jnp.array([1.0, 4.0, 3.0]))
-    np.testing.assert_allclose(
-        addressing.rounded_choice(logits, rounding), expected, rtol=1e-6
-    )
+    np.testing.assert_allclose(addressing.rounded_choice(logits, rounding), expected, rtol=1e-6)
 
 
 def test_a_rounded_choice_is_one_choice():

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from mocanet_jax.core import associations
 from mocanet_jax.core.associations import Associations, no_associations
 
-SHAPES = [(7, 3, 3), (8, 4, 1), (5, 64, 9), (1, 64, 3)]
-"""T, chunk size, S: chunks that end in padding, of more writes than slots, and one token."""
+SHAPES = [(7, 3, 3), (8, 4, 1), (5, 64, 9)]
+"""T, chunk size, S: chunks that end in padding, of more writes than slots, and of all tokens."""
 
 
 recall = jax.jit(associations.recall, static_argnames="chunk_size")

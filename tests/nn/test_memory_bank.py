@@ -143,9 +143,9 @@ def test_heads_of_all_kinds_keep_their_order():
 
     start = net.apply({"params": params}, B, S, method="initial_state")
     addressed = decided.write, decided.read, value[:, :, :2], decided.strength[..., :2]
-    first, slots = memory.recurrent(start.slots, *addressed, decided.log_retention)
+    first, slots = jax.jit(memory.recurrent)(start.slots, *addressed, decided.log_retention)
     key, query, sink = decided.associations
-    last, associations, used = recall(
+    last, associations, used = jax.jit(recall)(
         start.associations, query, key, value[:, :, 2:], decided.strength[..., 2:], sink
     )
     found = np.concatenate([first.reshape(B, T, 2, 2), last], axis=2)

@@ -13,7 +13,7 @@ from mocanet_jax.core import associations
 from mocanet_jax.core.associations import Associations, no_associations
 
 SHAPES = [(7, 3, 3), (8, 4, 1), (5, 64, 9)]
-"""T, chunk size, S: chunks that end in padding, of more writes than slots, and of all tokens."""
+"""T, chunk size, S: chunks that end in padding, of more writes than slots, of all tokens."""
 
 
 recall = jax.jit(associations.recall, static_argnames="chunk_size")

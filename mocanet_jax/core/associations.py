@@ -90,10 +90,10 @@ def _chunk(state, query, key, value, strength, sink):
     count = numbers[..., -1]
 
     # The latest write of every slot: the greatest number up to `count` of its remainder.
-    slots = jnp.arange(num_slots)
+    slots = jnp.arange(num_slots)[None, None]
     held = state.count[..., None] - jnp.mod(state.count[..., None] - 1 - slots, num_slots)
     token = jnp.arange(strength.shape[2])
-    earlier = token[None, :] <= token[:, None]
+    earlier = (token[None, :] <= token[:, None])[None, None]
     live = jnp.concatenate(
         [
             numbers[..., None] - held[:, :, None] < num_slots,
@@ -108,9 +108,12 @@ def _chunk(state, query, key, value, strength, sink):
     scores = jnp.einsum("bchp,bhsp->bhcs", query, keys)
     scores = jnp.where(live, scores, -jnp.inf)
     sink = jnp.broadcast_to(sink[..., None, None], (*scores.shape[:3], 1))
-    highest = jnp.maximum(jnp.max(scores, axis=-1, keepdims=True), sink)
+    # Of what was written: else a key that was not, and answers best, would leave nothing.
+    written = jnp.where(strengths[:, :, None] > 0, scores, -jnp.inf)
+    highest = jnp.maximum(jnp.max(written, axis=-1, keepdims=True), sink)
     highest = jax.lax.stop_gradient(highest)
-    weights = strengths[:, :, None] * jnp.exp(scores - highest)
+    scores = jnp.where(scores > highest, 0.0, scores - highest)
+    weights = strengths[:, :, None] * jnp.exp(scores)
     total = jnp.sum(weights, axis=-1, keepdims=True) + jnp.exp(sink - highest)
     reads = jnp.einsum("bhcs,bhsp->bchp", weights / total, values)
 

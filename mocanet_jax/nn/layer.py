@@ -76,7 +76,7 @@ class LayerSpec:
             raise ValueError(f'tape must be "ring" or "loop", not {self.tape!r}')
         if self.max_laps < 1:
             raise ValueError(f"max_laps must be at least 1, not {self.max_laps}")
-        if any(size < 2 for size in self.counters):
+        if any(not isinstance(size, int) or size < 2 for size in self.counters):
             raise ValueError(f"counters must have sizes from 2 on, not {self.counters}")
         if self.routing not in ("dynamic", "topk"):
             raise ValueError(f'routing must be "dynamic" or "topk", not {self.routing!r}')

@@ -46,7 +46,8 @@ RETENTION_START = 6.0
 
 
 class RouterState(NamedTuple):
-    """write_pointer, read_pointer: float [B, location heads], in slots, in [0, S].
+    """write_pointer, read_pointer: float [B, location heads], in slots; in [0, S] on a ring. On
+        a loop write pointers are at least 0, and read pointers any number, not wrapped.
     recent: float [B, 2, D], the last inputs, for the content heads' convolution.
     recalled: float [B, W − 1, D], the same for the association heads'; None without them.
     """
@@ -71,7 +72,7 @@ class Route(NamedTuple):
     """Decisions for every token.
 
     expert_logits: float [B, T, E]; margins above the price where routing is dynamic.
-    write, read: addresses [B, T, H, A].
+    write, read: addresses [B, T, H, A] of location and content heads; None without them.
     strength: float [B, T, H] in [0, 1], β of the write; 0 where masked or not written.
     writes, reads: float [B, T, H], 1 where the head writes and reads, else 0.
     write_margins, read_margins: float [B, T, H], above the price; None where routing is fixed.
@@ -276,8 +277,8 @@ class Router(nn.Module):
         read = read[:, None] + jnp.cumsum(read_shift, axis=1)
         pointer = jnp.concatenate([write[:, -1], read[:, -1]], axis=-1)
         slot, distance, lap = addressing.loop(read, write)
-        starts = jnp.arange(self.max_laps + 1)
-        laps = gating.open_gate(distance[..., None] - lap[..., None] * starts + 0.5)
+        starts = lap[..., None] * jnp.arange(self.max_laps + 1)[None, None, None]
+        laps = gating.open_gate(distance[..., None] - starts + 0.5)
         return jnp.concatenate([write, slot], axis=-1), pointer, laps
 
     def _content(self, z, read_query, mask, state):

@@ -66,7 +66,8 @@ def build(spec: LayerSpec, count: int) -> list[MocaLayer]:
 def initial_state(
     layers: Sequence[MocaLayer], batch: int, num_slots: int | None = None
 ) -> ModelState:
-    """num_slots: enlarges every memory to S slots; only location heads use the extra room."""
+    """num_slots: enlarges every memory to S slots; only heads by location and by
+    association use the extra room."""
     return ModelState(tuple(layer.initial_state(batch, num_slots) for layer in layers))
 
 

@@ -75,6 +75,8 @@ def layer_flops(spec: LayerSpec) -> dict[str, float]:
     gates = 2 * heads * (spec.routing == "dynamic")
     outputs = spec.num_experts + gates + heads + 8 * location + content
     router = 2.0 * d * outputs
+    if spec.tape == "loop":
+        router += 2.0 * d * location * (spec.max_laps + 1)
     if content:
         width = content * d // heads
         router += 2.0 * CONVOLUTION_WIDTH * d
@@ -83,8 +85,9 @@ def layer_flops(spec: LayerSpec) -> dict[str, float]:
         width = spec.num_association_heads * d // heads
         router += 2 * (2.0 * ASSOCIATION_WIDTH * d + 2.0 * d * width)
         router += 4.0 * spec.num_memory_slots * width
-    if location + content:
-        router += 2.0 * d * (spec.top_k_slots + (spec.routing == "dynamic"))
+    if heads:
+        width = (location + content) * d // heads
+        router += 2.0 * width * spec.top_k_slots + 2.0 * d * (spec.routing == "dynamic")
     expert = budget.expert_price(d, spec.expert_hidden_dim)
     characters = sum(size // 2 for size in spec.counters)
     return {

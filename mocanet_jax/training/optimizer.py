@@ -16,7 +16,8 @@ UNDECAYED = {
     "price",
     "log_rate",
 }
-"""Parameters without weight decay, by the last part of their name: norms, biases, slots."""
+"""Parameters without weight decay, by the last part of their name: norms, biases, slots,
+and scores that have a scale of their own."""
 
 
 def decay_mask(params) -> dict:

@@ -86,6 +86,69 @@ def test_advance_keeps_heads_and_examples_apart():
     np.testing.assert_array_equal(last, [[0, 2], [2, 3]])
 
 
+@pytest.mark.usefixtures("float64")
+@given(st.integers(1, 9), st.integers(0, 1000))
+def test_a_pointer_stays_above_0_as_step_by_step(cut, seed):
+    """Against max(0, p + shift), in one run and carried on after any step."""
+    rng = np.random.default_rng(seed)
+    start, shifts = rng.uniform(0, 2, (2, 3)), rng.normal(-0.2, 1.0, (2, 10, 3))
+    expected, pointer = [], start
+    for t in range(10):
+        pointer = np.maximum(0, pointer + shifts[:, t])
+        expected.append(pointer)
+    expected = np.stack(expected, axis=1)
+    got = addressing.advance_above(start, shifts)
+    np.testing.assert_allclose(got, expected, atol=1e-12)
+    assert got.min() >= 0
+    rest = addressing.advance_above(got[:, cut - 1], shifts[:, cut:])
+    np.testing.assert_allclose(rest, expected[:, cut:], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("position", "length", "slot", "distance", "lap"),
+    [
+        (1.0, 3.0, 1.0, 0.0, 3.0),  # the first slot
+        (3.5, 3.0, 3.5, 2.5, 3.0),  # between the last and the first
+        (4.0, 3.0, 1.0, 3.0, 3.0),  # round
+        (9.0, 3.0, 3.0, 8.0, 3.0),  # in the third lap
+        (0.0, 3.0, 0.0, -1.0, 3.0),  # before the loop
+        (-2.0, 3.0, -2.0, -3.0, 3.0),
+        (0.0, 0.0, 0.0, 0.0, 1.0),  # nothing written: before the first slot
+        (2.0, 0.0, 0.0, 2.0, 1.0),
+        (5.0, 1.0, 1.0, 4.0, 1.0),  # a loop of one slot
+    ],
+)
+def test_loop_by_hand(position, length, slot, distance, lap):
+    """A wrong start or lap would read beside what was written, more so in every lap."""
+    assert addressing.loop(jnp.float32(position), jnp.float32(length)) == (slot, distance, lap)
+
+
+@pytest.mark.parametrize(
+    ("rounding", "expected"),
+    [(0.0, (0.125, 0.5, 0.375)), (0.5, (0.0625, 0.75, 0.1875)), (1.0, (0, 1, 0))],
+)
+def test_rounded_choice_by_hand(rounding, expected):
+    """Softmax of ln(1, 4, 3), and the way from there to the likeliest."""
+    logits = jnp.log(jnp.array([1.0, 4.0, 3.0]))
+    np.testing.assert_allclose(addressing.rounded_choice(logits, rounding), expected, rtol=1e-6)
+
+
+def test_a_rounded_choice_is_one_choice():
+    """To the last bit: what it turns would drift over a long sequence."""
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(1000, 5)), jnp.float32)
+    choice = addressing.rounded_choice(logits, 1.0)
+    np.testing.assert_array_equal(choice, np.eye(5)[np.argmax(logits, axis=-1)])
+
+
+def test_rounding_passes_the_gradient_of_the_softmax():
+    logits, values = jnp.array([0.3, -0.2, 0.9]), jnp.array([2.0, -1.0, 5.0])
+    gradient = jax.grad(lambda x, r: jnp.vdot(addressing.rounded_choice(x, r), values))
+    p = np.exp(logits) / np.exp(logits).sum()
+    for rounding in (0.0, 0.5, 1.0):
+        expected = p * (values - p @ values)
+        np.testing.assert_allclose(gradient(logits, rounding), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("position", "indices", "weights"),
     [
@@ -210,6 +273,8 @@ def test_an_impossible_number_of_active_slots_is_refused(num_active):
         lambda: addressing.expected_shift(jnp.ones((2, 3), int), 0.0),
         lambda: addressing.advance(jnp.ones((2, 1)), jnp.ones((2, 3, 4)), 8),
         lambda: addressing.advance(jnp.ones((2, 1)), jnp.ones((2, 1)), 8),
+        lambda: addressing.advance_above(jnp.ones((2, 1)), jnp.ones((2, 1))),
+        lambda: addressing.rounded_choice(jnp.ones((2, 4), int), 0.0),
         lambda: addressing.ring_address(jnp.ones(2), 8, 2, jnp.ones(1)),
         lambda: addressing.ring_address(jnp.ones(2, int), 8, 2, jnp.ones(2)),
         lambda: addressing.content_address(jnp.ones(4, int), 2, 1.0),

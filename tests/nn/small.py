@@ -109,12 +109,14 @@ def settled(state):
         held, router = layer.memory, layer.router
         if held is None:
             return layer
-        turn = held.slots.shape[2]
+        turn = held.num_slots
         router = router._replace(
             write_pointer=wrap(router.write_pointer, turn),
             read_pointer=wrap(router.read_pointer, turn),
         )
-        return layer._replace(router=router, memory=memory.content(held))
+        if held.slots is not None:
+            held = held._replace(slots=memory.content(held.slots))
+        return layer._replace(router=router, memory=held)
 
     def wrap(pointer, turn):
         angle = 2 * jnp.pi * pointer / turn

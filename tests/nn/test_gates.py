@@ -124,14 +124,14 @@ def test_a_shut_write_leaves_the_memory(form):
     params = changed(params, "write_gate']['bias", lambda bias: bias - 99)
     fresh, _, state, aux = run(params, form)
     for before, after, layer in zip(fresh.layers, state.layers, aux.layers, strict=True):
-        held, found = (memory.content(x.memory) for x in (before, after))
+        held, found = (memory.content(x.memory.slots) for x in (before, after))
         np.testing.assert_array_equal(found[:, 0], held[:, 0])
         kept = np.exp(np.sum(layer.route.log_retention[..., 1], axis=1))
         np.testing.assert_allclose(found[:, 1], held[:, 1] * kept[:, None, None], atol=1e-12)
         assert layer.usage.writes == 0
         assert layer.usage.reads > 0
     _, _, written, _ = run(form=form)
-    assert not np.allclose(memory.content(written.layers[0].memory)[:, 0], held[:, 0])
+    assert not np.allclose(memory.content(written.layers[0].memory.slots)[:, 0], held[:, 0])
 
 
 @in_float64

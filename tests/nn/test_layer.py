@@ -28,6 +28,12 @@ from tests.nn import small
         ({"num_experts": -1}, "num_experts must not be negative: -1"),
         ({"num_location_heads": -1}, "num_location_heads must not be negative: -1"),
         ({"num_content_heads": -2}, "num_content_heads must not be negative: -2"),
+        ({"num_association_heads": -1}, "num_association_heads must not be negative: -1"),
+        ({"num_association_heads": 1}, "embedding_dim 8 is not divisible by 3 memory heads"),
+        ({"tape": "reel"}, 'tape must be "ring" or "loop", not \'reel\''),
+        ({"max_laps": 0}, "max_laps must be at least 1, not 0"),
+        ({"counters": (3, 1)}, "counters must have sizes from 2 on, not (3, 1)"),
+        ({"counters": (2.5,)}, "counters must have sizes from 2 on, not (2.5,)"),
         ({"routing": "best"}, 'routing must be "dynamic" or "topk", not \'best\''),
         ({"target_budget": -0.1}, "target_budget must be in [0, 1], not -0.1"),
         ({"target_budget": 1.5}, "target_budget must be in [0, 1], not 1.5"),
@@ -173,8 +179,10 @@ def test_every_part_adds_to_the_residual_stream():
         "controller": "['controller']['input']",
         "memory": "['memory']['output']",
         "experts": "['experts']['contract']",
+        "counters": "['counters']['output']",
+        "laps": "['memory']['laps']",
     }
-    params, run = random_layer({})
+    params, run = random_layer({"tape": "loop", "counters": (2, 3)})
     for alive in (None, *outputs):
         silent = [name for part, name in outputs.items() if part != alive]
 

@@ -1,13 +1,16 @@
 """Reads that are decided by what they would get. Axes: B batch, T time, D width, H heads."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mocanet_jax.core import memory
 from mocanet_jax.core.addressing import Address
-from mocanet_jax.nn.memory_bank import MemoryBank
-from mocanet_jax.nn.router import Route
+from mocanet_jax.core.associations import recall
+from mocanet_jax.nn.memory_bank import BankState, MemoryBank
+from mocanet_jax.nn.router import Keys, Route
 
 B, T, D, S, COST = 2, 7, 4, 3, 0.4
 
@@ -32,11 +35,14 @@ def route(dynamic=True):
         strength=jnp.asarray(rng.random((B, T, 2)) * mask),
         log_retention=jnp.asarray(-rng.random((B, T, 2)) * mask * np.array([0, 1])),
         positions=None,
+        laps=None,
         writes=jnp.asarray(mask, float),
         reads=jnp.asarray(mask, float),
         read_logits=jnp.asarray(rng.normal(size=(B, T, 2))) if dynamic else None,
         write_margins=None,
         read_margins=None,
+        associations=None,
+        recalled=None,
     )
 
 
@@ -108,3 +114,46 @@ def test_reads_start_open_where_something_was_written_and_shut_elsewhere():
     mask = decided.reads[..., 0] == 1
     assert (after.reads[..., 0][mask] == 1).all()
     assert (after.reads[..., 1] == 0).all()
+
+
+def recalling():
+    """A head on a ring, one with a slot for every key and one that associates, over 6 numbers:
+    a bank and a route of random decisions."""
+    decided, rng = route(), np.random.default_rng(3)
+    vectors = jnp.asarray(rng.normal(size=(2, B, T, 1, 2)))
+    third = lambda x: jnp.concatenate([x, x[..., :1]], axis=-1)
+    names = ("strength", "writes", "reads", "read_logits")
+    keys = Keys(*vectors, jnp.zeros((B, 1)))
+    decided = decided._replace(
+        associations=keys, **{name: third(getattr(decided, name)) for name in names}
+    )
+    return MemoryBank(6, 1, 1, S, True, num_association_heads=1), decided
+
+
+@pytest.mark.usefixtures("float64")
+def test_heads_of_all_kinds_keep_their_order():
+    """Each kind must get its own values, strengths and gates: what a bank of three heads reads
+    is what two heads with addresses read, and beside it what one that associates recalls."""
+    net, decided = recalling()
+    z = np.random.default_rng(4).normal(size=(B, T, 6))
+    _, _, _, variables = run(net, decided, z)
+    params = variables["params"] | {"output": {"kernel": jnp.eye(6)}}
+    out, state, after, _ = run(net, decided, z, {"params": params})
+    value = (z @ params["value"]["kernel"]).reshape(B, T, 3, 2)
+
+    start = net.apply({"params": params}, B, S, method="initial_state")
+    addressed = decided.write, decided.read, value[:, :, :2], decided.strength[..., :2]
+    first, slots = jax.jit(memory.recurrent)(start.slots, *addressed, decided.log_retention)
+    key, query, sink = decided.associations
+    last, associations, used = jax.jit(recall)(
+        start.associations, query, key, value[:, :, 2:], decided.strength[..., 2:], sink
+    )
+    found = np.concatenate([first.reshape(B, T, 2, 2), last], axis=2)
+    square = np.mean(found**2, axis=-1)
+    logits = decided.read_logits + params["fill"][None, None] * (2 * square / (1 + square) - 1)
+    opened = decided.reads * (6 * np.tanh(logits / 6) > COST)
+    assert 0 < opened[..., 2].sum() < decided.reads[..., 2].sum(), "all are open, or none is"
+    np.testing.assert_array_equal(after.reads, opened)
+    np.testing.assert_allclose(out, (found * opened[..., None]).reshape(B, T, 6), atol=1e-9)
+    chex.assert_trees_all_close(state, BankState(slots, associations), atol=1e-12)
+    chex.assert_trees_all_equal(after.recalled, used)

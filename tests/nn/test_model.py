@@ -75,7 +75,7 @@ def test_examples_do_not_see_each_other(time, mode, routing):
         np.testing.assert_array_equal(after[others], before[others])
         chex.assert_trees_all_equal(*pick((state_before, state_after), others))
         assert not np.allclose(
-            state_after.layers[0].memory[1], state_before.layers[0].memory[1]
+            state_after.layers[0].memory.slots[1], state_before.layers[0].memory.slots[1]
         )
 
 
@@ -137,7 +137,7 @@ def test_pure_padding_leaves_the_state_untouched(time, mode, routing):
     apply, tokens, fresh = runner(small.model(time=time, routing=routing), mode)
     _, state, aux = apply(tokens, WHOLE.at[1].set(False))
     chex.assert_trees_all_equal(*pick((state, fresh), 1))
-    assert not np.allclose(state.layers[0].memory[0], fresh.layers[0].memory[0])
+    assert not np.allclose(state.layers[0].memory.slots[0], fresh.layers[0].memory.slots[0])
     assert aux.dropped == 0
 
 

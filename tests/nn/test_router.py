@@ -219,3 +219,107 @@ def test_pointer_sharpness_of_any_size_is_finite(sharpness):
     np.testing.assert_allclose(decided.positions[0, :, 0, 0], [0.5, 1.0, 1.5], rtol=1e-6)
     np.testing.assert_allclose(decided.write.weights[0, 0, 0], [0.5**0.5] * 2, rtol=1e-4)
     assert jnp.isfinite(decided.write.weights).all()
+
+
+def on_a_loop(*features, mask=None, max_laps=2):
+    """What one head does on a loop, told to step its write pointer and its read pointer by one
+    and its write gate to shut by features of z: [T, 4] of write, read, back, shut."""
+    z = jnp.array(features, float)[None]
+    mask = jnp.ones(z.shape[:2], bool) if mask is None else jnp.array(mask, bool)[None]
+    net = Router(0, 1, 0, 9, 2, 1.0, 0.7, dynamic=True, tape="loop", max_laps=max_laps)
+    start = net.initial_state(1, 4)
+    arguments = z, mask, start, 9, 1.0, COSTS
+    shapes = jax.eval_shape(lambda key: net.init(key, *arguments), jax.random.key(0))
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes)
+    params["params"]["write_pointer"]["kernel"][0] = [-50, 0, 50, 0]
+    params["params"]["read_pointer"]["kernel"][1] = [-50, 0, 50, 0]
+    params["params"]["read_pointer"]["kernel"][2] = [50, 0, -50, 0]
+    params["params"]["write_gate"]["bias"][:] = 2
+    params["params"]["write_gate"]["kernel"][3] = -50
+    decided, state = jax.jit(net.apply, static_argnums=4)(params, *arguments)
+    return decided, state
+
+
+WRITE, READ, BACK = (1, 0, 0, 0), (0, 1, 0, 1), (0, 0, 1, 1)
+
+
+def test_reads_go_round_what_was_written_on_a_loop():
+    """Three writes, then seven reads: 1, 2, 3, 1, 2, 3, 1. A lap is told from the start of the
+    loop on, and the next from where the pointer has come round."""
+    decided, state = on_a_loop(*[WRITE] * 3, *[READ] * 7)
+    write, read = decided.positions[0, :, :, 0].T
+    np.testing.assert_array_equal(write, [1, 2, 3] + [3] * 7)
+    np.testing.assert_array_equal(read, [0, 0, 0, 1, 2, 3, 1, 2, 3, 1])
+    np.testing.assert_array_equal(decided.read.indices[0, 3:, 0, 0], [1, 2, 3, 1, 2, 3, 1])
+    expected = [[0, 0, 0]] * 3 + [[1, 0, 0]] * 3 + [[1, 1, 0]] * 3 + [[1, 1, 1]]
+    np.testing.assert_array_equal(decided.laps[0, :, 0], expected)
+    assert (state.write_pointer, state.read_pointer) == (3, 7)
+
+
+def test_write_pointers_of_a_loop_stay_where_the_gate_is_shut():
+    """Told to step at every token: else a loop would have slots in it that hold nothing."""
+    shut = (1, 0, 0, 1)
+    decided, _ = on_a_loop(WRITE, shut, WRITE, shut, shut, WRITE)
+    np.testing.assert_array_equal(decided.writes[0, :, 0], [1, 0, 1, 0, 0, 1])
+    np.testing.assert_array_equal(decided.positions[0, :, 0, 0], [1, 1, 2, 2, 2, 3])
+
+
+def test_masked_tokens_move_no_pointer_of_a_loop():
+    decided, state = on_a_loop(WRITE, WRITE, READ, READ, mask=(1, 0, 0, 1))
+    np.testing.assert_array_equal(decided.positions[0, :, 0, 0], [1, 1, 1, 1])
+    np.testing.assert_array_equal(decided.positions[0, :, 1, 0], [0, 0, 0, 1])
+    assert (state.write_pointer, state.read_pointer) == (1, 1)
+
+
+def test_reads_before_a_loop_are_of_what_was_never_written():
+    """A pointer that goes back from the start must not come out at the loop's end."""
+    decided, state = on_a_loop(*[WRITE] * 3, BACK, BACK, READ, READ, READ)
+    np.testing.assert_array_equal(decided.positions[0, 3:, 1, 0], [-1, -2, -1, 0, 1])
+    np.testing.assert_array_equal(decided.read.indices[0, 3:, 0, 0], [8, 7, 8, 0, 1])
+    np.testing.assert_array_equal(decided.laps[0, 3:, 0, 0], [0, 0, 0, 0, 1])
+    assert state.read_pointer == 1
+
+
+@pytest.mark.usefixtures("float64")
+def test_keys_and_queries_are_one_map_of_two_views():
+    """Of unit length, the query times a sharpness; padding is in no view. Against a loop."""
+    net = Router(0, 0, 0, 6, 2, 1.0, 0.7, dynamic=False, num_association_heads=2)
+    z, mask = random_inputs(B=1, T=11)
+    decided, state, variables = route(net, z, mask)
+    params = variables["params"]
+    seen = np.zeros((7, 4))
+    for t in np.flatnonzero(mask[0]):
+        window = np.concatenate([seen, z[0, t : t + 1]])
+        seen = window[1:]
+        for name, got in (
+            ("key", decided.associations.key),
+            ("query", decided.associations.query),
+        ):
+            view = sum(params[f"{name}_taps"][k] * window[k] for k in range(8))
+            expected = (view @ params["association_key"]["kernel"]).reshape(2, 2)
+            expected /= np.sqrt(np.sum(expected**2, axis=-1, keepdims=True) + 1e-6)
+            if name == "query":
+                expected *= params["association_sharpness"][:, None]
+            np.testing.assert_allclose(got[0, t], expected, atol=1e-9)
+    np.testing.assert_allclose(state.recalled[0], seen, atol=1e-12)
+    np.testing.assert_array_equal(decided.associations.sink[0], params["association_sink"])
+    assert decided.write is decided.read is None
+
+
+def test_associations_start_by_finding_what_followed():
+    """The key of a token is about the one before it and its query about itself: the second 'a'
+    of 'a b … a' must ask for b from the start, or there is nothing to learn from."""
+    net = Router(0, 0, 0, 6, 2, 1.0, 0.7, dynamic=False, num_association_heads=1)
+    letters = np.random.default_rng(0).normal(size=(5, 16))
+    z, mask = (
+        jnp.asarray(letters[[0, 1, 2, 3, 4, 0]], jnp.float32)[None],
+        jnp.ones((1, 6), bool),
+    )
+    start = net.initial_state(1, 16)
+    params = jax.jit(lambda key: net.init(key, z, mask, start, 6, 1.0, COSTS))(
+        jax.random.key(0)
+    )
+    decided, _, _ = route(net, z, mask, params=params)
+    scores = decided.associations.key[0, :, 0] @ decided.associations.query[0, 5, 0]
+    assert np.argmax(scores) == 1
+    assert scores[1] > decided.associations.sink[0, 0] > max(scores[2:])

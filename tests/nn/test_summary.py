@@ -60,6 +60,36 @@ def test_flops_follow_from_the_weights(kind, routing):
     assert costs["memory"] == (0 if kind == "none" else 2 * (2 * 64) + 2 * 2 * 16)
 
 
+RECALLING = {
+    "num_content_heads": 0,
+    "num_association_heads": 1,
+    "tape": "loop",
+    "max_laps": 2,
+    "counters": (2, 5),
+}
+
+
+@each_routing
+def test_components_and_flops_of_counters_and_associations(routing):
+    """By hand: counters of 2 and 5 have 7 turns and 3 characters of 2 numbers. Half the width
+    associates: two views of 8 tokens, two maps of 8 · 4, and each of 9 slots' keys and values.
+    """
+    net = small.model(routing=routing, **RECALLING)
+    params, flops = shapes(net), summary.layer_flops(net.layer)
+    costs = summary.component_costs(net, params)
+    total = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert sum(cost.parameters for cost in costs.values()) == total
+    # Matrices of 8 · 7 and 6 · 8, and a bias for each turn, in 2 layers.
+    assert costs["counters"] == summary.Cost(2 * (56 + 48 + 7), 2 * 2 * (56 + 48))
+    bare = summary.layer_flops(small.spec(**RECALLING | {"routing": routing, "counters": ()}))
+    assert bare == flops | {"counters": 0}
+    gates = 2 * 2 if routing == "dynamic" else 0
+    outputs = 3 + 2 + 8 + gates + 3  # experts, strengths, pointers, gates, laps
+    looked = 4 * 2 + (8 if routing == "dynamic" else 0)
+    associating = 2 * (8 * 8 + 8 * 4) + 2 * 9 * 4
+    assert flops["router"] == 2 * (8 * outputs + looked + associating)
+
+
 def test_realised_flops_by_hand():
     """What was used of what can be engaged, and all that is always on."""
     net = small.model(num_location_heads=1, num_content_heads=0)
@@ -138,6 +168,13 @@ def test_flops_are_those_that_xla_counts(routing):
     counted = program.compile(small.QUICK).cost_analysis()["flops"] / 256
     assert counted == pytest.approx(analytic(net, params), rel=0.05)
     assert counted > analytic(net, params), "what is left out costs something"
+
+
+def test_flops_of_counters_and_associations_are_those_that_xla_counts():
+    net = small.model(1, **LARGE | RECALLING | {"num_memory_slots": 128, "top_k_experts": 4})
+    program, params = lowered(net, jnp.zeros((256, 1), int), train=False)
+    counted = program.compile(small.QUICK).cost_analysis()["flops"] / 256
+    assert counted == pytest.approx(analytic(net, params), rel=0.05)
 
 
 @each_routing

@@ -284,6 +284,15 @@ def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
         ({"model_target_budget": 1.5}, r"target_budget is a share in \[0, 1\], not 1.5"),
         ({"model_num_memory_heads": 3}, "embedding_dim 16 is not divisible by 3"),
         ({"model_num_memory_heads": 0}, "num_location_heads must be between 0"),
+        (
+            {"model_num_memory_heads": 2, "model_num_association_heads": 2},
+            "config.model: num_association_heads must be between 0 and the 1 memory heads that "
+            "are not location heads, not 2",
+        ),
+        ({"model_num_association_heads": -1}, "between 0 and the 0 memory heads .* not -1"),
+        ({"model_tape": "reel"}, 'config.model: tape must be "ring" or "loop", not \'reel\''),
+        ({"model_max_laps": 0}, "config.model: max_laps must be at least 1, not 0"),
+        ({"model_counters": (1,)}, r"config.model: counters must have sizes from 2 on"),
         ({"model_top_k_slots": 9}, "top_k_slots must be between 1 and num_memory_slots 8"),
     ],
 )

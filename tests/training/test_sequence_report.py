@@ -3,8 +3,10 @@
 import io
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from rich.console import Console
 
 from mocanet_jax.core.addressing import Address
@@ -46,15 +48,27 @@ class Gated:
 
     layer = SimpleNamespace(num_heads=2, num_memory_slots=4, num_experts=3)
 
+    def __init__(self, addressed=2):
+        self.addressed = addressed  # heads with addresses; those after them associate
+
     def apply(self, variables, tokens, mask):
         time = tokens.shape[1]
         self.gates = np.zeros((1, time, 2))
         self.gates[:, ::2, 0] = self.gates[:, 1:3, 1] = 1
-        slots, nothing = np.broadcast_to([[2], [3]], (1, time, 2, 1)), [None] * 10
+        slots, nothing = np.broadcast_to([[2], [3]], (1, time, 2, 1)), [None] * 13
         address = Address(jnp.asarray(slots), jnp.ones(slots.shape))
         gates = jnp.asarray(self.gates)
+        first, last = (
+            jax.tree.map(lambda x, heads=heads: x[:, :, heads], address)
+            for heads in (slice(0, self.addressed), slice(self.addressed, 2))
+        )
         route = Route(*nothing, None)._replace(
-            write=address, read=address, strength=gates, writes=gates, reads=1 - gates
+            write=first if self.addressed else None,
+            read=first if self.addressed else None,
+            recalled=(last, last) if self.addressed < 2 else None,
+            strength=gates,
+            writes=gates,
+            reads=1 - gates,
         )
         chosen = jnp.broadcast_to(jnp.array([2, 0]), gates.shape)
         experts = ExpertsAux(chosen, gates > 0, *[None] * 3)
@@ -62,9 +76,11 @@ class Gated:
         return jnp.zeros((1, time, 5)), None, aux
 
 
-def test_pictures_show_what_was_engaged():
-    """An expert or a read whose gate is shut would be drawn as if it were used."""
-    task, model = CopyTask(shortest=1, longest=4, first_longest=1), Gated()
+@pytest.mark.parametrize("addressed", [2, 1, 0])
+def test_pictures_show_what_was_engaged(addressed):
+    """An expert or a read whose gate is shut would be drawn as if it were used. Heads that
+    associate come after those with addresses, and look the same."""
+    task, model = CopyTask(shortest=1, longest=4, first_longest=1), Gated(addressed)
     example = sequence_report.example(tiny.config(), model, task, {})
     (view,) = sequence_report.memory_views(model.layer, example).values()
     gates = model.gates[0, : len(view.sequence.tokens)]

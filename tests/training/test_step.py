@@ -396,7 +396,8 @@ def test_streams_are_independent():
 
 def test_noise_changes_controllers_and_nothing_else():
     """Otherwise training starts from memories or pointers that no sequence starts from."""
-    layer = LayerState(ControllerState(jnp.zeros((50, 40))), jnp.ones(3), jnp.ones((2, 2)))
+    controller = ControllerState(jnp.zeros((50, 40)))
+    layer = LayerState(controller, jnp.ones(5), jnp.ones(3), jnp.ones((2, 2)))
     without = layer._replace(controller=None)
     state = ModelState((layer, without, layer))
     first, second, third = step.disturbed(state, jax.random.key(1), 0.5).layers
@@ -407,19 +408,25 @@ def test_noise_changes_controllers_and_nothing_else():
     assert (first.controller.hidden != third.controller.hidden).any()
     assert second.controller is None
     for disturbed in (first, second, third):
+        assert disturbed.counters is layer.counters
         assert disturbed.router is layer.router
         assert disturbed.memory is layer.memory
 
 
 def test_no_noise_changes_nothing():
-    state = ModelState((LayerState(ControllerState(jnp.arange(6.0)), None, None),))
+    state = ModelState((LayerState(ControllerState(jnp.arange(6.0)), None, None, None),))
     (layer,) = step.disturbed(state, jax.random.key(1), 0.0).layers
     np.testing.assert_array_equal(layer.controller.hidden, jnp.arange(6.0))
 
 
 def decayed(workdir):
     """Names of decayed and of undecayed parameters of a model with every part."""
-    config = tiny.config(model_num_memory_heads=2)
+    config = tiny.config(
+        model_num_memory_heads=4,
+        model_num_association_heads=2,
+        model_tape="loop",
+        model_counters=(2, 3),
+    )
     task = build.build_task(config, workdir)
     model = build.build_model(config, task)
     params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 2), int))["params"]
@@ -437,14 +444,20 @@ def test_weight_decay_shrinks_matrices_and_spares_scales_biases_and_slots(tmp_pa
     assert matrices == {
         "embed.embedding",
         "controller.decay.kernel",
+        "counters.turn.kernel",
+        "counters.output.kernel",
         "router.write_gate.kernel",
         "router.read_gate.kernel",
         "controller.input.kernel",
         "experts.expand",
         "experts.contract",
         "memory.output.kernel",
+        "memory.laps.kernel",
         "memory.value.kernel",
         "router.convolution",
+        "router.association_key.kernel",
+        "router.key_taps",
+        "router.query_taps",
         "router.expert.kernel",
         "router.read_pointer.kernel",
         "router.write_pointer.kernel",
@@ -454,7 +467,17 @@ def test_weight_decay_shrinks_matrices_and_spares_scales_biases_and_slots(tmp_pa
         "router.strength.kernel",
     }
     endings = {name.split(".")[-1] for name in others}
-    assert endings == {"scale", "bias", "fill", "ring_slots", "content_slots", "keys", "price"}
+    assert endings == {
+        "scale",
+        "bias",
+        "fill",
+        "ring_slots",
+        "content_slots",
+        "keys",
+        "association_sharpness",
+        "association_sink",
+        "price",
+    }
 
 
 def test_weight_decay_shrinks():

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Sets up, then lints, checks the direction of imports and runs the tests.
-# Arguments go to pytest: launch/test.sh -m slow runs the trainings that take minutes.
+# Tests run in two processes, a file in one of them. Arguments go to pytest: launch/test.sh -m slow
+# runs the trainings that take minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 launch/setup.sh
 .venv/bin/ruff format --check .
 .venv/bin/ruff check .
 .venv/bin/lint-imports
-.venv/bin/python -m pytest --cov=mocanet_jax --cov-report=term "$@"
+.venv/bin/python -m pytest -n 2 --dist loadfile --cov=mocanet_jax --cov-report=term "$@"

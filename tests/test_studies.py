@@ -7,11 +7,11 @@ import sys
 from functools import partial
 
 import pytest
-from absl import flags
 
 from mocanet_jax import ablate, frontier, studies
 from mocanet_jax.errors import UserError
 from tests.test_cli import CONFIG, ROOT, TEXTS
+from tests.training import fake_runs
 from tests.training.fake_runs import FakeRuns
 
 
@@ -21,18 +21,9 @@ def command(tmp_path, monkeypatch, capsys):
     conduct = studies.conduct
 
     def run(module, *arguments, runs=None):
-        values = flags.FlagValues()
-        monkeypatch.setattr(sys, "argv", [module.__name__, *arguments])
-        monkeypatch.setattr(flags, "FLAGS", values)
         monkeypatch.setattr(studies, "conduct", partial(conduct, start=runs or FakeRuns()))
         monkeypatch.chdir(tmp_path)
-        module.define_flags(values)
-        values(sys.argv)
-        try:
-            module.main()
-        except SystemExit as stop:
-            return stop.code, capsys.readouterr().out
-        return 0, capsys.readouterr().out
+        return fake_runs.call(module, arguments, monkeypatch, capsys)
 
     return run
 

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from absl import flags
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from mocanet_jax.training.build import TASKS
 from mocanet_jax.training.task_suite_report import BEGIN, END, around_results, put_into
 from tests.test_cli import ROOT
 from tests.test_studies import process
+from tests.training import fake_runs
 from tests.training.fake_runs import FakeRuns
 from tests.training.test_study_report import tables
 
@@ -47,19 +47,10 @@ def command(tmp_path, monkeypatch, capsys):
     conduct = suite.conduct
 
     def run(*arguments, runs):
-        values = flags.FlagValues()
-        monkeypatch.setattr(sys, "argv", ["suite", *arguments])
         monkeypatch.setattr(sys, "path", [*sys.path])
-        monkeypatch.setattr(flags, "FLAGS", values)
         monkeypatch.setattr(suite, "conduct", partial(conduct, start=runs))
         monkeypatch.chdir(tmp_path)
-        suite.define_flags(values)
-        values(sys.argv)
-        try:
-            suite.main()
-        except SystemExit as stop:
-            return stop.code, capsys.readouterr().out
-        return 0, capsys.readouterr().out
+        return fake_runs.call(suite, arguments, monkeypatch, capsys)
 
     return run
 

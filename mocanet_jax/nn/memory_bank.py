@@ -57,7 +57,8 @@ class MemoryBank(nn.Module):
     def setup(self):
         if self.form not in get_args(Form):
             raise ValueError(f"form must be one of {get_args(Form)}, not {self.form!r}")
-        heads = self.num_location_heads + self.num_content_heads + self.num_association_heads
+        self.num_addressed = self.num_location_heads + self.num_content_heads
+        heads = self.num_addressed + self.num_association_heads
         width = self.width = self.embedding_dim // heads
         start = nn.initializers.normal(0.02)
         if self.num_location_heads:
@@ -83,7 +84,7 @@ class MemoryBank(nn.Module):
         return BankState(slots, associations)
 
     def _initial_slots(self, batch, num_slots):
-        if not self.num_location_heads + self.num_content_heads:
+        if not self.num_addressed:
             return None
         rows = []
         if self.num_location_heads:
@@ -103,7 +104,7 @@ class MemoryBank(nn.Module):
         Returns what was read, projected to [B, T, D], the next state, and the route with its
         reads decided.
         """
-        addressed = self.num_location_heads + self.num_content_heads
+        addressed = self.num_addressed
         value = self.value(z).reshape(*z.shape[:2], -1, self.width)
         strength, found, slots, associations = route.strength, [], *state
         if addressed:

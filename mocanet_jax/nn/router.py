@@ -87,24 +87,23 @@ class Route(NamedTuple):
     associations: what association heads write under and ask for; None without them.
     recalled: of association heads, the slot of each write and the slot that weighed most in
         each read, addresses [B, T, H, 1], to look at. The memory bank tells them.
-
-    Addresses and log_retention are those of location and content heads, None without any.
+    What a layer lacks is None.
     """
 
     expert_logits: jax.Array | None
-    write: Address | None
-    read: Address | None
-    strength: jax.Array | None
-    log_retention: jax.Array | None
-    positions: jax.Array | None
-    laps: jax.Array | None
-    writes: jax.Array | None
-    reads: jax.Array | None
-    read_logits: jax.Array | None
-    write_margins: jax.Array | None
-    read_margins: jax.Array | None
-    associations: Keys | None
-    recalled: tuple[Address, Address] | None
+    write: Address | None = None
+    read: Address | None = None
+    strength: jax.Array | None = None
+    log_retention: jax.Array | None = None
+    positions: jax.Array | None = None
+    laps: jax.Array | None = None
+    writes: jax.Array | None = None
+    reads: jax.Array | None = None
+    read_logits: jax.Array | None = None
+    write_margins: jax.Array | None = None
+    read_margins: jax.Array | None = None
+    associations: Keys | None = None
+    recalled: tuple[Address, Address] | None = None
 
 
 class Router(nn.Module):
@@ -170,7 +169,7 @@ class Router(nn.Module):
         if self.num_experts and self.dynamic:
             expert_logits = gating.margin(expert_logits, costs.experts)
         if not self.num_heads:
-            return Route(expert_logits, *[None] * 13), state
+            return Route(expert_logits), state
 
         strength = nn.sigmoid(said["strength"]) * mask[..., None]
         writes = reads = jnp.broadcast_to(mask[..., None], strength.shape).astype(z.dtype)
@@ -209,9 +208,7 @@ class Router(nn.Module):
             reads,
             said.get("read_gate"),
             write_margins,
-            read_margins=None,
             associations=associations,
-            recalled=None,
         )
         return route, state
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from mocanet_jax.files import replace_text, write_json
 from mocanet_jax.training import study_pictures
-from mocanet_jax.training.study import CONFIDENCE, Findings, Row, Spread
+from mocanet_jax.training.study import CONFIDENCE, Findings, Outcome, Row, Spread
 
 ABSENT = "–"
 R = TypeVar("R")
@@ -40,10 +40,7 @@ def as_json(findings: Findings) -> dict:
         "confidence": CONFIDENCE,
         "rows": [_row_as_json(row) for row in findings.rows],
         "equal_to_baseline": findings.equal,
-        "failed": [
-            {"name": cell.variant.name, "seed": cell.seed, "problem": problem}
-            for cell, _, problem, _ in findings.failed
-        ],
+        "failed": failures_as_json(findings.failed),
     }
 
 
@@ -82,11 +79,23 @@ def markdown(findings: Findings, title: str, columns: list[Column]) -> str:
     paragraphs += [table(rows, shown), "Accuracy of each seed, %:"]
     paragraphs.append(table(rows, [name, *seeds]))
     paragraphs += [f"`{name}` equals the baseline with this config." for name in findings.equal]
-    paragraphs += [
-        f"{outcome.cell.variant.name}, seed {outcome.cell.seed} failed: {outcome.problem}"
-        for outcome in findings.failed
-    ]
+    paragraphs += failures(findings.failed)
     return "\n\n".join(paragraphs) + "\n"
+
+
+def failures(failed: Sequence[Outcome]) -> list[str]:
+    """A line for each run that failed."""
+    return [
+        f"{cell.variant.name}, seed {cell.seed} failed: {problem}"
+        for cell, _, problem, _ in failed
+    ]
+
+
+def failures_as_json(failed: Sequence[Outcome]) -> list[dict]:
+    return [
+        {"name": cell.variant.name, "seed": cell.seed, "problem": problem}
+        for cell, _, problem, _ in failed
+    ]
 
 
 def table(rows: Sequence[R], columns: Sequence[tuple[str, Callable[[R], str]]]) -> str:

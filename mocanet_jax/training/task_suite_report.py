@@ -6,7 +6,7 @@ from statistics import median
 from mocanet_jax.errors import UserError
 from mocanet_jax.files import replace_text, write_json
 from mocanet_jax.training import task_suite_pictures
-from mocanet_jax.training.study_report import ABSENT, table
+from mocanet_jax.training.study_report import ABSENT, failures, failures_as_json, table
 from mocanet_jax.training.task_suite import Findings, Reached
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -25,10 +25,7 @@ def as_json(findings: Findings) -> dict:
         "seeds": findings.num_seeds,
         "minutes": findings.minutes,
         "rows": [_row_as_json(row) for row in findings.rows],
-        "failed": [
-            {"name": cell.variant.name, "seed": cell.seed, "problem": problem}
-            for cell, _, problem, _ in findings.failed
-        ],
+        "failed": failures_as_json(findings.failed),
     }
 
 
@@ -71,10 +68,7 @@ def markdown(findings: Findings) -> str:
         f"Seeds: {findings.num_seeds}{limit}. Learning rates: {', '.join(map(str, rates))}.",
         table(findings.rows, COLUMNS),
     ]
-    paragraphs += [
-        f"{outcome.cell.variant.name}, seed {outcome.cell.seed} failed: {outcome.problem}"
-        for outcome in findings.failed
-    ]
+    paragraphs += failures(findings.failed)
     return "\n\n".join(paragraphs) + "\n"
 
 

@@ -1,9 +1,12 @@
-"""Variants, cells and results of studies without training."""
+"""Variants, cells and results of studies without training, and their entry points."""
 
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
+
+from absl import flags
 
 from mocanet_jax.training import study
 from mocanet_jax.training.variants import Variant
@@ -48,6 +51,20 @@ def leave_result(cell: study.Cell, config: dict | None = None, **changes) -> Non
     kept = cell.config if config is None else config
     (cell.workdir / "config.json").write_text(json.dumps(kept))
     (cell.workdir / "result.json").write_text(json.dumps(RESULT | changes))
+
+
+def call(module, arguments, monkeypatch, capsys) -> tuple[int, str]:
+    """Runs an entry point with these arguments: its exit code, and what it said."""
+    values = flags.FlagValues()
+    monkeypatch.setattr(sys, "argv", [module.__name__, *arguments])
+    monkeypatch.setattr(flags, "FLAGS", values)
+    module.define_flags(values)
+    values(sys.argv)
+    try:
+        module.main()
+    except SystemExit as stop:
+        return stop.code, capsys.readouterr().out
+    return 0, capsys.readouterr().out
 
 
 class FakeProcess:

@@ -21,7 +21,8 @@ def base_config() -> ConfigDict:
     model.use_memory = True
     model.num_memory_heads = 1
     model.num_location_heads = 1
-    model.num_association_heads = 0  # the other memory heads have a key for every slot
+    model.num_association_heads = 0
+    model.num_order_heads = 0  # the other memory heads have a key for every slot
     model.num_memory_slots = 64
     model.top_k_slots = 3
     model.pointer_sharpness = 1.0

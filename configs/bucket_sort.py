@@ -10,4 +10,7 @@ from configs.formal_language import formal_language_config
 
 
 def get_config(ablation: str | None = None) -> ConfigDict:
-    return with_ablation(formal_language_config("bucket_sort"), ablation)
+    config = formal_language_config("bucket_sort")
+    config.model.num_location_heads = 0
+    config.model.num_order_heads = 4
+    return with_ablation(config, ablation)

@@ -1,6 +1,7 @@
 """Memory by association: values under keys, read by what the keys hold.
 
-Axes: B batch, T time, H heads, S slots, P width of keys and values, C chunk.
+Axes: B batch, T time, H heads, S slots, P width of values, K of keys, Q of queries, C chunk,
+N = S + C.
 
 A write takes the next of S slots, round and round, and leaves its key and value there. A read
 weighs all slots by how well their keys answer its query (content addressing: Graves et al.,
@@ -8,11 +9,14 @@ weighs all slots by how well their keys answer its query (content addressing: Gr
 
     r = Σ_s w_s exp(q·k_s) v_s / (exp(sink) + Σ_s w_s exp(q·k_s)),    w_s the write's strength
 
+Other scores than q·k_s can take its place (core/order.py).
+
 Reads come after the write of their token. Which slot is whose depends on how many tokens
 wrote, so that attention over the tokens of a chunk and over the slots that they found gives
 all reads of a chunk at once; chunks follow one another. Time and memory are linear in T.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
@@ -25,7 +29,8 @@ CHUNK_SIZE = 64
 
 
 class Associations(NamedTuple):
-    """keys, values: float [B, H, S, P]. strengths: float [B, H, S], 0 where never written.
+    """keys: float [B, H, S, K]. values: float [B, H, S, P]. strengths: float [B, H, S], 0 where
+    never written.
     count: int32 [B, H], writes so far; write n, from 1 on, is in slot (n − 1) mod S.
     """
 
@@ -35,8 +40,22 @@ class Associations(NamedTuple):
     count: jax.Array
 
 
-def no_associations(batch: int, heads: int, num_slots: int, width: int) -> Associations:
-    keys, values = (jnp.zeros((batch, heads, num_slots, width)) for _ in range(2))
+Score = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+"""How well keys answer queries: (query [B, C, H, Q], keys [B, H, N, K], numbers int32
+[B, H, N], of the writes; held [B, H, C, N], the strength of what each token finds) → scores
+[B, H, C, N]."""
+
+
+def by_content(query, keys, numbers, held) -> jax.Array:
+    """q·k, of Q = K."""
+    return jnp.einsum("bchp,bhsp->bhcs", query, keys)
+
+
+def no_associations(
+    batch: int, heads: int, num_slots: int, key_width: int, width: int
+) -> Associations:
+    """An empty memory, of keys of K and values of P numbers."""
+    keys, values = (jnp.zeros((batch, heads, num_slots, n)) for n in (key_width, width))
     strengths = jnp.zeros((batch, heads, num_slots))
     return Associations(keys, values, strengths, jnp.zeros((batch, heads), jnp.int32))
 
@@ -49,17 +68,19 @@ def recall(
     strength: jax.Array,
     sink: jax.Array,
     chunk_size: int = CHUNK_SIZE,
+    score: Score = by_content,
 ) -> tuple[jax.Array, Associations, tuple[Address, Address]]:
     """Writes and reads of a sequence.
 
-    query, key, value: float [B, T, H, P]. strength: float [B, T, H], at least 0; 0 writes
-        nothing and takes no slot. sink: float [B, H], a score.
+    query: float [B, T, H, Q]. key: float [B, T, H, K]. value: float [B, T, H, P]. strength:
+        float [B, T, H], at least 0; 0 writes nothing and takes no slot. sink: float [B, H], a
+        score.
     Returns what was read, [B, T, H, P], the next state, and of every token the slot of its
     write and the slot that its read weighed most, with the weight in [0, 1]: addresses
     [B, T, H, 1], to look at.
     """
-    chex.assert_equal_shape([query, key, value])
-    chex.assert_shape(strength, query.shape[:3])
+    chex.assert_rank([query, key, value, strength], [4, 4, 4, 3])
+    chex.assert_equal_shape_prefix([query, key, value, strength], 3)
     chex.assert_type([query, key, value, strength, sink], float)
     length = query.shape[1]
     size = min(chunk_size, length)
@@ -74,7 +95,7 @@ def recall(
         return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
 
     state, did = jax.lax.scan(
-        lambda state, x: _chunk(state, *x, sink),
+        lambda state, x: _chunk(state, *x, sink, score),
         state,
         jax.tree.map(by_chunk, (query, key, value, strength)),
     )
@@ -82,8 +103,8 @@ def recall(
     return reads, state, slots
 
 
-def _chunk(state, query, key, value, strength, sink):
-    """One chunk: query, key, value [B, C, H, P]; strength [B, C, H]; sink [B, H]."""
+def _chunk(state, query, key, value, strength, sink, score):
+    """One chunk: query, key, value [B, C, H, …]; strength [B, C, H]; sink [B, H]."""
     num_slots = state.keys.shape[2]
     strength = jnp.moveaxis(strength, 1, 2)  # [B, H, C]
     numbers = state.count[..., None] + jnp.cumsum(strength > 0, axis=2, dtype=jnp.int32)
@@ -105,7 +126,8 @@ def _chunk(state, query, key, value, strength, sink):
     values = jnp.concatenate([state.values, jnp.moveaxis(value, 1, 2)], axis=2)
     strengths = jnp.concatenate([state.strengths, strength], axis=2)
 
-    scores = jnp.einsum("bchp,bhsp->bhcs", query, keys)
+    held_by = jnp.concatenate([held, numbers], axis=2)
+    scores = score(query, keys, held_by, live * strengths[:, :, None])
     scores = jnp.where(live, scores, -jnp.inf)
     sink = jnp.broadcast_to(sink[..., None, None], (*scores.shape[:3], 1))
     # Of what was written: else a key that was not, and answers best, would leave nothing.

@@ -30,14 +30,21 @@ def margin(logits: jax.Array, cost: jax.Array | float) -> jax.Array:
     return BOUND * jnp.tanh(logits / BOUND) - cost
 
 
-def open_gate(margins: jax.Array) -> jax.Array:
-    """1 where the margin is above 0, else 0, with the gradient of its sigmoid.
+def rounded_gate(margins: jax.Array, rounding: jax.Array | float) -> jax.Array:
+    """sigmoid(margin), partly or wholly rounded to 1 where the margin is above 0 and else 0.
 
-    Straight-through (Bengio et al., 2013): a shut gate feels what it would gain by opening, for
-    parts whose value is known while they are shut.
+    rounding: in [0, 1], broadcast against margins. The gradient is that of the sigmoid for
+        every value (straight-through, Bengio et al., 2013).
     """
     soft = jax.nn.sigmoid(margins)
-    return jnp.where(margins > 0, 1.0, 0.0) + (soft - jax.lax.stop_gradient(soft))
+    gate = (1 - rounding) * soft + rounding * jnp.where(margins > 0, 1.0, 0.0)
+    return jax.lax.stop_gradient(gate) + (soft - jax.lax.stop_gradient(soft))
+
+
+def open_gate(margins: jax.Array) -> jax.Array:
+    """1 where the margin is above 0, else 0, with the gradient of its sigmoid: a shut gate
+    feels what it would gain by opening, for parts whose value is known while they are shut."""
+    return rounded_gate(margins, 1.0)
 
 
 def engaged(value: jax.Array, margins: jax.Array) -> jax.Array:

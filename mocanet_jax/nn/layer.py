@@ -52,6 +52,7 @@ class LayerSpec:
     pointer_sharpness: float
     use_controller: bool = True
     num_association_heads: int = 0
+    num_order_heads: int = 0
     tape: Literal["ring", "loop"] = "ring"
     max_laps: int = 1
     counters: tuple[int, ...] = ()
@@ -68,8 +69,8 @@ class LayerSpec:
         for name in ("expert_capacity_factor", "router_temperature", "pointer_sharpness"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        counts = ("experts", "location_heads", "content_heads", "association_heads")
-        for name in (f"num_{count}" for count in counts):
+        kinds = ("location", "content", "association", "order")
+        for name in ("num_experts", *(f"num_{kind}_heads" for kind in kinds)):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
         if self.tape not in ("ring", "loop"):
@@ -103,7 +104,12 @@ class LayerSpec:
 
     @property
     def num_heads(self) -> int:
-        return self.num_location_heads + self.num_content_heads + self.num_association_heads
+        return (
+            self.num_location_heads
+            + self.num_content_heads
+            + self.num_association_heads
+            + self.num_order_heads
+        )
 
     @property
     def prices(self) -> budget.Prices:
@@ -183,6 +189,7 @@ class MocaLayer(nn.Module):
             spec.pointer_sharpness,
             spec.routing == "dynamic",
             spec.num_association_heads,
+            spec.num_order_heads,
             spec.tape,
             spec.max_laps,
         )
@@ -195,6 +202,7 @@ class MocaLayer(nn.Module):
                 spec.routing == "dynamic",
                 "chunked" if parallel else "recurrent",
                 spec.num_association_heads,
+                spec.num_order_heads,
             )
         if spec.num_experts:
             self.experts = Experts(

@@ -3,6 +3,7 @@
 Axes: B batch, T time, D width, H memory heads, S slots, P = D/H value width per head.
 """
 
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import flax.linen as nn
@@ -10,23 +11,27 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import gating, memory
-from mocanet_jax.core.associations import Associations, no_associations, recall
+from mocanet_jax.core.associations import Associations, by_content, no_associations, recall
 from mocanet_jax.core.memory import MemoryState
+from mocanet_jax.core.order import by_place
 from mocanet_jax.nn.partition import by_sequence
 from mocanet_jax.nn.router import Route
 
 
 class BankState(NamedTuple):
-    """slots: of location and content heads. associations: of association heads. None where
-    there are no such heads."""
+    """slots: of location and content heads. associations: of association heads. order: of
+    order heads. None where there are no such heads."""
 
     slots: MemoryState | None
     associations: Associations | None
+    order: Associations | None
 
     @property
     def num_slots(self) -> int:
         """S."""
-        return (self.associations.keys if self.slots is None else self.slots.slots).shape[2]
+        if self.slots is not None:
+            return self.slots.slots.shape[2]
+        return (self.associations or self.order).strengths.shape[2]
 
 
 Form = Literal["recurrent", "chunked"]
@@ -53,12 +58,13 @@ class MemoryBank(nn.Module):
     dynamic: bool
     form: Form = "recurrent"
     num_association_heads: int = 0
+    num_order_heads: int = 0
 
     def setup(self):
         if self.form not in get_args(Form):
             raise ValueError(f"form must be one of {get_args(Form)}, not {self.form!r}")
         self.num_addressed = self.num_location_heads + self.num_content_heads
-        heads = self.num_addressed + self.num_association_heads
+        heads = self.num_addressed + self.num_association_heads + self.num_order_heads
         width = self.width = self.embedding_dim // heads
         start = nn.initializers.normal(0.02)
         if self.num_location_heads:
@@ -71,17 +77,23 @@ class MemoryBank(nn.Module):
             )
         if self.dynamic:
             self.fill = self.param("fill", nn.initializers.constant(FILL_START), (heads,))
-        self.value = nn.Dense(self.embedding_dim, use_bias=False)
+        ordered = self.num_order_heads * width
+        if heads > self.num_order_heads:
+            self.value = nn.Dense(self.embedding_dim - ordered, use_bias=False)
+        if ordered:
+            self.order_value = nn.Dense(ordered, use_bias=False)
         self.output = nn.Dense(self.embedding_dim, use_bias=False)
         self.laps = nn.Dense(self.embedding_dim, use_bias=False)
 
     def initial_state(self, batch: int, num_slots: int) -> BankState:
         """Fresh memories; slots beyond the trained number are never addressed by content."""
         slots = self._initial_slots(batch, num_slots)
-        heads, associations = self.num_association_heads, None
-        if heads:
-            associations = no_associations(batch, heads, num_slots, self.width)
-        return BankState(slots, associations)
+        associations = order = None
+        if heads := self.num_association_heads:
+            associations = no_associations(batch, heads, num_slots, self.width, self.width)
+        if heads := self.num_order_heads:
+            order = no_associations(batch, heads, num_slots, 1, self.width)
+        return BankState(slots, associations, order)
 
     def _initial_slots(self, batch, num_slots):
         if not self.num_addressed:
@@ -104,20 +116,42 @@ class MemoryBank(nn.Module):
         Returns what was read, projected to [B, T, D], the next state, and the route with its
         reads decided.
         """
-        addressed = self.num_addressed
-        value = self.value(z).reshape(*z.shape[:2], -1, self.width)
-        strength, found, slots, associations = route.strength, [], *state
-        if addressed:
+        addressed, last = self.num_addressed, -self.num_order_heads or None
+        by_head = lambda x: x.reshape(*z.shape[:2], -1, self.width)
+        value = by_head(self.value(z)) if addressed or self.num_association_heads else None
+        found, used = [], []
+        if self.num_addressed:
             some, slots = self._at_addresses(
-                route, slots, value[:, :, :addressed], strength[:, :, :addressed]
+                route, state.slots, value[:, :, :addressed], route.strength[:, :, :addressed]
             )
             found.append(some)
+            state = state._replace(slots=slots)
         if self.num_association_heads:
-            key, query, sink = route.associations
-            rest = value[:, :, addressed:], strength[:, :, addressed:], sink
-            some, associations, used = by_sequence(recall, associations, query, key, *rest)
-            route, found = route._replace(recalled=used), [*found, some]
-        found, state = jnp.concatenate(found, axis=2), BankState(slots, associations)
+            some, associations, slots = self._recalled(
+                state.associations,
+                route.associations,
+                value[:, :, addressed:],
+                route.strength[:, :, addressed:last],
+                by_content,
+            )
+            found.append(some)
+            used.append(slots)
+            state = state._replace(associations=associations)
+        if self.num_order_heads:
+            some, order, slots = self._recalled(
+                state.order,
+                route.order,
+                by_head(self.order_value(route.order.stored)),
+                route.strength[:, :, last:],
+                by_place,
+            )
+            found.append(some)
+            used.append(slots)
+            state = state._replace(order=order)
+        together = lambda *heads: jnp.concatenate(heads, axis=2)
+        if used:
+            route = route._replace(recalled=jax.tree.map(together, *used))
+        found = together(*found)
         read = found * route.reads[..., None]
         if self.dynamic:
             logits = route.read_logits + self.fill[None, None] * (2 * gating.fill(found) - 1)
@@ -129,6 +163,10 @@ class MemoryBank(nn.Module):
         if route.laps is not None:
             output += self.laps(route.laps.reshape(*z.shape[:2], -1))
         return output, state, route
+
+    def _recalled(self, state, keys, value, strength, score):
+        run = partial(recall, score=score)
+        return by_sequence(run, state, keys.query, keys.key, value, strength, keys.sink)
 
     def _at_addresses(self, route, state, value, strength):
         arguments = (route.write, route.read, value, strength, route.log_retention)

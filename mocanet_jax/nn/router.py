@@ -1,7 +1,7 @@
 """The token router: per token, which experts compute and which slots are written and read.
 
-Axes: B batch, T time, D width, H memory heads (location heads first, then content heads, then
-association heads), S slots, A active slots per access, E experts.
+Axes: B batch, T time, D width, H memory heads (by location first, then by content, by
+association, by order), S slots, A active slots per access, E experts.
 """
 
 from functools import partial
@@ -24,6 +24,7 @@ ASSOCIATION_WIDTH = 8
 POINTER_START = {
     "ring": {"write": (-4.0, -2.0, 4.0), "read": (-2.0, 4.0, -2.0)},
     "loop": {"write": (-4.0, -2.0, 4.0), "read": (0.0, 0.0, 1.0)},
+    "order": {"place": (0.0, 0.0, 1.0)},
 }
 """Initial logits of the shifts −1, 0, +1: write pointers move, and read pointers rest on a
 ring. With both starting at half a step, training sticks at a bag of tokens in the first slot.
@@ -38,8 +39,8 @@ SHARPNESS_START = -3.0
 SCORE_START = 10.0
 """Initial score of a query that a key answers fully; that of chance is about 0."""
 
-SINK_START = 4.0
-"""Initial score of nothing."""
+ASSOCIATION_SINK_START, ORDER_SINK_START = 4.0, -4.0
+"""Initial scores of nothing. Of order heads what is at the place that is asked for scores 0."""
 
 RETENTION_START = 6.0
 """Initial logit of the retention: about 0.25 % fades in a step."""
@@ -48,14 +49,17 @@ RETENTION_START = 6.0
 class RouterState(NamedTuple):
     """write_pointer, read_pointer: float [B, location heads], in slots; in [0, S] on a ring. On
         a loop write pointers are at least 0, and read pointers any number, not wrapped.
-    recent: float [B, 2, D], the last inputs, for the content heads' convolution.
+    recent: float [B, 2, D], the last inputs, for the convolution of content heads and of order
+        heads.
     recalled: float [B, W − 1, D], the same for the association heads'; None without them.
+    place: float [B, order heads], what they read last, any number; None without them.
     """
 
     write_pointer: jax.Array
     read_pointer: jax.Array
     recent: jax.Array
     recalled: jax.Array | None
+    place: jax.Array | None
 
 
 class Keys(NamedTuple):
@@ -68,12 +72,25 @@ class Keys(NamedTuple):
     sink: jax.Array
 
 
+class Order(NamedTuple):
+    """What order heads write and ask for: key, float [B, T, H, 1], the rank; query, float
+    [B, T, H, 2], place and sharpness; sink: float [B, H], the score of nothing; stored: float
+    [B, T, D], what the value is a map of.
+    """
+
+    key: jax.Array
+    query: jax.Array
+    sink: jax.Array
+    stored: jax.Array
+
+
 class Route(NamedTuple):
     """Decisions for every token.
 
     expert_logits: float [B, T, E]; margins above the price where routing is dynamic.
     write, read: addresses [B, T, H, A] of location and content heads; None without them.
-    strength: float [B, T, H] in [0, 1], β of the write; 0 where masked or not written.
+    strength: float [B, T, H] in [0, 1], β of the write; 0 where masked or not written. Of order
+        heads 0 or 1, where pointers are rounded: what is half there would have half a place.
     writes, reads: float [B, T, H], 1 where the head writes and reads, else 0.
     write_margins, read_margins: float [B, T, H], above the price; None where routing is fixed.
         The router leaves reads 1 where unmasked and read_margins None, since a read is decided
@@ -84,9 +101,10 @@ class Route(NamedTuple):
     positions: float [B, T, 2, location heads], write and read pointers, not wrapped on a ring.
     laps: float [B, T, location heads, max_laps + 1], on a loop: 1 where the read pointer has
         come to the start of lap 0, 1, …, else 0. None on a ring.
-    associations: what association heads write under and ask for; None without them.
-    recalled: of association heads, the slot of each write and the slot that weighed most in
-        each read, addresses [B, T, H, 1], to look at. The memory bank tells them.
+    associations, order: what such heads write under and ask for; None without them.
+    recalled: of association heads and order heads, the slot of each write and the slot that
+        weighed most in each read, addresses [B, T, H, 1], to look at. The memory bank tells
+        them.
     What a layer lacks is None.
     """
 
@@ -103,6 +121,7 @@ class Route(NamedTuple):
     write_margins: jax.Array | None = None
     read_margins: jax.Array | None = None
     associations: Keys | None = None
+    order: Order | None = None
     recalled: tuple[Address, Address] | None = None
 
 
@@ -114,7 +133,8 @@ class Router(nn.Module):
     S learned keys; the write query sees the last three tokens through a depthwise causal
     convolution, so that a value can be stored under the token before it (as the short
     convolutions of H3, Fu et al., 2023). Association heads compare a query with the keys of
-    what was written (core/associations.py).
+    what was written (core/associations.py). Order heads step as location heads do, through
+    what was written in the order of a rank that each token has (core/order.py).
 
     tape: on a "ring" pointers go round over all S slots. On a "loop" a write pointer moves only
         where it writes and not below 0, and a read pointer that passes the last slot goes on
@@ -133,21 +153,29 @@ class Router(nn.Module):
     sharpness: float
     dynamic: bool
     num_association_heads: int = 0
+    num_order_heads: int = 0
     tape: Literal["ring", "loop"] = "ring"
     max_laps: int = 1
 
     @property
     def num_heads(self) -> int:
-        return self.num_location_heads + self.num_content_heads + self.num_association_heads
+        return (
+            self.num_location_heads
+            + self.num_content_heads
+            + self.num_association_heads
+            + self.num_order_heads
+        )
 
     def initial_state(self, batch: int, embedding_dim: int) -> RouterState:
         # An array each, so that a step can be given the memory of its state.
         write, read = (jnp.zeros((batch, self.num_location_heads)) for _ in range(2))
         recent = jnp.zeros((batch, CONVOLUTION_WIDTH - 1, embedding_dim))
-        recalled = None
+        recalled = place = None
         if self.num_association_heads:
             recalled = jnp.zeros((batch, ASSOCIATION_WIDTH - 1, embedding_dim))
-        return RouterState(write, read, recent, recalled)
+        if self.num_order_heads:
+            place = jnp.zeros((batch, self.num_order_heads))
+        return RouterState(write, read, recent, recalled, place)
 
     @nn.compact
     def __call__(
@@ -165,6 +193,7 @@ class Router(nn.Module):
         costs: in logits, of one expert and one head's write; for dynamic gates.
         """
         said = self._decisions(z)
+        rounding = jnp.broadcast_to(rounding, mask.shape[:1])[:, None, None]
         expert_logits = said.get("expert")
         if self.num_experts and self.dynamic:
             expert_logits = gating.margin(expert_logits, costs.experts)
@@ -178,6 +207,11 @@ class Router(nn.Module):
             write_margins = gating.margin(said["write_gate"], costs.writes)
             writes = writes * gating.open_gate(write_margins)
             strength = strength * writes
+        if self.num_order_heads:
+            logits = write_margins if self.dynamic else said["strength"]
+            ordered = slice(-self.num_order_heads, None)
+            held = gating.rounded_gate(logits[..., ordered], rounding) * mask[..., None]
+            strength = strength.at[..., ordered].set(held)
         addresses, positions, laps, log_retention = [], None, None, None
         if self.num_location_heads:
             pointers = jnp.stack([said["write_pointer"], said["read_pointer"]], axis=2)
@@ -185,17 +219,25 @@ class Router(nn.Module):
                 pointers, mask, state, num_slots, rounding, writes
             )
             addresses.append(address)
+        window = None
+        if self.num_content_heads or self.num_order_heads:
+            window, recent = causal_window(z, mask, state.recent)
+            state = state._replace(recent=recent)
         if self.num_content_heads:
-            address, state = self._content(z, said["read_query"], mask, state)
+            address = self._content(z, window, said["read_query"])
             addresses.append(address)
             log_retention = self._log_retention(said["retention"], mask)
-        write = read = associations = None
+        write = read = associations = order = None
         if addresses:
             write, read = jax.tree.map(
                 lambda *heads: jnp.concatenate(heads, axis=2), *addresses
             )
         if self.num_association_heads:
             associations, state = self._associations(z, mask, state)
+        if self.num_order_heads:
+            order, state = self._order(
+                window, said["rank"], said["place_pointer"], mask, state, rounding
+            )
         route = Route(
             expert_logits,
             write,
@@ -209,6 +251,7 @@ class Router(nn.Module):
             said.get("read_gate"),
             write_margins,
             associations=associations,
+            order=order,
         )
         return route, state
 
@@ -222,13 +265,22 @@ class Router(nn.Module):
         if self.num_heads:
             maps["strength"] = (self.num_heads, zeros)
         if self.num_heads and self.dynamic:
-            maps |= dict.fromkeys(("read_gate", "write_gate"), (self.num_heads, opening))
+            undecided = (OPEN_START,) * (self.num_heads - self.num_order_heads)
+            undecided += (0.0,) * self.num_order_heads
+            maps["read_gate"] = (self.num_heads, opening)
+            maps["write_gate"] = (self.num_heads, _repeated(undecided))
         if self.num_location_heads:
             for name, shifts in POINTER_START[self.tape].items():
                 maps[f"{name}_pointer"] = (
                     4 * self.num_location_heads,
                     _repeated((*shifts, SHARPNESS_START)),
                 )
+        if self.num_order_heads:
+            maps["rank"] = (self.num_order_heads, None)
+            maps["place_pointer"] = (
+                4 * self.num_order_heads,
+                _repeated((*POINTER_START["order"]["place"], SHARPNESS_START)),
+            )
         if self.num_content_heads:
             content = self.num_content_heads
             maps["read_query"] = (content * (z.shape[-1] // self.num_heads), None)
@@ -246,8 +298,7 @@ class Router(nn.Module):
         """logits: [B, T, 2, 4 · location heads], of write and read pointers."""
         heads = self.num_location_heads
         logits = logits.reshape(*mask.shape, 2 * heads, 4)
-        rounding = jnp.broadcast_to(rounding, mask.shape[:1])
-        shift = addressing.expected_shift(logits[..., :3], rounding[:, None, None])
+        shift = addressing.expected_shift(logits[..., :3], rounding)
         pointer = jnp.concatenate([state.write_pointer, state.read_pointer], axis=-1)
         shift = shift * mask[..., None]
         laps = None
@@ -278,12 +329,11 @@ class Router(nn.Module):
         laps = gating.open_gate(distance[..., None] - starts + 0.5)
         return jnp.concatenate([write, slot], axis=-1), pointer, laps
 
-    def _content(self, z, read_query, mask, state):
+    def _content(self, z, window, read_query):
         heads, width = self.num_content_heads, z.shape[-1] // self.num_heads
         keys = self.param(
             "keys", nn.initializers.normal(width**-0.5), (heads, self.num_slots, width)
         )
-        window, recent = causal_window(z, mask, state.recent)
         taps = self.param(
             "convolution", nn.initializers.normal(0.5), (CONVOLUTION_WIDTH, z.shape[-1])
         )
@@ -299,7 +349,7 @@ class Router(nn.Module):
                 temperature=self.temperature,
             )
             addresses.append(by_sequence(best, scores))
-        return tuple(addresses), state._replace(recent=recent)
+        return tuple(addresses)
 
     def _associations(self, z, mask, state):
         """Keys and queries are one map of two views of the last tokens, so that from the start
@@ -323,10 +373,39 @@ class Router(nn.Module):
         sharpness = self.param(
             "association_sharpness", nn.initializers.constant(SCORE_START), (heads,)
         )
-        sink = self.param("association_sink", nn.initializers.constant(SINK_START), (heads,))
+        nothing = nn.initializers.constant(ASSOCIATION_SINK_START)
+        sink = self.param("association_sink", nothing, (heads,))
         query = seen("query_taps", 0) * sharpness[None, None, :, None]
         sink = jnp.broadcast_to(sink, (len(z), heads))
         return Keys(seen("key_taps", 1), query, sink), state._replace(recalled=recalled)
+
+    def _order(self, window, rank, pointer, mask, state, rounding):
+        """A value is stored of a token and the one before it, from the start: what says where a
+        thing is to be sorted often follows it.
+
+        window: [B, T, W, D]; rank: [B, T, order heads]; pointer: [B, T, 4 · order heads],
+        logits.
+        """
+        heads = self.num_order_heads
+        logits = pointer.reshape(*mask.shape, heads, 4)
+        shift = addressing.expected_shift(logits[..., :3], rounding) * mask[..., None]
+        place = state.place[:, None] + jnp.cumsum(shift, axis=1)
+        sharpness = self.sharpness * (1 + nn.softplus(logits[..., 3]))
+
+        def start(key, shape, dtype=jnp.float32):
+            noise = 0.1 * jax.random.normal(key, shape, dtype)
+            return noise.at[-2:].add(1.0)
+
+        taps = self.param("order_taps", start, window.shape[2:])
+        nothing = nn.initializers.constant(ORDER_SINK_START)
+        sink = self.param("order_sink", nothing, (heads,))
+        order = Order(
+            rank[..., None],
+            jnp.stack([place, sharpness], axis=-1),
+            jnp.broadcast_to(sink, (len(mask), heads)),
+            jnp.einsum("btkd,kd->btd", window, taps),
+        )
+        return order, state._replace(place=place[:, -1])
 
     def _log_retention(self, logits, mask):
         held = jnp.zeros((*mask.shape, self.num_location_heads))

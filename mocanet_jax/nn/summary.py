@@ -15,6 +15,9 @@ from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.model import MocaNet
 from mocanet_jax.nn.router import ASSOCIATION_WIDTH, CONVOLUTION_WIDTH
 
+PLACING = 14.0
+"""FLOPs for each pair of slots whose order is compared and counted (core/order.py)."""
+
 ENGAGED_BY_CHOICE = ("memory", "experts")
 """Components whose compute usage is a share of; the others are always on."""
 
@@ -73,7 +76,8 @@ def layer_flops(spec: LayerSpec) -> dict[str, float]:
     d = spec.embedding_dim
     location, content, heads = spec.num_location_heads, spec.num_content_heads, spec.num_heads
     gates = 2 * heads * (spec.routing == "dynamic")
-    outputs = spec.num_experts + gates + heads + 8 * location + content
+    order = spec.num_order_heads
+    outputs = spec.num_experts + gates + heads + 8 * location + content + 5 * order
     router = 2.0 * d * outputs
     if spec.tape == "loop":
         router += 2.0 * d * location * (spec.max_laps + 1)
@@ -85,6 +89,10 @@ def layer_flops(spec: LayerSpec) -> dict[str, float]:
         width = spec.num_association_heads * d // heads
         router += 2 * (2.0 * ASSOCIATION_WIDTH * d + 2.0 * d * width)
         router += 4.0 * spec.num_memory_slots * width
+    if order:
+        held = spec.num_memory_slots + 1
+        router += 2.0 * CONVOLUTION_WIDTH * d
+        router += order * (PLACING * held**2 + 2.0 * held * (d // heads))
     if heads:
         width = (location + content) * d // heads
         router += 2.0 * width * spec.top_k_slots + 2.0 * d * (spec.routing == "dynamic")

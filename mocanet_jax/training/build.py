@@ -120,20 +120,16 @@ def build_model(config: ConfigDict, task: Task) -> Model:
 
 def _build_moca(config, task):
     m = config.model
-    location = m.num_location_heads if m.use_memory else 0
-    associations = m.num_association_heads if m.use_memory else 0
-    content = m.num_memory_heads - location - associations if m.use_memory else 0
-    if not 0 <= m.num_location_heads <= m.num_memory_heads:
-        raise UserError(
-            f"config.model: num_location_heads must be between 0 and num_memory_heads "
-            f"{m.num_memory_heads}, not {m.num_location_heads}"
-        )
-    if not 0 <= m.num_association_heads <= m.num_memory_heads - m.num_location_heads:
-        raise UserError(
-            f"config.model: num_association_heads must be between 0 and the "
-            f"{m.num_memory_heads - m.num_location_heads} memory heads that are not location "
-            f"heads, not {m.num_association_heads}"
-        )
+    kinds = ("location", "association", "order")
+    heads = {kind: m[f"num_{kind}_heads"] for kind in kinds}
+    content = m.num_memory_heads - sum(heads.values())
+    for kind, count in heads.items():
+        if not 0 <= count <= count + content:
+            raise UserError(
+                f"config.model: num_{kind}_heads must be between 0 and {count + content}, what "
+                f"the other kinds leave of num_memory_heads {m.num_memory_heads}, not {count}"
+            )
+    heads["content"] = content
     if m.time not in ("auto", "scan", "parallel"):
         raise UserError(f"config.model: time must be auto, scan or parallel, not {m.time!r}")
     if m.num_layers < 1:
@@ -150,9 +146,7 @@ def _build_moca(config, task):
             expert_hidden_dim=m.expert_hidden_dim,
             top_k_experts=m.top_k_experts,
             expert_capacity_factor=m.expert_capacity_factor,
-            num_location_heads=location,
-            num_content_heads=content,
-            num_association_heads=associations,
+            **{f"num_{kind}_heads": m.use_memory * count for kind, count in heads.items()},
             num_memory_slots=m.num_memory_slots,
             top_k_slots=m.top_k_slots,
             router_temperature=m.router_temperature,

@@ -13,6 +13,7 @@ UNDECAYED = {
     "keys",
     "association_sharpness",
     "association_sink",
+    "order_sink",
     "price",
     "log_rate",
 }

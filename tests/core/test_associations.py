@@ -51,7 +51,7 @@ def test_chunks_are_the_loop_over_slots(shape, writing, seed):
     """After any number of writes: a slot that outlives its overwriting, or that is counted for
     another token, would give away values that were never stored under the key."""
     length, chunk_size, num_slots = shape
-    start = no_associations(2, 2, num_slots, 4)
+    start = no_associations(2, 2, num_slots, 4, 4)
     start = naive(start, *random_problem(seed % 9, seed + 1, 0.8))[1]
     problem = random_problem(length, seed, writing)
     expected, state, slots, shares = naive(start, *problem)
@@ -70,7 +70,7 @@ def by_hand(scores, strengths, values, sink=0.0, num_slots=2, **options):
     """One head of width 1, whose queries are 1, so that keys are scores: what is read."""
     shaped = lambda row: jnp.array(row, float)[None, :, None, None]  # [1, T, 1, 1]
     return recall(
-        no_associations(1, 1, num_slots, 1),
+        no_associations(1, 1, num_slots, 1, 1),
         jnp.ones((1, len(values), 1, 1)),
         shaped(scores),
         shaped(values),
@@ -129,7 +129,7 @@ def test_a_key_that_did_not_write_does_not_hide_the_others(score):
 def test_the_gradient_is_that_of_differences():
     """Of the loop over slots, in a random direction of all that is not a state."""
     problem, rng = random_problem(7, 3, 0.6), np.random.default_rng(1)
-    start = no_associations(2, 2, 3, 4)
+    start = no_associations(2, 2, 3, 4, 4)
     start = naive(start, *random_problem(4, 5, 0.8))[1]
     weights = rng.normal(size=problem[2].shape)
 
@@ -150,7 +150,7 @@ def test_the_gradient_is_that_of_differences():
 def test_wrong_shapes_are_refused():
     """Broadcasting would otherwise turn a mistake into a wrong read."""
     problem = random_problem(3, 0, 1.0)
-    call = partial(associations.recall, Associations(*no_associations(2, 2, 3, 4)))
+    call = partial(associations.recall, Associations(*no_associations(2, 2, 3, 4, 4)))
     with pytest.raises(AssertionError):
         call(*problem[:3], problem[3][..., :1], problem[4])
     with pytest.raises(AssertionError):

@@ -65,6 +65,17 @@ def test_a_gate_learns_as_its_sigmoid_on_both_sides():
     np.testing.assert_allclose(slope, [3 / 16, 3 / 16, 1 / 4], rtol=1e-6)
 
 
+@pytest.mark.parametrize("rounding", [0.0, 0.25, 1.0])
+def test_a_rounded_gate_by_hand(rounding):
+    """From σ to 0 and 1, with the slope of σ all the way."""
+    margins = [LN3, -LN3, 0.0]
+    gate = lambda m: gating.rounded_gate(m, rounding)
+    soft, whole = np.array([3 / 4, 1 / 4, 1 / 2]), np.array([1, 0, 0])
+    expected = soft + rounding * (whole - soft)
+    np.testing.assert_allclose(gate(jnp.array(margins)), expected, rtol=1e-6)
+    np.testing.assert_allclose(slopes(gate, margins), [3 / 16, 3 / 16, 1 / 4], rtol=1e-6)
+
+
 def test_engaged_passes_the_value_or_nothing():
     """What a gate scales or leaks is computed with the wrong content, or although shut."""
     value = jnp.array([[3.0, -4.0]] * 3)

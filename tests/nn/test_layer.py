@@ -29,6 +29,8 @@ from tests.nn import small
         ({"num_location_heads": -1}, "num_location_heads must not be negative: -1"),
         ({"num_content_heads": -2}, "num_content_heads must not be negative: -2"),
         ({"num_association_heads": -1}, "num_association_heads must not be negative: -1"),
+        ({"num_order_heads": -1}, "num_order_heads must not be negative: -1"),
+        ({"num_order_heads": 1}, "embedding_dim 8 is not divisible by 3 memory heads"),
         ({"num_association_heads": 1}, "embedding_dim 8 is not divisible by 3 memory heads"),
         ({"tape": "reel"}, 'tape must be "ring" or "loop", not \'reel\''),
         ({"max_laps": 0}, "max_laps must be at least 1, not 0"),

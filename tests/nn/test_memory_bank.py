@@ -1,5 +1,7 @@
 """Reads that are decided by what they would get. Axes: B batch, T time, D width, H heads."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,8 +11,9 @@ import pytest
 from mocanet_jax.core import memory
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.core.associations import recall
+from mocanet_jax.core.order import by_place
 from mocanet_jax.nn.memory_bank import BankState, MemoryBank
-from mocanet_jax.nn.router import Keys, Route
+from mocanet_jax.nn.router import Keys, Order, Route
 
 B, T, D, S, COST = 2, 7, 4, 3, 0.4
 
@@ -41,8 +44,6 @@ def route(dynamic=True):
         read_logits=jnp.asarray(rng.normal(size=(B, T, 2))) if dynamic else None,
         write_margins=None,
         read_margins=None,
-        associations=None,
-        recalled=None,
     )
 
 
@@ -116,28 +117,30 @@ def test_reads_start_open_where_something_was_written_and_shut_elsewhere():
     assert (after.reads[..., 1] == 0).all()
 
 
-def recalling():
-    """A head on a ring, one with a slot for every key and one that associates, over 6 numbers:
-    a bank and a route of random decisions."""
+def every_kind():
+    """A head on a ring, one with a slot for every key, one that associates and one that sorts,
+    over 8 numbers: a bank and a route of random decisions."""
     decided, rng = route(), np.random.default_rng(3)
-    vectors = jnp.asarray(rng.normal(size=(2, B, T, 1, 2)))
-    third = lambda x: jnp.concatenate([x, x[..., :1]], axis=-1)
+    keys = Keys(*rng.normal(size=(2, B, T, 1, 2)), jnp.zeros((B, 1)))
+    rank, stored = rng.normal(size=(B, T, 1, 1)), rng.normal(size=(B, T, 8))
+    order = Order(rank, rng.uniform(1, 3, size=(B, T, 1, 2)), jnp.zeros((B, 1)), stored)
+    twice = lambda x: jnp.concatenate([x, x[..., ::-1]], axis=-1)
     names = ("strength", "writes", "reads", "read_logits")
-    keys = Keys(*vectors, jnp.zeros((B, 1)))
     decided = decided._replace(
-        associations=keys, **{name: third(getattr(decided, name)) for name in names}
+        associations=keys, order=order, **{n: twice(getattr(decided, n)) for n in names}
     )
-    return MemoryBank(6, 1, 1, S, True, num_association_heads=1), decided
+    return MemoryBank(8, 1, 1, S, True, num_association_heads=1, num_order_heads=1), decided
 
 
 @pytest.mark.usefixtures("float64")
 def test_heads_of_all_kinds_keep_their_order():
-    """Each kind must get its own values, strengths and gates: what a bank of three heads reads
-    is what two heads with addresses read, and beside it what one that associates recalls."""
-    net, decided = recalling()
-    z = np.random.default_rng(4).normal(size=(B, T, 6))
+    """Each kind must get its own values, strengths and gates: what a bank of four heads reads
+    is what two heads with addresses read, beside it what one that associates recalls, and what
+    one that sorts does."""
+    net, decided = every_kind()
+    z = np.random.default_rng(4).normal(size=(B, T, 8))
     _, _, _, variables = run(net, decided, z)
-    params = variables["params"] | {"output": {"kernel": jnp.eye(6)}}
+    params = variables["params"] | {"output": {"kernel": jnp.eye(8)}}
     out, state, after, _ = run(net, decided, z, {"params": params})
     value = (z @ params["value"]["kernel"]).reshape(B, T, 3, 2)
 
@@ -145,15 +148,21 @@ def test_heads_of_all_kinds_keep_their_order():
     addressed = decided.write, decided.read, value[:, :, :2], decided.strength[..., :2]
     first, slots = jax.jit(memory.recurrent)(start.slots, *addressed, decided.log_retention)
     key, query, sink = decided.associations
-    last, associations, used = jax.jit(recall)(
-        start.associations, query, key, value[:, :, 2:], decided.strength[..., 2:], sink
+    second, associations, used = jax.jit(recall)(
+        start.associations, query, key, value[:, :, 2:], decided.strength[..., 2:3], sink
     )
-    found = np.concatenate([first.reshape(B, T, 2, 2), last], axis=2)
+    key, query, sink, stored = decided.order
+    sorted_ = (stored @ params["order_value"]["kernel"])[:, :, None]
+    third, order, places = jax.jit(partial(recall, score=by_place))(
+        start.order, query, key, sorted_, decided.strength[..., 3:], sink
+    )
+    found = np.concatenate([first.reshape(B, T, 2, 2), second, third], axis=2)
     square = np.mean(found**2, axis=-1)
     logits = decided.read_logits + params["fill"][None, None] * (2 * square / (1 + square) - 1)
     opened = decided.reads * (6 * np.tanh(logits / 6) > COST)
-    assert 0 < opened[..., 2].sum() < decided.reads[..., 2].sum(), "all are open, or none is"
+    assert 0 < opened[..., 2:].sum() < decided.reads[..., 2:].sum(), "all open, or none"
     np.testing.assert_array_equal(after.reads, opened)
-    np.testing.assert_allclose(out, (found * opened[..., None]).reshape(B, T, 6), atol=1e-9)
-    chex.assert_trees_all_close(state, BankState(slots, associations), atol=1e-12)
-    chex.assert_trees_all_equal(after.recalled, used)
+    np.testing.assert_allclose(out, (found * opened[..., None]).reshape(B, T, 8), atol=1e-9)
+    chex.assert_trees_all_close(state, BankState(slots, associations, order), atol=1e-12)
+    both = jax.tree.map(lambda *x: np.concatenate(x, axis=2), used, places)
+    chex.assert_trees_all_equal(after.recalled, both)

@@ -1,5 +1,5 @@
-"""The state of a model with counters, tapes that loop and association heads: what a stream, a
-mask and a larger memory must leave the same. Axes: B batch, T time.
+"""The state of a model with counters, tapes that loop, association and order heads: what a
+stream, a mask and a larger memory must leave the same. Axes: B batch, T time.
 """
 
 from itertools import pairwise
@@ -20,7 +20,9 @@ WHOLE = np.ones((B, T), bool)
 PARTS = {
     "num_experts": 0,
     "num_content_heads": 0,
+    "embedding_dim": 9,
     "num_association_heads": 1,
+    "num_order_heads": 1,
     "tape": "loop",
     "max_laps": 2,
     "counters": (2, 3),
@@ -92,6 +94,8 @@ def test_every_part_of_the_state_matters():
         "associations": layer._replace(
             memory=layer.memory._replace(associations=start.memory.associations)
         ),
+        "place": layer._replace(router=layer.router._replace(place=start.router.place)),
+        "order": layer._replace(memory=layer.memory._replace(order=start.memory.order)),
     }.items():
         after, _, _ = run(tokens, used._replace(layers=(without,)), WHOLE)
         assert np.abs(before - after).max() > 1e-4, name

@@ -323,3 +323,52 @@ def test_associations_start_by_finding_what_followed():
     scores = decided.associations.key[0, :, 0] @ decided.associations.query[0, 5, 0]
     assert np.argmax(scores) == 1
     assert scores[1] > decided.associations.sink[0, 0] > max(scores[2:])
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("rounding", [0.0, 1.0])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_order_heads_by_a_loop(dynamic, rounding):
+    """Rank and place of each of two heads, how sharply it reads, how much of a token is held,
+    and what is stored: z of the last three unmasked tokens, each channel with a tap for each.
+    """
+    net = Router(0, 0, 0, 6, 2, 1.0, 0.7, dynamic, num_order_heads=2)
+    z, mask = random_inputs(B=1, T=11)
+    decided, state, variables = route(net, z, mask, rounding)
+    params, order = variables["params"], decided.order
+    seen, place, said = np.zeros((2, 4)), np.zeros(2), {}
+    for t in range(11):
+        for name in ("rank", "place_pointer", "write_gate" if dynamic else "strength"):
+            said[name] = z[0, t] @ params[name]["kernel"] + params[name].get("bias", 0.0)
+        logits = said["place_pointer"].reshape(2, 4)
+        weights = np.exp(logits[:, :3]) / np.exp(logits[:, :3]).sum(axis=1, keepdims=True)
+        shift = weights @ [-1, 0, 1]
+        gate = said["strength"] if not dynamic else 6 * np.tanh(said["write_gate"] / 6) - 0.3
+        held = gate > 0 if rounding else 1 / (1 + np.exp(-gate))
+        np.testing.assert_allclose(decided.strength[0, t], held * mask[0, t], atol=1e-9)
+        if mask[0, t]:
+            place = place + (np.round(shift) if rounding else shift)
+            window = np.concatenate([seen, z[0, t : t + 1]])
+            seen = window[1:]
+            stored = sum(params["order_taps"][k] * window[k] for k in range(3))
+            np.testing.assert_allclose(order.stored[0, t], stored, atol=1e-9)
+        np.testing.assert_allclose(order.key[0, t, :, 0], said["rank"], atol=1e-9)
+        sharpness = 0.7 * (1 + np.log1p(np.exp(logits[:, 3])))
+        np.testing.assert_allclose(order.query[0, t, :, 0], place, atol=1e-9)
+        np.testing.assert_allclose(order.query[0, t, :, 1], sharpness, atol=1e-9)
+    np.testing.assert_allclose(state.place[0], place, atol=1e-9)
+    np.testing.assert_allclose(state.recent[0], seen, atol=1e-12)
+    np.testing.assert_array_equal(order.sink[0], params["order_sink"])
+
+
+def test_order_heads_start_undecided_and_store_a_token_with_the_one_before_it():
+    """Each token half in the order, so that what disturbs it can leave as easily as what it is
+    for can enter; and what is sorted is seen where it is said how."""
+    heads = {"num_association_heads": 1, "num_order_heads": 1}
+    net = Router(0, 0, 0, 6, 2, 1.0, 0.7, dynamic=True, **heads)
+    start, z = net.initial_state(1, 4), jnp.ones((1, 3, 4))
+    arguments = z, jnp.ones((1, 3), bool), start, 6, 0.0, COSTS
+    params = jax.jit(lambda key: net.init(key, *arguments))(jax.random.key(0))["params"]
+    np.testing.assert_array_equal(params["write_gate"]["bias"], [2, 0])
+    np.testing.assert_array_equal(params["read_gate"]["bias"], [2, 2])
+    np.testing.assert_allclose(params["order_taps"].mean(axis=1), [0, 1, 1], atol=0.2)

@@ -177,6 +177,28 @@ def test_flops_of_counters_and_associations_are_those_that_xla_counts():
     assert counted == pytest.approx(analytic(net, params), rel=0.05)
 
 
+SORTING = {"num_location_heads": 0, "num_content_heads": 0, "num_order_heads": 2}
+
+
+@each_routing
+def test_flops_of_order_heads_by_hand(routing):
+    """Each of two heads has a rank, 3 shifts and a sharpness; taps for 3 tokens of 8 numbers;
+    10 slots, with that of the token itself, are compared with each other and read."""
+    net = small.model(routing=routing, **SORTING)
+    gates = 2 * 2 if routing == "dynamic" else 0
+    outputs = 3 + 2 + gates + 2 * 5  # experts, strengths, gates
+    filled = 2 * 8 if routing == "dynamic" else 0
+    expected = 2 * 8 * outputs + 2 * 3 * 8 + 2 * (14 * 100 + 2 * 10 * 4) + filled
+    assert summary.layer_flops(net.layer)["router"] == expected
+
+
+def test_flops_of_order_heads_are_those_that_xla_counts():
+    net = small.model(1, **LARGE | SORTING | {"num_memory_slots": 128, "top_k_experts": 4})
+    program, params = lowered(net, jnp.zeros((256, 1), int), train=False)
+    counted = program.compile(small.QUICK).cost_analysis()["flops"] / 256
+    assert counted == pytest.approx(analytic(net, params), rel=0.05)
+
+
 @each_routing
 @pytest.mark.parametrize(
     ("train", "factor", "room"), [(True, 1.0, 1.0), (True, 1.5, 1.5), (False, 1.0, 4 / 2)]

@@ -283,13 +283,13 @@ def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
         ({"model_time": "fast"}, "time must be auto, scan or parallel, not 'fast'"),
         ({"model_target_budget": 1.5}, r"target_budget is a share in \[0, 1\], not 1.5"),
         ({"model_num_memory_heads": 3}, "embedding_dim 16 is not divisible by 3"),
-        ({"model_num_memory_heads": 0}, "num_location_heads must be between 0"),
+        ({"model_num_memory_heads": 0}, "num_location_heads must be between 0 and 0, .* not 1"),
         (
             {"model_num_memory_heads": 2, "model_num_association_heads": 2},
-            "config.model: num_association_heads must be between 0 and the 1 memory heads that "
-            "are not location heads, not 2",
+            "num_location_heads must be between 0 and 0, what the other kinds leave of "
+            "num_memory_heads 2, not 1",
         ),
-        ({"model_num_association_heads": -1}, "between 0 and the 0 memory heads .* not -1"),
+        ({"model_num_order_heads": -1}, "num_order_heads must be between 0 and 0, .* not -1"),
         ({"model_tape": "reel"}, 'config.model: tape must be "ring" or "loop", not \'reel\''),
         ({"model_max_laps": 0}, "config.model: max_laps must be at least 1, not 0"),
         ({"model_counters": (1,)}, r"config.model: counters must have sizes from 2 on"),

@@ -423,7 +423,8 @@ def decayed(workdir):
     """Names of decayed and of undecayed parameters of a model with every part."""
     config = tiny.config(
         model_num_memory_heads=4,
-        model_num_association_heads=2,
+        model_num_association_heads=1,
+        model_num_order_heads=1,
         model_tape="loop",
         model_counters=(2, 3),
     )
@@ -454,10 +455,14 @@ def test_weight_decay_shrinks_matrices_and_spares_scales_biases_and_slots(tmp_pa
         "memory.output.kernel",
         "memory.laps.kernel",
         "memory.value.kernel",
+        "memory.order_value.kernel",
         "router.convolution",
         "router.association_key.kernel",
         "router.key_taps",
         "router.query_taps",
+        "router.order_taps",
+        "router.place_pointer.kernel",
+        "router.rank.kernel",
         "router.expert.kernel",
         "router.read_pointer.kernel",
         "router.write_pointer.kernel",
@@ -476,6 +481,7 @@ def test_weight_decay_shrinks_matrices_and_spares_scales_biases_and_slots(tmp_pa
         "keys",
         "association_sharpness",
         "association_sink",
+        "order_sink",
         "price",
     }
 

@@ -8,6 +8,9 @@ repeats, uniform; the answer is the payload that many times and the end symbol. 
 copy task of Graves et al., 2014, with symbols for bit vectors, and words for a number that
 they give as one input's value, so that there is no number beyond those trained on.)
 
+Training begins with the first repeats of every answer: all that can be learned of repeating
+is in two of them, and ten at once are a sum of symbols that few models leave.
+
 Axes: B batch, N symbols of the longest input, A symbols of the longest answer.
 """
 
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from mocanet_jax.tasks.sequence import Batch
 from mocanet_jax.tasks.transduction import NOTHING, TransductionTask, symbols_at
 
 NUM_PAYLOAD = 125
@@ -24,7 +28,8 @@ NUM_PAYLOAD = 125
 
 @dataclass(frozen=True)
 class RepeatCopyTask(TransductionTask):
-    """Lengths are those of the payload, L. max_repeats: at least 1.
+    """Lengths are those of the payload, L. max_repeats: at least 1. As training's lengths grow
+    from first_longest to longest it is answers that do, and payloads are of all lengths.
 
     Symbols: 125 for payloads, then the words for 1 to max_repeats, then the end symbol.
     """
@@ -44,6 +49,11 @@ class RepeatCopyTask(TransductionTask):
     def end(self) -> int:
         """The end symbol."""
         return NUM_PAYLOAD + self.max_repeats
+
+    def on_batch(self, run, data, chosen, key, batch, lengths):
+        whole = self.sample(key, batch, (lengths[0], self.longest), self.longest)
+        repeats = -(-self.max_repeats * lengths[1] // self.longest)
+        return run(cut(whole, repeats))
 
     def input_length(self, length):
         return length + 1
@@ -65,3 +75,10 @@ class RepeatCopyTask(TransductionTask):
         end = jnp.where(place == repeats * length, self.end, NOTHING)
         payload = symbols_at(symbols, place % length)
         return jnp.where(place < repeats * length, payload, end)
+
+
+def cut(batch: Batch, repeats: jax.Array | int) -> Batch:
+    """Sequences that end with the first symbol after so many repeats, if not before."""
+    answered = jnp.arange(batch.tokens.shape[1])[None] - batch.length[:, None] - 2
+    early = answered <= repeats * batch.length[:, None]
+    return batch._replace(scored=batch.scored & early, mask=batch.mask & early)

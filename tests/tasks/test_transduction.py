@@ -229,6 +229,26 @@ def test_priorities_differ_and_repeats_are_uniform():
     assert_uniform(repeats, ["x1", "x2", "x3"])
 
 
+@pytest.mark.parametrize(("longest", "repeats"), [(1, 1), (2, 2), (4, 3)])
+def test_training_begins_with_the_first_repeats_of_every_answer(longest, repeats):
+    """Of payloads of 1 to 4, repeated up to 3 times: what grows with `longest` is answers. All
+    that is left out is behind the first symbol after the last repeat that is left."""
+    task = RepeatCopyTask(shortest=1, longest=4, first_longest=1, max_repeats=3)
+    key, lengths = jax.random.key(0), (1, jnp.int32(longest))
+    batch = jax.device_get(task.on_batch(lambda batch: batch, (), (), key, B, lengths))
+    whole = jax.device_get(task.sample(key, B, (1, 4), 4))
+    assert set(batch.length) == {1, 2, 3, 4}
+    asked = np.array([row[n] for row, n in zip(whole.tokens, whole.length, strict=True)])
+    answers = (asked - FIRST - 125 + 1) * whole.length + 1
+    expected = np.minimum(answers, repeats * whole.length + 1)
+    np.testing.assert_array_equal(batch.scored.sum(axis=1), expected)
+    np.testing.assert_array_equal(batch.mask.sum(axis=1), whole.length + 2 + expected)
+    for field in ("tokens", "targets", "length"):
+        np.testing.assert_array_equal(getattr(batch, field), getattr(whole, field))
+    assert not np.any(batch.scored & ~whole.scored)
+    assert not np.any(batch.mask & ~whole.mask)
+
+
 def test_lists_of_twenty_items_can_be_drawn():
     """Shapes only: 20 items and a query of 4 symbols each, a marker and 3 symbols of answer."""
     task = AssociativeRecallTask(shortest=2, longest=6, first_longest=2)

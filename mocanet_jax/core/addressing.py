@@ -100,11 +100,14 @@ def loop(position: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array, 
     length: float ≥ 0, the same shape; a loop of nothing is before its first slot.
     Returns the slot, the distance from the loop's start, negative before it, and the length of
     a lap, at least 1; all in slots, of the same shape.
+
+    A lap ends half a slot behind the last: of pointers that are not whole, what is a little
+    short of the next lap is there already, or noise would tell whether it is read.
     """
     start, lap = jnp.minimum(length, 1.0), jnp.maximum(length, 1.0)
     distance = position - start
-    inside = start + jnp.mod(distance, lap)
-    return jnp.where(distance < 0, position, inside), distance, lap
+    inside = start - 0.5 + jnp.mod(distance + 0.5, lap)
+    return jnp.where(distance < -0.5, position, inside), distance, lap
 
 
 def ring_address(

@@ -108,7 +108,9 @@ def test_a_pointer_stays_above_0_as_step_by_step(cut, seed):
     ("position", "length", "slot", "distance", "lap"),
     [
         (1.0, 3.0, 1.0, 0.0, 3.0),  # the first slot
-        (3.5, 3.0, 3.5, 2.5, 3.0),  # between the last and the first
+        (3.25, 3.0, 3.25, 2.25, 3.0),  # a little behind the last
+        (3.75, 3.0, 0.75, 2.75, 3.0),  # a little before the first of the next lap
+        (0.75, 3.0, 0.75, -0.25, 3.0),  # of this one
         (4.0, 3.0, 1.0, 3.0, 3.0),  # round
         (9.0, 3.0, 3.0, 8.0, 3.0),  # in the third lap
         (0.0, 3.0, 0.0, -1.0, 3.0),  # before the loop

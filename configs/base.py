@@ -38,6 +38,7 @@ def base_config() -> ConfigDict:
     model.routing = "dynamic"  # or topk
     model.target_budget = 1.0
     model.budget_loss_weight = 0.05
+    model.budget_loss_when_grown = 1.0  # share of it, once lengths are grown
     model.price_rate = 0.3
     model.exploration = 0.01
     model.balance_loss_weight = 0.01

@@ -141,13 +141,14 @@ def total_loss(
         rngs={"dropout": keys.dropout, "router": keys.router},
     )
     means = task.score(logits, batch).means()
+    kept = 1 + rounding * (weights.budget_loss_when_grown - 1)
     terms = {
         "budget_loss": budget.charge(
             aux.expected_share,
             aux.usage.shares()["total"],
             weights.target_budget,
             aux.price,
-            weights.budget_loss_weight,
+            weights.budget_loss_weight * kept,
         ),
         "balance_loss": weights.balance_loss_weight * aux.balance_loss,
         "z_loss": weights.z_loss_weight * aux.z_loss,
@@ -197,7 +198,9 @@ def train_step(
     factor, plus one, after every step whose accuracy passes the threshold, up to the task's
     own. Pointers are soft while it grows, since a search needs slopes; then they move by
     whole slots, as they do in evaluation, and the price of compute begins to adapt: first
-    learn the task, then learn to do it for less.
+    learn the task, then learn to do it for less. What is charged for compute whatever the
+    target can be less from then on: it has closed what stood in the way, and what is left on
+    is not to be lost.
 
     Where loss or gradient is not finite, nothing is learned from the batch.
     """

@@ -56,11 +56,14 @@ class Told:
         return SimpleNamespace(means=lambda: {"task_loss": 0.75, "accuracy": 0.5})
 
 
-def test_the_loss_by_hand():
+@pytest.mark.parametrize(
+    ("rounding", "left", "charged"), [(1.0, 1.0, 3.6), (0.0, 0.1, 3.6), (1.0, 0.1, 3.06)]
+)
+def test_the_loss_by_hand(rounding, left, charged):
     """Otherwise a term has another weight than configured, or the budget looks at another
     share. 0.0125 above a target of 0.5 is three quarters into the band, so that a price of 20
     makes an expected share of 0.2 cost (3 + 0.75 · 0.05 · 20²) 0.2; 6 nats of balance and of z
-    weigh 0.01 and 0.001."""
+    weigh 0.01 and 0.001. Of the 3 a tenth is left once lengths are grown, if asked for."""
     possible = Prices(*(jnp.float32(x) for x in (60, 20, 20)))
     usage = Usage(
         *(jnp.float32(x) for x in (26.25, 20, 5)), possible, jnp.zeros(0), jnp.zeros(1)
@@ -76,11 +79,13 @@ def test_the_loss_by_hand():
     )
     batch = TASK.sample(jax.random.key(0), 2, (1, 4), 4)
     keys = step.step_keys(0, jnp.int32(0))
-    loss, metrics = step.total_loss({}, told, told, batch, keys, 1.0, tiny.config())
-    expected = {"task_loss": 0.75, "budget_loss": 3.6, "balance_loss": 0.06, "z_loss": 0.006}
+    config = tiny.config(model_budget_loss_when_grown=left)
+    loss, metrics = step.total_loss({}, told, told, batch, keys, rounding, config)
+    expected = {"task_loss": 0.75, "budget_loss": charged}
+    expected |= {"balance_loss": 0.06, "z_loss": 0.006}
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(value, rel=1e-5)
-    assert float(loss) == float(metrics["loss"]) == pytest.approx(4.416, rel=1e-5)
+    assert float(loss) == float(metrics["loss"]) == pytest.approx(0.816 + charged, rel=1e-5)
     assert (float(metrics["price"]), float(metrics["usage"])) == pytest.approx((20, 0.5125))
     assert float(metrics["dropped"] * metrics["tokens"]) == pytest.approx(3)
 

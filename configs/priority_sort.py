@@ -19,6 +19,7 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.model.num_location_heads = 0
     config.model.num_order_heads = 4
     config.model.pointer_sharpness = 0.3
+    config.model.budget_loss_when_grown = 0.1
     config.training.learning_rate = 5e-3
     config.training.max_steps = 2500
     config.training.stop_at_loss = 0.005

@@ -43,6 +43,7 @@ def base_config() -> ConfigDict:
     model.exploration = 0.01
     model.balance_loss_weight = 0.01
     model.z_loss_weight = 0.001
+    model.commitment_loss_weight = 0.0  # on what stands halfway, once pointers are rounded
     model.remat = False  # compute layers anew for their gradients, to save memory
     model.time = "auto"  # scan on CPU, parallel on accelerators
 

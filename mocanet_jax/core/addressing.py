@@ -39,18 +39,14 @@ def unit_norm(weights: jax.Array) -> jax.Array:
     return weights * jax.lax.rsqrt(jnp.sum(weights**2, axis=-1, keepdims=True))
 
 
-def expected_shift(logits: jax.Array, rounding: jax.Array | float) -> jax.Array:
-    """Mean of a softmax over the shifts -1, 0, +1, partly or wholly rounded.
+def expected_shift(logits: jax.Array) -> jax.Array:
+    """Mean of a softmax over the shifts -1, 0, +1.
 
-    logits: float [..., 3], in the order of SHIFTS.
-    rounding: in [0, 1]; 0 gives the mean, 1 whole slots. The gradient is that of the mean
-        for every value (straight-through, Bengio et al., 2013).
-    Returns float [...], in [-1, 1] slots.
+    logits: float [..., 3], in the order of SHIFTS. Returns float [...], in [-1, 1] slots.
     """
     chex.assert_type(logits, float)
     chex.assert_axis_dimension(logits, -1, len(SHIFTS))
-    shift = jax.nn.softmax(logits, axis=-1) @ jnp.array(SHIFTS, logits.dtype)
-    return shift + rounding * jax.lax.stop_gradient(jnp.round(shift) - shift)
+    return jax.nn.softmax(logits, axis=-1) @ jnp.array(SHIFTS, logits.dtype)
 
 
 def rounded_choice(logits: jax.Array, rounding: jax.Array | float) -> jax.Array:

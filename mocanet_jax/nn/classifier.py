@@ -178,6 +178,7 @@ class MocaClassifier(nn.Module):
                 total(aux.dropped),
                 jax.tree.map(total, aux.usage),
                 jnp.mean(aux.expected_share),
+                jnp.mean(aux.indecision),
                 jnp.mean(aux.price),
             ),
         )

@@ -155,13 +155,15 @@ class LayerState(NamedTuple):
 class LayerAux(NamedTuple):
     """What a layer did: its route, the experts' choices and losses, the FLOPs spent, and the
     share that gates are expected to spend: float [], differentiable, a mean over unmasked
-    tokens; 0 where routing is fixed.
+    tokens; 0 where routing is fixed. indecision: float [], the route's, a mean over unmasked
+    tokens.
     """
 
     route: Route
     experts: ExpertsAux | None
     usage: budget.Usage
     expected_share: jax.Array
+    indecision: jax.Array
 
 
 class MocaLayer(nn.Module):
@@ -267,6 +269,7 @@ class MocaLayer(nn.Module):
             experts,
             self._usage(route, experts, mask),
             self._expected_share(route, experts, mask),
+            self._indecision(route, mask),
         )
         return x, LayerState(controller, counters, router, memory), aux
 
@@ -297,4 +300,11 @@ class MocaLayer(nn.Module):
         spent = sum(
             part * jnp.sum(nn.sigmoid(m), axis=-1) for m, part in margins if m is not None
         )
-        return jnp.sum(spent * mask) / jnp.maximum(jnp.sum(mask), 1)
+        return _masked_mean(spent, mask)
+
+    def _indecision(self, route, mask):
+        return _masked_mean(route.indecision, mask) if self.spec.num_heads else jnp.zeros(())
+
+
+def _masked_mean(numbers, mask):
+    return jnp.sum(numbers * mask) / jnp.maximum(jnp.sum(mask), 1)

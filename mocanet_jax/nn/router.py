@@ -15,6 +15,7 @@ import numpy as np
 from mocanet_jax.core import addressing, gating
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.core.budget import Prices
+from mocanet_jax.core.rounding import indecision, rounded
 from mocanet_jax.nn.partition import by_sequence
 
 CONVOLUTION_WIDTH = 3
@@ -105,6 +106,9 @@ class Route(NamedTuple):
     recalled: of association heads and order heads, the slot of each write and the slot that
         weighed most in each read, addresses [B, T, H, 1], to look at. The memory bank tells
         them.
+    indecision: float [B, T] ≥ 0, how far what is rounded is from whole, each in [0, 1]: the
+        shifts of pointers, and whether order heads hold a token. The sum of the means over
+        heads of each; 0 where nothing is rounded.
     What a layer lacks is None.
     """
 
@@ -123,6 +127,7 @@ class Route(NamedTuple):
     associations: Keys | None = None
     order: Order | None = None
     recalled: tuple[Address, Address] | None = None
+    indecision: jax.Array | None = None
 
 
 class Router(nn.Module):
@@ -207,10 +212,12 @@ class Router(nn.Module):
             write_margins = gating.margin(said["write_gate"], costs.writes)
             writes = writes * gating.open_gate(write_margins)
             strength = strength * writes
+        membership = held = None
         if self.num_order_heads:
             logits = write_margins if self.dynamic else said["strength"]
             ordered = slice(-self.num_order_heads, None)
-            held = gating.rounded_gate(logits[..., ordered], rounding) * mask[..., None]
+            membership = logits[..., ordered]
+            held = gating.rounded_gate(membership, rounding) * mask[..., None]
             strength = strength.at[..., ordered].set(held)
         addresses, positions, laps, log_retention = [], None, None, None
         if self.num_location_heads:
@@ -236,7 +243,7 @@ class Router(nn.Module):
             associations, state = self._associations(z, mask, state)
         if self.num_order_heads:
             order, state = self._order(
-                window, said["rank"], said["place_pointer"], mask, state, rounding
+                window, said["rank"], said["place_pointer"], held, mask, state, rounding
             )
         route = Route(
             expert_logits,
@@ -252,6 +259,7 @@ class Router(nn.Module):
             write_margins,
             associations=associations,
             order=order,
+            indecision=self._indecision(said, membership, mask),
         )
         return route, state
 
@@ -298,7 +306,7 @@ class Router(nn.Module):
         """logits: [B, T, 2, 4 · location heads], of write and read pointers."""
         heads = self.num_location_heads
         logits = logits.reshape(*mask.shape, 2 * heads, 4)
-        shift = addressing.expected_shift(logits[..., :3], rounding)
+        shift = rounded(addressing.expected_shift(logits[..., :3]), rounding)
         pointer = jnp.concatenate([state.write_pointer, state.read_pointer], axis=-1)
         shift = shift * mask[..., None]
         laps = None
@@ -379,16 +387,19 @@ class Router(nn.Module):
         sink = jnp.broadcast_to(sink, (len(z), heads))
         return Keys(seen("key_taps", 1), query, sink), state._replace(recalled=recalled)
 
-    def _order(self, window, rank, pointer, mask, state, rounding):
+    def _order(self, window, rank, pointer, held, mask, state, rounding):
         """A value is stored of a token and the one before it, from the start: what says where a
         thing is to be sorted often follows it.
 
-        window: [B, T, W, D]; rank: [B, T, order heads]; pointer: [B, T, 4 · order heads],
+        The pointer rests where something is put in: a queue takes or gives.
+
+        window: [B, T, W, D]; rank, held: [B, T, order heads]; pointer: [B, T, 4 · order heads],
         logits.
         """
         heads = self.num_order_heads
         logits = pointer.reshape(*mask.shape, heads, 4)
-        shift = addressing.expected_shift(logits[..., :3], rounding) * mask[..., None]
+        shift = rounded(addressing.expected_shift(logits[..., :3]), rounding)
+        shift = shift * (1 - held) * mask[..., None]
         place = state.place[:, None] + jnp.cumsum(shift, axis=1)
         sharpness = self.sharpness * (1 + nn.softplus(logits[..., 3]))
 
@@ -406,6 +417,15 @@ class Router(nn.Module):
             jnp.einsum("btkd,kd->btd", window, taps),
         )
         return order, state._replace(place=place[:, -1])
+
+    def _indecision(self, said, membership, mask):
+        pointers = [said[name] for name in said if name.endswith("_pointer")]
+        logits = [pointer.reshape(*mask.shape, -1, 4)[..., :3] for pointer in pointers]
+        numbers = [addressing.expected_shift(three) for three in logits]
+        if membership is not None:
+            numbers.append(nn.sigmoid(membership))
+        zero = jnp.zeros(mask.shape)
+        return sum((jnp.mean(indecision(each), axis=-1) for each in numbers), start=zero)
 
     def _log_retention(self, logits, mask):
         held = jnp.zeros((*mask.shape, self.num_location_heads))

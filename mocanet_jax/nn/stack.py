@@ -24,7 +24,7 @@ class ModelState(NamedTuple):
 class ModelAux(NamedTuple):
     """layers: what each layer did. balance_loss, z_loss: float [], means over layers.
     dropped: int32 [], expert choices that found no room. usage: summed over layers.
-    expected_share: float [], mean over layers. price: float [], λ.
+    expected_share, indecision: float [], means over layers. price: float [], λ.
     """
 
     layers: tuple[LayerAux, ...]
@@ -33,6 +33,7 @@ class ModelAux(NamedTuple):
     dropped: jax.Array
     usage: budget.Usage | budget.AlwaysOn
     expected_share: jax.Array
+    indecision: jax.Array
     price: jax.Array
 
 
@@ -100,5 +101,6 @@ def collect(layers: tuple[LayerAux, ...], price: jax.Array) -> ModelAux:
         sum((e.dropped for e in experts), start=jnp.zeros((), jnp.int32)),
         jax.tree.map(lambda *parts: sum(parts), *(aux.usage for aux in layers)),
         mean([aux.expected_share for aux in layers]),
+        mean([aux.indecision for aux in layers]),
         price,
     )

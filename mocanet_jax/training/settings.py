@@ -64,7 +64,12 @@ def check_settings(config: ConfigDict) -> None:
             f"config.training.save_every ({training.save_every}) must be a multiple of "
             f"eval_every ({training.eval_every}): every checkpoint carries its validation"
         )
-    for name in ("price_rate", "budget_loss_weight", "budget_loss_when_grown"):
+    for name in (
+        "price_rate",
+        "budget_loss_weight",
+        "budget_loss_when_grown",
+        "commitment_loss_weight",
+    ):
         if not config.model[name] >= 0:
             raise UserError(f"config.model.{name} must be at least 0, not {config.model[name]}")
     if not 0 <= config.seed < 2**32:

@@ -21,7 +21,8 @@ from mocanet_jax.tasks.task import Task
 from mocanet_jax.training.accumulation import WHOLE, Share, in_parts
 from mocanet_jax.training.model import Model
 
-FINITE_TERMS = ("task_loss", "budget_loss", "balance_loss", "z_loss", "gradient_norm")
+LOSS_TERMS = ("task_loss", "budget_loss", "balance_loss", "z_loss", "commitment_loss")
+FINITE_TERMS = (*LOSS_TERMS, "gradient_norm")
 """What is looked at when a step is not finite: the terms of the loss, and the gradient."""
 
 TRAIN_STREAM, INIT_STREAM, VALIDATION_STREAM, TEST_STREAM = range(4)
@@ -152,6 +153,7 @@ def total_loss(
         ),
         "balance_loss": weights.balance_loss_weight * aux.balance_loss,
         "z_loss": weights.z_loss_weight * aux.z_loss,
+        "commitment_loss": weights.commitment_loss_weight * rounding * aux.indecision,
     }
     loss = share.scored * means["task_loss"] + share.tokens * sum(terms.values())
     metrics = {"loss": loss, **means, **terms, **aux.usage.metrics()}

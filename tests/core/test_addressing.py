@@ -27,38 +27,17 @@ def test_unit_norm_divides_by_the_euclidean_length():
 
 
 @pytest.mark.parametrize(
-    ("odds", "rounding", "shift"),
+    ("odds", "shift"),
     [
-        ((1, 2, 5), 0, 0.5),  # -1/8 + 5/8
-        ((6, 1, 1), 0, -0.625),  # -6/8 + 1/8
-        ((1, 1, 6), 1, 1),  # 0.625, rounded
-        ((6, 1, 1), 1, -1),
-        ((2, 3, 3), 1, 0),  # 0.125
-        ((1, 1, 6), 0.5, 0.8125),  # halfway from 0.625 to 1
+        ((1, 2, 5), 0.5),  # -1/8 + 5/8
+        ((6, 1, 1), -0.625),  # -6/8 + 1/8
+        ((2, 3, 3), 0.125),
     ],
 )
-def test_expected_shift_by_hand(odds, rounding, shift):
-    """A wrong order of shifts, or no rounding in evaluation, would move pointers wrongly."""
+def test_expected_shift_by_hand(odds, shift):
+    """A wrong order of shifts would move pointers wrongly."""
     logits = jnp.log(jnp.array(odds, float))
-    np.testing.assert_allclose(addressing.expected_shift(logits, rounding), shift, atol=1e-6)
-
-
-def test_rounded_shifts_are_whole():
-    """A shift that is off by one rounding error would drift over a long sequence."""
-    logits = jnp.asarray(np.random.default_rng(0).normal(size=(1000, 3)), jnp.float32)
-    shift = addressing.expected_shift(3 * logits, rounding=1.0)
-    assert set(np.unique(shift)) == {-1.0, 0.0, 1.0}
-
-
-def test_rounding_passes_the_gradient_of_the_mean():
-    """Without it, pointers that move by whole slots could not be trained."""
-    logits = jnp.array([0.3, -0.2, 0.9])
-    gradient = jax.grad(addressing.expected_shift)
-    np.testing.assert_allclose(gradient(logits, 1.0), gradient(logits, 0.0), rtol=1e-6)
-    # d mean / d logit_i = p_i (shift_i - mean)
-    p = np.exp(logits) / np.exp(logits).sum()
-    expected = p * (np.array([-1, 0, 1]) - (p[2] - p[0]))
-    np.testing.assert_allclose(gradient(logits, 0.5), expected, rtol=1e-5)
+    np.testing.assert_allclose(addressing.expected_shift(logits), shift, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -271,8 +250,8 @@ def test_an_impossible_number_of_active_slots_is_refused(num_active):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: addressing.expected_shift(jnp.ones((2, 4)), 0.0),
-        lambda: addressing.expected_shift(jnp.ones((2, 3), int), 0.0),
+        lambda: addressing.expected_shift(jnp.ones((2, 4))),
+        lambda: addressing.expected_shift(jnp.ones((2, 3), int)),
         lambda: addressing.advance(jnp.ones((2, 1)), jnp.ones((2, 3, 4)), 8),
         lambda: addressing.advance(jnp.ones((2, 1)), jnp.ones((2, 1)), 8),
         lambda: addressing.advance_above(jnp.ones((2, 1)), jnp.ones((2, 1))),

@@ -316,6 +316,7 @@ def test_losses_are_means_and_usage_is_a_sum(kind):
     np.testing.assert_allclose(aux.balance_loss, np.mean(layer.experts.balance_loss))
     np.testing.assert_allclose(aux.z_loss, np.mean(layer.experts.z_loss))
     np.testing.assert_allclose(aux.expected_share, np.mean(layer.expected_share))
+    np.testing.assert_allclose(aux.indecision, np.mean(layer.indecision))
     assert aux.dropped == 0
     words, prices = N * 2 * MASK.sum(), small.spec().prices  # members, directions
     np.testing.assert_allclose(aux.usage.possible, words * np.array(prices))

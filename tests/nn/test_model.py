@@ -108,7 +108,14 @@ def test_padding_is_as_good_as_absent(time, mode, routing):
     compact, expected, bare = run(params, tokens, fresh, jnp.ones(tokens.shape, bool))
     np.testing.assert_allclose(padded[PADDING].reshape(compact.shape), compact, atol=1e-9)
     chex.assert_trees_all_close(state, small.settled(expected), atol=1e-9)
-    for name in ("balance_loss", "z_loss", "dropped", "usage", "expected_share"):
+    for name in (
+        "balance_loss",
+        "z_loss",
+        "dropped",
+        "usage",
+        "expected_share",
+        "indecision",
+    ):
         chex.assert_trees_all_close(getattr(aux, name), getattr(bare, name), rtol=1e-9)
 
 

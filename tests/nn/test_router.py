@@ -331,6 +331,7 @@ def test_associations_start_by_finding_what_followed():
 def test_order_heads_by_a_loop(dynamic, rounding):
     """Rank and place of each of two heads, how sharply it reads, how much of a token is held,
     and what is stored: z of the last three unmasked tokens, each channel with a tap for each.
+    A place moves by what is not held.
     """
     net = Router(0, 0, 0, 6, 2, 1.0, 0.7, dynamic, num_order_heads=2)
     z, mask = random_inputs(B=1, T=11)
@@ -347,7 +348,7 @@ def test_order_heads_by_a_loop(dynamic, rounding):
         held = gate > 0 if rounding else 1 / (1 + np.exp(-gate))
         np.testing.assert_allclose(decided.strength[0, t], held * mask[0, t], atol=1e-9)
         if mask[0, t]:
-            place = place + (np.round(shift) if rounding else shift)
+            place = place + (1 - held) * (np.round(shift) if rounding else shift)
             window = np.concatenate([seen, z[0, t : t + 1]])
             seen = window[1:]
             stored = sum(params["order_taps"][k] * window[k] for k in range(3))
@@ -356,6 +357,9 @@ def test_order_heads_by_a_loop(dynamic, rounding):
         sharpness = 0.7 * (1 + np.log1p(np.exp(logits[:, 3])))
         np.testing.assert_allclose(order.query[0, t, :, 0], place, atol=1e-9)
         np.testing.assert_allclose(order.query[0, t, :, 1], sharpness, atol=1e-9)
+        loose = np.stack([shift, 1 / (1 + np.exp(-gate))])
+        loose = 2 * np.abs(loose - np.round(loose)).mean(axis=1).sum()
+        np.testing.assert_allclose(decided.indecision[0, t], loose, atol=1e-9)
     np.testing.assert_allclose(state.place[0], place, atol=1e-9)
     np.testing.assert_allclose(state.recent[0], seen, atol=1e-12)
     np.testing.assert_array_equal(order.sink[0], params["order_sink"])

@@ -270,6 +270,7 @@ def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
         ({"training_curriculum_accuracy": 1.1}, r"accuracy must be in \[0, 1\], not 1.1"),
         ({"training_curriculum_accuracy": -0.1}, r"accuracy must be in \[0, 1\], not -0.1"),
         ({"model_budget_loss_when_grown": -0.1}, "budget_loss_when_grown must be at least 0"),
+        ({"model_commitment_loss_weight": -0.1}, "commitment_loss_weight must be at least 0"),
         ({"model_z_loss_weight": float("inf")}, "model.z_loss_weight must be a finite number"),
         ({"training_warmup_steps": 5}, "warmup_steps must be between 0 and max_steps 5, not 5"),
         ({"training_save_every": 3, "training_eval_every": 2}, "must be a multiple of"),

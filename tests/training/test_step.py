@@ -34,11 +34,10 @@ def rows(finished):
 
 def test_the_loss_is_the_sum_of_its_logged_terms(rows):
     """Otherwise something is trained for that no record shows."""
-    terms = ("task_loss", "budget_loss", "balance_loss", "z_loss")
     for row in rows:
-        total = sum(row[f"train/{name}"] for name in terms)
+        total = sum(row[f"train/{name}"] for name in step.LOSS_TERMS)
         assert row["train/loss"] == pytest.approx(total, rel=1e-6)
-        assert all(row[f"train/{name}"] > 0 for name in terms[:-1])
+        assert all(row[f"train/{name}"] > 0 for name in step.LOSS_TERMS[:3])
         assert row["train/z_loss"] == 0, "bounded logits need none"
     assert len(rows) == tiny.STEPS
 
@@ -62,8 +61,8 @@ class Told:
 def test_the_loss_by_hand(rounding, left, charged):
     """Otherwise a term has another weight than configured, or the budget looks at another
     share. 0.0125 above a target of 0.5 is three quarters into the band, so that a price of 20
-    makes an expected share of 0.2 cost (3 + 0.75 · 0.05 · 20²) 0.2; 6 nats of balance and of z
-    weigh 0.01 and 0.001. Of the 3 a tenth is left once lengths are grown, if asked for."""
+    makes an expected share of 0.2 cost (3 + 0.75 · 0.05 · 20²) 0.2; 6 of balance, of z and of
+    indecision weigh 0.01, 0.001 and, once pointers are rounded, 0.01. Of the 3 a tenth is left once lengths are grown, if asked for."""
     possible = Prices(*(jnp.float32(x) for x in (60, 20, 20)))
     usage = Usage(
         *(jnp.float32(x) for x in (26.25, 20, 5)), possible, jnp.zeros(0), jnp.zeros(1)
@@ -75,17 +74,18 @@ def test_the_loss_by_hand(rounding, left, charged):
         price=jnp.float32(20),
         balance_loss=six,
         z_loss=six,
+        indecision=six,
         dropped=3,
     )
     batch = TASK.sample(jax.random.key(0), 2, (1, 4), 4)
     keys = step.step_keys(0, jnp.int32(0))
-    config = tiny.config(model_budget_loss_when_grown=left)
+    config = tiny.config(model_budget_loss_when_grown=left, model_commitment_loss_weight=0.01)
     loss, metrics = step.total_loss({}, told, told, batch, keys, rounding, config)
     expected = {"task_loss": 0.75, "budget_loss": charged}
-    expected |= {"balance_loss": 0.06, "z_loss": 0.006}
+    expected |= {"balance_loss": 0.06, "z_loss": 0.006, "commitment_loss": 0.06 * rounding}
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(value, rel=1e-5)
-    assert float(loss) == float(metrics["loss"]) == pytest.approx(0.816 + charged, rel=1e-5)
+    assert float(loss) == float(metrics["loss"]) == pytest.approx(sum(expected.values()), rel=1e-5)
     assert (float(metrics["price"]), float(metrics["usage"])) == pytest.approx((20, 0.5125))
     assert float(metrics["dropped"] * metrics["tokens"]) == pytest.approx(3)
 

@@ -170,5 +170,6 @@ def _everything_on() -> ModelAux:
         dropped=jnp.zeros((), jnp.int32),
         usage=budget.AlwaysOn(),
         expected_share=nothing,
+        indecision=nothing,
         price=nothing,
     )

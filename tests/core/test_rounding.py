@@ -1,0 +1,69 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mocanet_jax.core.addressing import expected_shift
+from mocanet_jax.core.rounding import indecision, rounded
+
+
+@pytest.mark.parametrize(
+    ("number", "rounding", "expected"),
+    [
+        (0.625, 0, 0.625),
+        (0.625, 1, 1),
+        (-0.625, 1, -1),
+        (0.125, 1, 0),
+        (0.625, 0.5, 0.8125),  # halfway from 0.625 to 1
+    ],
+)
+def test_rounded_by_hand(number, rounding, expected):
+    """Otherwise pointers would not move by whole slots in evaluation."""
+    np.testing.assert_allclose(rounded(jnp.float32(number), rounding), expected, atol=1e-7)
+
+
+def test_rounded_shifts_are_whole():
+    """A shift that is off by one rounding error would drift over a long sequence."""
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(1000, 3)), jnp.float32)
+    shift = rounded(expected_shift(3 * logits), 1.0)
+    assert set(np.unique(shift)) == {-1.0, 0.0, 1.0}
+
+
+@pytest.mark.parametrize("rounding", [0.0, 0.5, 1.0])
+def test_rounding_passes_the_gradient_of_the_mean(rounding):
+    """Without it, pointers that move by whole slots could not be trained."""
+    logits = jnp.array([0.3, -0.2, 0.9])
+    gradient = jax.grad(lambda x: rounded(expected_shift(x), rounding))(logits)
+    # d mean / d logit_i = p_i (shift_i - mean)
+    p = np.exp(logits) / np.exp(logits).sum()
+    expected = p * (np.array([-1, 0, 1]) - (p[2] - p[0]))
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected", "slope"),
+    [(0.0, 0, None), (0.25, 0.5, 2), (0.75, 0.5, -2), (-0.25, 0.5, -2), (-0.9, 0.2, 2)],
+)
+def test_indecision_by_hand(number, expected, slope):
+    """A descent along a slope of the wrong sign would lead to the threshold, not away."""
+    value, gradient = jax.value_and_grad(indecision)(jnp.float32(number))
+    np.testing.assert_allclose(value, expected, atol=1e-6)
+    if slope is not None:
+        assert gradient == slope
+
+
+@given(st.floats(-3, 3, width=32))
+def test_indecision_is_none_once_rounded(number):
+    """Otherwise whole numbers would be pushed about."""
+    number = jnp.float32(number)
+    assert 0 <= indecision(number) <= 1
+    assert indecision(rounded(number, 1.0)) == 0
+
+
+@pytest.mark.parametrize("function", [lambda x: rounded(x, 1.0), indecision])
+def test_integers_are_refused(function):
+    """They have no gradient."""
+    with pytest.raises(AssertionError):
+        function(jnp.ones(3, int))

@@ -84,6 +84,7 @@ def base_config() -> ConfigDict:
     training.shortest = 1  # of the lengths trained on
     training.curriculum_accuracy = 0.97  # a batch above it makes training lengths grow
     training.curriculum_growth = 1.1
+    training.curriculum_retreat = 0.0  # a batch below it makes them shrink again
     training.log_every = 10
     training.eval_every = 50
     training.save_every = 50

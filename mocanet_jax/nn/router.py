@@ -107,8 +107,8 @@ class Route(NamedTuple):
         weighed most in each read, addresses [B, T, H, 1], to look at. The memory bank tells
         them.
     indecision: float [B, T] ≥ 0, how far what is rounded is from whole, each in [0, 1]: the
-        shifts of pointers, and whether order heads hold a token. The sum of the means over
-        heads of each; 0 where nothing is rounded.
+        shifts of pointers, whether heads write where that is decided, and whether order heads
+        hold a token. The sum of the means over heads of each; 0 where nothing is rounded.
     What a layer lacks is None.
     """
 
@@ -212,12 +212,12 @@ class Router(nn.Module):
             write_margins = gating.margin(said["write_gate"], costs.writes)
             writes = writes * gating.open_gate(write_margins)
             strength = strength * writes
-        membership = held = None
+        gates, held = write_margins, None
         if self.num_order_heads:
-            logits = write_margins if self.dynamic else said["strength"]
             ordered = slice(-self.num_order_heads, None)
-            membership = logits[..., ordered]
-            held = gating.rounded_gate(membership, rounding) * mask[..., None]
+            if not self.dynamic:
+                gates = said["strength"][..., ordered]
+            held = gating.rounded_gate(gates[..., ordered], rounding) * mask[..., None]
             strength = strength.at[..., ordered].set(held)
         addresses, positions, laps, log_retention = [], None, None, None
         if self.num_location_heads:
@@ -259,7 +259,7 @@ class Router(nn.Module):
             write_margins,
             associations=associations,
             order=order,
-            indecision=self._indecision(said, membership, mask),
+            indecision=self._indecision(said, gates, mask),
         )
         return route, state
 
@@ -418,12 +418,12 @@ class Router(nn.Module):
         )
         return order, state._replace(place=place[:, -1])
 
-    def _indecision(self, said, membership, mask):
+    def _indecision(self, said, gates, mask):
         pointers = [said[name] for name in said if name.endswith("_pointer")]
         logits = [pointer.reshape(*mask.shape, -1, 4)[..., :3] for pointer in pointers]
         numbers = [addressing.expected_shift(three) for three in logits]
-        if membership is not None:
-            numbers.append(nn.sigmoid(membership))
+        if gates is not None:
+            numbers.append(nn.sigmoid(gates))
         zero = jnp.zeros(mask.shape)
         return sum((jnp.mean(indecision(each), axis=-1) for each in numbers), start=zero)
 

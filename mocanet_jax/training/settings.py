@@ -36,6 +36,7 @@ TRAINING_RANGES = {
     "adam_b2": (lambda x: 0 <= x < 1, "in [0, 1)"),
     "average_decay": (lambda x: 0 <= x < 1, "in [0, 1)"),
     "curriculum_accuracy": (lambda x: 0 <= x <= 1, "in [0, 1]"),
+    "curriculum_retreat": (lambda x: 0 <= x <= 1, "in [0, 1]"),
 }
 """What a number has to satisfy, which NaN never does, and how that is said."""
 

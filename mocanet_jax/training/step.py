@@ -198,9 +198,10 @@ def train_step(
 
     Curriculum: lengths are uniform on [shortest, longest]; `longest` is multiplied by a
     factor, plus one, after every step whose accuracy passes the threshold, up to the task's
-    own. Pointers are soft while it grows, since a search needs slopes; then they move by
-    whole slots, as they do in evaluation, and the price of compute begins to adapt: first
-    learn the task, then learn to do it for less. What is charged for compute whatever the
+    own, and taken back by as much after one whose accuracy falls below another. Pointers are
+    soft while it grows, since a search needs slopes; then they move by whole slots, as they do
+    in evaluation, and the price of compute begins to adapt: first learn the task, then learn
+    to do it for less. What is charged for compute whatever the
     target can be less from then on: it has closed what stood in the way, and what is left on
     is not to be lost.
 
@@ -231,10 +232,7 @@ def train_step(
         params = optax.apply_updates(state.params, updates)
         rate = config.model.price_rate * rounding
         params = repriced(params, metrics["usage"], model, config.model.target_budget, rate)
-        grown = jnp.minimum(state.longest * training.curriculum_growth + 1, task.longest)
-        longest = jnp.where(
-            metrics["accuracy"] >= training.curriculum_accuracy, grown, state.longest
-        )
+        longest = next_longest(state.longest, metrics["accuracy"], task, training)
         average = state.average
         if average is not None:
             average = running_average(average, params, state.step, training.average_decay)
@@ -247,6 +245,18 @@ def train_step(
 
     finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
     return jax.lax.cond(finite, learned, passed, state, gradients), metrics
+
+
+def next_longest(
+    longest: jax.Array, accuracy: jax.Array, task: Task, training: ConfigDict
+) -> jax.Array:
+    """The longest length to train on after a batch of this accuracy; float [], as all here."""
+    growth = training.curriculum_growth
+    grown = jnp.minimum(longest * growth + 1, task.longest)
+    shrunk = jnp.maximum((longest - 1) / growth, task.first_longest)
+    lost = accuracy < training.curriculum_retreat
+    kept = jnp.where(lost, shrunk, longest)
+    return jnp.where(accuracy >= training.curriculum_accuracy, grown, kept)
 
 
 def repriced(

@@ -264,6 +264,24 @@ def test_write_pointers_of_a_loop_stay_where_the_gate_is_shut():
     np.testing.assert_array_equal(decided.positions[0, :, 0, 0], [1, 1, 2, 2, 2, 3])
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_indecision_is_of_shifts_and_of_writes_that_are_decided(dynamic):
+    """Means over heads of write shift, read shift and, with gates, the write."""
+    net = router(location=2, dynamic=dynamic)
+    z, mask = random_inputs()
+    soft, _, params = route(net, z, mask, 0.0)
+    start = np.zeros((len(z), 1, 2, 2))
+    shifts = np.diff(np.concatenate([start, soft.positions], axis=1), axis=1)
+    loose = 2 * np.abs(shifts - np.round(shifts))
+    expected = loose.mean(axis=3).sum(axis=2)
+    if dynamic:
+        open_ = 1 / (1 + np.exp(-soft.write_margins))
+        expected = expected + 2 * np.abs(open_ - np.round(open_)).mean(axis=2)
+    rounded, _, _ = route(net, z, mask, 1.0, params)
+    np.testing.assert_allclose(rounded.indecision[mask], expected[mask], atol=1e-9)
+
+
 def test_masked_tokens_move_no_pointer_of_a_loop():
     decided, state = on_a_loop(WRITE, WRITE, READ, READ, mask=(1, 0, 0, 1))
     np.testing.assert_array_equal(decided.positions[0, :, 0, 0], [1, 1, 1, 1])

@@ -268,6 +268,7 @@ def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
         ({"training_state_noise": -0.1}, "training.state_noise must be at least 0, not -0.1"),
         ({"training_stop_at_loss": -0.1}, "training.stop_at_loss must be at least 0, not -0.1"),
         ({"training_curriculum_accuracy": 1.1}, r"accuracy must be in \[0, 1\], not 1.1"),
+        ({"training_curriculum_retreat": 1.1}, r"retreat must be in \[0, 1\], not 1.1"),
         ({"training_curriculum_accuracy": -0.1}, r"accuracy must be in \[0, 1\], not -0.1"),
         ({"model_budget_loss_when_grown": -0.1}, "budget_loss_when_grown must be at least 0"),
         ({"model_commitment_loss_weight": -0.1}, "commitment_loss_weight must be at least 0"),

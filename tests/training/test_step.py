@@ -62,7 +62,8 @@ def test_the_loss_by_hand(rounding, left, charged):
     """Otherwise a term has another weight than configured, or the budget looks at another
     share. 0.0125 above a target of 0.5 is three quarters into the band, so that a price of 20
     makes an expected share of 0.2 cost (3 + 0.75 · 0.05 · 20²) 0.2; 6 of balance, of z and of
-    indecision weigh 0.01, 0.001 and, once pointers are rounded, 0.01. Of the 3 a tenth is left once lengths are grown, if asked for."""
+    indecision weigh 0.01, 0.001 and, once pointers are rounded, 0.01. Of the 3 a tenth is left
+    once lengths are grown, if asked for."""
     possible = Prices(*(jnp.float32(x) for x in (60, 20, 20)))
     usage = Usage(
         *(jnp.float32(x) for x in (26.25, 20, 5)), possible, jnp.zeros(0), jnp.zeros(1)
@@ -85,7 +86,9 @@ def test_the_loss_by_hand(rounding, left, charged):
     expected |= {"balance_loss": 0.06, "z_loss": 0.006, "commitment_loss": 0.06 * rounding}
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(value, rel=1e-5)
-    assert float(loss) == float(metrics["loss"]) == pytest.approx(sum(expected.values()), rel=1e-5)
+    assert (
+        float(loss) == float(metrics["loss"]) == pytest.approx(sum(expected.values()), rel=1e-5)
+    )
     assert (float(metrics["price"]), float(metrics["usage"])) == pytest.approx((20, 0.5125))
     assert float(metrics["dropped"] * metrics["tokens"]) == pytest.approx(3)
 
@@ -147,15 +150,35 @@ def after(number, longest, average=None, params=None, optimize=SGD, seed=0, **ch
 
 @pytest.mark.parametrize(
     ("accuracy", "longest", "expected"),
-    [(0.96, 2.0, 2.0), (0.97, 2.0, 3.2), (1.0, 2.5, 3.75), (1.0, 3.0, 4.0), (0.0, 4.0, 4.0)],
+    [
+        (0.96, 2.0, 2.0),
+        (0.97, 2.0, 3.2),
+        (1.0, 2.5, 3.75),
+        (1.0, 3.0, 4.0),
+        (0.9, 4.0, 4.0),
+        (0.89, 3.75, 2.5),
+        (0.0, 4.0, 3 / 1.1),
+        (0.0, 2.5, 2.0),  # the first longest
+    ],
 )
-def test_only_an_accurate_step_makes_lengths_grow(monkeypatch, accuracy, longest, expected):
-    """Otherwise long sequences come before short ones are learned, or never."""
+def test_accuracy_makes_lengths_grow_and_shrink(monkeypatch, accuracy, longest, expected):
+    """Otherwise long sequences come before short ones are learned, or what is lost at long
+    ones, where gradients are of little use, is never found again."""
     Seen(monkeypatch, accuracy)
     state, _ = after(
-        0, longest, training_curriculum_accuracy=0.97, training_curriculum_growth=1.1
+        0,
+        longest,
+        training_curriculum_accuracy=0.97,
+        training_curriculum_growth=1.1,
+        training_curriculum_retreat=0.9,
     )
     assert float(state.longest) == pytest.approx(expected)
+
+
+def test_lengths_stay_where_no_retreat_is_asked_for(monkeypatch):
+    """Under a budget below the need accuracy is low for good, and lengths are to stay."""
+    Seen(monkeypatch, 0.0)
+    assert float(after(0, 4.0)[0].longest) == 4
 
 
 def test_a_step_updates_and_counts(monkeypatch):

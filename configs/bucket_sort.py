@@ -13,5 +13,4 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config = formal_language_config("bucket_sort")
     config.model.num_location_heads = 0
     config.model.num_order_heads = 4
-    config.model.commitment_loss_weight = 0.1
     return with_ablation(config, ablation)

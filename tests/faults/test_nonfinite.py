@@ -42,7 +42,7 @@ def test_a_run_stops_and_names_step_term_and_checkpoint(tmp_path, broken_at):
     with pytest.raises(UserError) as error:
         loop.train(tiny.config(training_log_every=5), tmp_path / "run", tiny.console())
     said = str(error.value)
-    terms = "task_loss, budget_loss, balance_loss, gradient_norm"
+    terms = "task_loss, budget_loss, balance_loss, commitment_loss, gradient_norm"
     assert f"diverged: {terms} not finite at step 3; the last checkpoint is step 2" in said
     assert "\n" not in said
     state = final_state(tmp_path / "run", tiny.config(training_log_every=5))

@@ -72,7 +72,7 @@ class Gated:
         )
         chosen = jnp.broadcast_to(jnp.array([2, 0]), gates.shape)
         experts = ExpertsAux(chosen, gates > 0, *[None] * 3)
-        aux = ModelAux((LayerAux(route, experts, None, None),), *[None] * 6)
+        aux = ModelAux((LayerAux(route, experts, *[None] * 3),), *[None] * 7)
         return jnp.zeros((1, time, 5)), None, aux
 
 

@@ -8,4 +8,4 @@ launch/setup.sh
 .venv/bin/ruff format --check .
 .venv/bin/ruff check .
 .venv/bin/lint-imports
-.venv/bin/python -m pytest -n 2 --dist loadfile --cov=mocanet_jax --cov-report=term "$@"
+.venv/bin/python -m pytest -n 2 --dist loadfile "$@"

@@ -574,7 +574,7 @@ def test_an_interrupt_exits_with_130():
         running.stdin.flush()
         running.stdout.readline()
         running.send_signal(signal.SIGINT)
-        assert running.wait(10) == 130
+        assert running.wait(120) == 130
         assert running.stderr.read() == b"\n"
 
 

@@ -519,10 +519,12 @@ def test_folders_that_are_not_absolute_are_ignored(monkeypatch):
 
 
 STAND_IN = """
+import signal
 import sys
 from types import SimpleNamespace
 from mocanet_jax import chat, cli
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"
 said = SimpleNamespace(words=["é"], known=[False], cut=0, probabilities=[0.2, 0.8],
                        predicted=1, confidence=0.8)
 chat._load = lambda workdir: SimpleNamespace(classes=("negative", "positive"),

@@ -45,16 +45,17 @@ def base_config() -> ConfigDict:
     model.z_loss_weight = 0.001
     model.commitment_loss_weight = 0.0  # on what stands halfway, once pointers are rounded
     model.remat = False  # compute layers anew for their gradients, to save memory
+    model.activations = "float32"  # or bfloat16, which accelerators move and multiply faster
     model.time = "auto"  # scan on CPU, parallel on accelerators
 
     baseline = config.baseline = ConfigDict()
     lstm = baseline.lstm = ConfigDict()
-    lstm.num_layers = 2
+    lstm.num_layers = 1
     lstm.width = 256
     lstm.mlp_dim = 0
     lstm.tied_head = True
     transformer = baseline.transformer = ConfigDict()
-    transformer.num_layers = 4
+    transformer.num_layers = 2
     transformer.width = 128
     transformer.num_heads = 4
     transformer.mlp_dim = 352

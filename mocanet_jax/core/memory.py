@@ -125,7 +125,7 @@ def recurrent(
     write_weights, read_weights = flat(write.weights), flat(read.weights)
     if log_retention is None:
         state = initial_memory(content(state), state.log_decay is not None)
-        decay, log_decay = jnp.ones_like(write_weights), state.log_decay
+        decay, log_decay = None, state.log_decay
     else:
         write_decay, read_decay, log_decay = _pending_decay(
             state.log_decay, write_indices, read_indices, flat(log_retention)
@@ -261,7 +261,7 @@ def _scan_rows(table, wi, w, ri, u, value, beta, decay):
 
     table: [N·S, P]. wi, ri: row numbers [T, N, A]. w, u: weights [T, N, A], u with
     the decay at the read folded in. value: [T, N, P]. beta: [T, N].
-    decay: [T, N, A], applied to the rows that are written.
+    decay: [T, N, A], applied to the rows that are written; None for none.
     Returns reads [T, N, P] and the table after the last step.
 
     Differentiating the scan would add a dense table of gradients at every step;
@@ -270,11 +270,16 @@ def _scan_rows(table, wi, w, ri, u, value, beta, decay):
     return _scan_rows_forward(table, wi, w, ri, u, value, beta, decay)[0]
 
 
+def _decayed(rows, decay):
+    """rows: [..., A, P]. decay: [..., A] or None."""
+    return rows if decay is None else decay[..., None] * rows
+
+
 def _scan_rows_forward(table, wi, w, ri, u, value, beta, decay):
     def one_step(table, x):
         wi, w, ri, u, value, beta, decay = x
         found = table[wi]
-        rows = decay[..., None] * found
+        rows = _decayed(found, decay)
         delta = beta[:, None] * (value - jnp.einsum("na,nap->np", w, rows))
         rows = rows + w[..., None] * delta[:, None]
         table = table.at[wi].set(rows, unique_indices=True)
@@ -288,30 +293,26 @@ def _scan_rows_forward(table, wi, w, ri, u, value, beta, decay):
 
 
 def _scan_rows_backward(residuals, cotangents):
-    wi, w, ri, u, value, beta, decay, found, read = residuals
     d_reads, d_table = cotangents
 
     def one_step(d_table, x):
-        wi, w, ri, u, beta, decay, d_read = x
+        wi, w, ri, u, value, beta, decay, found, read, d_read = x
         d_table = d_table.at[ri].add(u[..., None] * d_read[:, None], unique_indices=True)
-        d_written = d_table[wi]
+        d_written, rows = d_table[wi], _decayed(found, decay)
         d_delta = jnp.einsum("na,nap->np", w, d_written)
-        d_rows = d_written - w[..., None] * (beta[:, None] * d_delta)[:, None]
-        d_table = d_table.at[wi].set(decay[..., None] * d_rows, unique_indices=True)
-        return d_table, (d_written, d_delta)
+        d_value = beta[:, None] * d_delta
+        d_rows = d_written - w[..., None] * d_value[:, None]
+        d_table = d_table.at[wi].set(_decayed(d_rows, decay), unique_indices=True)
+        error = value - jnp.einsum("na,nap->np", w, rows)
+        d_w = jnp.einsum("nap,np->na", d_written, beta[:, None] * error)
+        d_w -= jnp.einsum("nap,np->na", rows, d_value)
+        d_u = jnp.einsum("nap,np->na", read, d_read)
+        d_decay = None if decay is None else jnp.sum(d_rows * found, axis=-1)
+        return d_table, (d_w, d_u, d_value, jnp.sum(d_delta * error, axis=-1), d_decay)
 
-    d_table, (d_written, d_delta) = jax.lax.scan(
-        one_step, d_table, (wi, w, ri, u, beta, decay, d_reads), reverse=True
+    d_table, (d_w, d_u, d_value, d_beta, d_decay) = jax.lax.scan(
+        one_step, d_table, (*residuals, d_reads), reverse=True
     )
-    rows = decay[..., None] * found
-    d_value = beta[..., None] * d_delta
-    error = value - jnp.einsum("tna,tnap->tnp", w, rows)
-    d_beta = jnp.sum(d_delta * error, axis=-1)
-    d_w = jnp.einsum("tnap,tnp->tna", d_written, beta[..., None] * error)
-    d_w = d_w - jnp.einsum("tnap,tnp->tna", rows, d_value)
-    d_u = jnp.einsum("tnap,tnp->tna", read, d_reads)
-    d_rows = d_written - w[..., None] * d_value[:, :, None]
-    d_decay = jnp.sum(d_rows * found, axis=-1)
     return d_table, None, d_w, None, d_u, d_value, d_beta, d_decay
 
 

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mocanet_jax.core.precision import full
 from mocanet_jax.nn import stack
 from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.stack import ModelAux, ModelState
@@ -87,8 +88,10 @@ class Member(nn.Module):
     def __call__(self, tokens, state, mask, train, rounding):
         fixed = not train
         x, live = self.drop_word(self.embed(tokens, train), deterministic=fixed), mask
+        x = x.astype(self.spec.layer.dtype or x.dtype)
         if self.spec.bidirectional:
-            x = jnp.concatenate([x + self.direction[0], jnp.flip(x, 1) + self.direction[1]])
+            first, last = self.direction.astype(x.dtype)
+            x = jnp.concatenate([x + first, jnp.flip(x, 1) + last])
             live = jnp.concatenate([mask, jnp.flip(mask, 1)])
         x, states, did = stack.run(
             self.layers, x, live, state.layers, train, rounding, self.price
@@ -96,7 +99,7 @@ class Member(nn.Module):
         if self.spec.bidirectional:
             forward, backward = jnp.split(x, 2)
             x = jnp.concatenate([forward, jnp.flip(backward, 1)], axis=-1)
-        features = self.drop(self.norm(x), deterministic=fixed)
+        features = self.drop(self.norm(full(x)), deterministic=fixed)
         pooled = self.drop(self._pool(features, mask[..., None]), deterministic=fixed)
         return self.head(pooled), ModelState(states), stack.collect(did, self.price)
 

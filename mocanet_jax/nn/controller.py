@@ -3,12 +3,14 @@
 Axes: B batch, T time, D width.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mocanet_jax.core.precision import full
 from mocanet_jax.core.recurrence import Form, linear_recurrence
 
 STRETCH = 0.05
@@ -33,10 +35,12 @@ class Controller(nn.Module):
 
     longest_hold: biases start at 0 … longest_hold, evenly, from channels that remember
         about a token to channels that hold; above about 3 a gate starts at exactly 1.
+    dtype: of its matrix products (core/precision.py); None for that of the parameters.
     """
 
     longest_hold: float = 6.0
     form: Form = "scan"
+    dtype: jnp.dtype | None = None
 
     def initial_state(self, batch: int, embedding_dim: int) -> ControllerState:
         return ControllerState(jnp.zeros((batch, embedding_dim)))
@@ -49,10 +53,11 @@ class Controller(nn.Module):
         def spread(key, shape, dtype=jnp.float32):
             return jnp.linspace(0.0, self.longest_hold, shape[0], dtype=dtype)
 
-        gate = nn.sigmoid(nn.Dense(width, bias_init=spread, name="decay")(z))
+        dense = partial(nn.Dense, width, dtype=self.dtype)
+        gate = nn.sigmoid(full(dense(bias_init=spread, name="decay")(z)))
         decay = jnp.clip((1 + 2 * STRETCH) * gate - STRETCH, 0.0, 1.0)
-        inputs = (1 - decay) * nn.Dense(width, name="input")(z)
+        inputs = (1 - decay) * full(dense(name="input")(z))
         live = mask[..., None]
         decay, inputs = jnp.where(live, decay, 1.0), jnp.where(live, inputs, 0.0)
         hidden = linear_recurrence(decay, inputs, state.hidden, self.form)
-        return hidden, ControllerState(hidden[:, -1])
+        return hidden.astype(z.dtype), ControllerState(hidden[:, -1])

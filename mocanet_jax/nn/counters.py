@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mocanet_jax.core.addressing import rounded_choice
+from mocanet_jax.core.precision import full
 
 
 class CounterState(NamedTuple):
@@ -28,9 +29,13 @@ class CounterState(NamedTuple):
 
 
 class Counters(nn.Module):
-    """A counter of each of `sizes`, numbers from 2 on, with a turn linear in z_t."""
+    """A counter of each of `sizes`, numbers from 2 on, with a turn linear in z_t.
+
+    dtype: of its matrix products (core/precision.py); None for that of the parameters.
+    """
 
     sizes: tuple[int, ...]
+    dtype: jnp.dtype | None = None
 
     def initial_state(self, batch: int) -> CounterState:
         count = sum(size // 2 for size in self.sizes)
@@ -42,7 +47,7 @@ class Counters(nn.Module):
     ) -> tuple[jax.Array, CounterState]:
         """z: [B, T, D]; mask: bool [B, T]. rounding: of turns, [] or [B], in [0, 1]; 1 turns by
         whole places. Returns [B, T, D], linear in the characters, and the next state."""
-        logits = nn.Dense(sum(self.sizes), name="turn")(z)
+        logits = full(nn.Dense(sum(self.sizes), dtype=self.dtype, name="turn")(z))
         rounding = jnp.broadcast_to(rounding, mask.shape[:1])[:, None, None]
         turns = []
         for size, logit in zip(
@@ -54,7 +59,7 @@ class Counters(nn.Module):
         start = jax.lax.complex(state.characters[..., 0], state.characters[..., 1])
         places = jnp.cumprod(turns.at[:, 0].multiply(start), axis=1)
         places = jnp.stack([places.real, places.imag], axis=-1)
-        told = nn.Dense(z.shape[-1], use_bias=False, name="output")(
+        told = nn.Dense(z.shape[-1], use_bias=False, dtype=self.dtype, name="output")(
             places.reshape(*mask.shape, -1)
         )
         return told, CounterState(places[:, -1])

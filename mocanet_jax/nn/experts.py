@@ -66,9 +66,10 @@ class Experts(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.num_experts, self.hidden_dim))
         contract = self.param("contract", start, (self.num_experts, self.hidden_dim, width))
 
-        weights = ExpertWeights(expand, bias, contract)
-
+        # Operands of products have the type of z (core/precision.py).
+        weights = ExpertWeights(*(w.astype(z.dtype) for w in (expand, bias, contract)))
         gates, live = self._choose(logits, mask, train)
+        gates = gates._replace(weights=gates.weights.astype(z.dtype))
         capacity = dispatch.expert_capacity(
             z.shape[1], self.num_experts, self.mean_k, self.capacity_factor if train else None
         )

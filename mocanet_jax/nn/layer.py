@@ -37,6 +37,8 @@ class LayerSpec:
     time: "scan" runs the recurrences step by step (fast on CPU), "parallel" as prefix
         sums and chunked matrix products (for accelerators). Same values either way.
     remat: keeps only a layer's inputs for its gradient, and computes the rest anew.
+    activations: type of the residual stream and of what matrix products take; parameters,
+        states and decisions are float32 (core/precision.py).
     """
 
     embedding_dim: int
@@ -61,6 +63,7 @@ class LayerSpec:
     exploration: float = 0.01
     time: Literal["scan", "parallel"] = "scan"
     remat: bool = False
+    activations: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self):
         for name in ("embedding_dim", "expert_hidden_dim", "num_memory_slots"):
@@ -86,6 +89,10 @@ class LayerSpec:
                 raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}")
         if self.time not in ("scan", "parallel"):
             raise ValueError(f'time must be "scan" or "parallel", not {self.time!r}')
+        if self.activations not in ("float32", "bfloat16"):
+            raise ValueError(
+                f'activations must be "float32" or "bfloat16", not {self.activations!r}'
+            )
         heads = self.num_heads
         if heads and self.embedding_dim % heads:
             raise ValueError(
@@ -110,6 +117,11 @@ class LayerSpec:
             + self.num_association_heads
             + self.num_order_heads
         )
+
+    @property
+    def dtype(self) -> jnp.dtype | None:
+        """Of activations; None for that of the parameters."""
+        return jnp.dtype(jnp.bfloat16) if self.activations == "bfloat16" else None
 
     @property
     def prices(self) -> budget.Prices:
@@ -175,12 +187,14 @@ class MocaLayer(nn.Module):
         spec = self.spec
         parallel = spec.time == "parallel"
         if spec.use_controller:
-            self.controller_norm = nn.RMSNorm()
-            self.controller = Controller(form="associative" if parallel else "scan")
+            self.controller_norm = nn.RMSNorm(dtype=spec.dtype)
+            self.controller = Controller(
+                form="associative" if parallel else "scan", dtype=spec.dtype
+            )
         if spec.counters:
-            self.counters_norm = nn.RMSNorm()
-            self.counters = Counters(spec.counters)
-        self.norm = nn.RMSNorm()
+            self.counters_norm = nn.RMSNorm(dtype=spec.dtype)
+            self.counters = Counters(spec.counters, spec.dtype)
+        self.norm = nn.RMSNorm(dtype=spec.dtype)
         self.router = Router(
             spec.num_experts,
             spec.num_location_heads,
@@ -205,6 +219,7 @@ class MocaLayer(nn.Module):
                 "chunked" if parallel else "recurrent",
                 spec.num_association_heads,
                 spec.num_order_heads,
+                spec.dtype,
             )
         if spec.num_experts:
             self.experts = Experts(

@@ -14,6 +14,7 @@ from mocanet_jax.core import gating, memory
 from mocanet_jax.core.associations import Associations, by_content, no_associations, recall
 from mocanet_jax.core.memory import MemoryState
 from mocanet_jax.core.order import by_place
+from mocanet_jax.core.precision import full
 from mocanet_jax.nn.partition import by_sequence
 from mocanet_jax.nn.router import Route
 
@@ -49,6 +50,8 @@ class MemoryBank(nn.Module):
 
     dynamic: reads have gates. A read costs its projection; what it would get is looked at
         before, so that reads need not guess what was written.
+    dtype: of matrix products with what goes in and comes out (core/precision.py); None for that
+        of the parameters.
     """
 
     embedding_dim: int
@@ -59,6 +62,7 @@ class MemoryBank(nn.Module):
     form: Form = "recurrent"
     num_association_heads: int = 0
     num_order_heads: int = 0
+    dtype: jnp.dtype | None = None
 
     def setup(self):
         if self.form not in get_args(Form):
@@ -78,12 +82,13 @@ class MemoryBank(nn.Module):
         if self.dynamic:
             self.fill = self.param("fill", nn.initializers.constant(FILL_START), (heads,))
         ordered = self.num_order_heads * width
+        dense = partial(nn.Dense, use_bias=False, dtype=self.dtype)
         if heads > self.num_order_heads:
-            self.value = nn.Dense(self.embedding_dim - ordered, use_bias=False)
+            self.value = dense(self.embedding_dim - ordered)
         if ordered:
-            self.order_value = nn.Dense(ordered, use_bias=False)
-        self.output = nn.Dense(self.embedding_dim, use_bias=False)
-        self.laps = nn.Dense(self.embedding_dim, use_bias=False)
+            self.order_value = dense(ordered)
+        self.output = dense(self.embedding_dim)
+        self.laps = dense(self.embedding_dim)
 
     def initial_state(self, batch: int, num_slots: int) -> BankState:
         """Fresh memories; slots beyond the trained number are never addressed by content."""
@@ -117,7 +122,7 @@ class MemoryBank(nn.Module):
         reads decided.
         """
         addressed, last = self.num_addressed, -self.num_order_heads or None
-        by_head = lambda x: x.reshape(*z.shape[:2], -1, self.width)
+        by_head = lambda x: full(x).reshape(*z.shape[:2], -1, self.width)
         value = by_head(self.value(z)) if addressed or self.num_association_heads else None
         found, used = [], []
         if self.num_addressed:

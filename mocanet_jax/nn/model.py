@@ -9,6 +9,7 @@ from fractions import Fraction
 import flax.linen as nn
 import jax
 
+from mocanet_jax.core.precision import product
 from mocanet_jax.nn import stack
 from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.stack import ModelAux, ModelState
@@ -32,9 +33,10 @@ class MocaNet(nn.Module):
             self.vocab_size,
             self.layer.embedding_dim,
             embedding_init=nn.initializers.normal(1.0),
+            dtype=self.layer.dtype,
         )
         self.layers = stack.build(self.layer, self.num_layers)
-        self.norm = nn.RMSNorm()
+        self.norm = nn.RMSNorm(dtype=self.layer.dtype)
         self.price = stack.price(self, self.layer)
 
     @nn.nowrap
@@ -58,12 +60,14 @@ class MocaNet(nn.Module):
         mask: jax.Array | None = None,
         train: bool = False,
         rounding: jax.Array | float = 1.0,
+        asked: jax.Array | None = None,
     ) -> tuple[jax.Array, ModelState, ModelAux]:
         """tokens: int [B, T] in [0, V). state: None for a fresh sequence.
         mask: bool [B, T], False for padding, which leaves the state untouched.
         train: experts have bounded room, so that a step has a fixed cost.
         rounding: of pointer shifts, [] or [B], in [0, 1]; 1 moves pointers by whole slots.
-        Returns logits, float [B, T, V].
+        asked: int [B, N], the steps whose logits are wanted; None for all T.
+        Returns logits, float32 [B, N or T, V].
         """
         mask = stack.checked_mask(tokens, mask)
         if state is None:
@@ -72,5 +76,6 @@ class MocaNet(nn.Module):
         x, states, did = stack.run(
             self.layers, x, mask, state.layers, train, rounding, self.price
         )
-        logits = self.embed.attend(self.norm(x)) * self.layer.embedding_dim**-0.5
+        said = self.norm(stack.at_steps(x, asked))
+        logits = product(said, self.embed.embedding.T) * self.layer.embedding_dim**-0.5
         return logits, ModelState(states), stack.collect(did, self.price)

@@ -15,6 +15,8 @@ import numpy as np
 from mocanet_jax.core import addressing, gating
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.core.budget import Prices
+from mocanet_jax.core.convolution import causal_convolution
+from mocanet_jax.core.precision import full, product
 from mocanet_jax.core.rounding import indecision, rounded
 from mocanet_jax.nn.partition import by_sequence
 
@@ -192,12 +194,13 @@ class Router(nn.Module):
         rounding: jax.Array | float,
         costs: Prices,
     ) -> tuple[Route, RouterState]:
-        """z: [B, T, D]; mask: bool [B, T]; num_slots: S of the memory in use.
+        """z: [B, T, D], of any float type; decisions are float32 at least, whatever it is.
+        mask: bool [B, T]. num_slots: S of the memory in use.
 
         rounding: of pointer shifts, [] or [B], in [0, 1]; 1 moves pointers by whole slots.
         costs: in logits, of one expert and one head's write; for dynamic gates.
         """
-        said = self._decisions(z)
+        said, z = self._decisions(z), full(z)
         rounding = jnp.broadcast_to(rounding, mask.shape[:1])[:, None, None]
         expert_logits = said.get("expert")
         if self.num_experts and self.dynamic:
@@ -226,12 +229,11 @@ class Router(nn.Module):
                 pointers, mask, state, num_slots, rounding, writes
             )
             addresses.append(address)
-        window = None
-        if self.num_content_heads or self.num_order_heads:
-            window, recent = causal_window(z, mask, state.recent)
+        if taps := self._stored_taps(z.shape[-1]):
+            stored, recent = causal_convolution(z, mask, state.recent, taps)
             state = state._replace(recent=recent)
         if self.num_content_heads:
-            address = self._content(z, window, said["read_query"])
+            address = self._content(stored["content"], said["read_query"])
             addresses.append(address)
             log_retention = self._log_retention(said["retention"], mask)
         write = read = associations = order = None
@@ -243,7 +245,13 @@ class Router(nn.Module):
             associations, state = self._associations(z, mask, state)
         if self.num_order_heads:
             order, state = self._order(
-                window, said["rank"], said["place_pointer"], held, mask, state, rounding
+                stored["order"],
+                said["rank"],
+                said["place_pointer"],
+                held,
+                mask,
+                state,
+                rounding,
             )
         route = Route(
             expert_logits,
@@ -298,9 +306,8 @@ class Router(nn.Module):
         weights = [Weights(*map_, name=name)(z.shape[-1]) for name, map_ in maps.items()]
         kernel, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(*weights, strict=True))
         ends = np.cumsum([count for count, _ in maps.values()])[:-1]
-        return dict(
-            zip(maps, jnp.split(z @ kernel + bias[None, None], ends, axis=-1), strict=True)
-        )
+        decided = product(z, kernel) + bias[None, None]
+        return dict(zip(maps, jnp.split(decided, ends, axis=-1), strict=True))
 
     def _location(self, logits, mask, state, num_slots, rounding, writes):
         """logits: [B, T, 2, 4 · location heads], of write and read pointers."""
@@ -337,19 +344,32 @@ class Router(nn.Module):
         laps = gating.open_gate(distance[..., None] - starts + 0.5)
         return jnp.concatenate([write, slot], axis=-1), pointer, laps
 
-    def _content(self, z, window, read_query):
-        heads, width = self.num_content_heads, z.shape[-1] // self.num_heads
+    def _stored_taps(self, width):
+        """What content heads write under is a convolution, and what order heads write. These
+        store a token and the one before it, from the start: what says where a thing is to be
+        sorted often follows it."""
+
+        def start(key, shape, dtype=jnp.float32):
+            noise = 0.1 * jax.random.normal(key, shape, dtype)
+            return noise.at[-2:].add(1.0)
+
+        taps, shape = {}, (CONVOLUTION_WIDTH, width)
+        if self.num_content_heads:
+            taps["content"] = self.param("convolution", nn.initializers.normal(0.5), shape)
+        if self.num_order_heads:
+            taps["order"] = self.param("order_taps", start, shape)
+        return taps
+
+    def _content(self, stored, read_query):
+        """stored: [B, T, D]; read_query: [B, T, content heads · P]."""
+        heads, width = self.num_content_heads, stored.shape[-1] // self.num_heads
         keys = self.param(
             "keys", nn.initializers.normal(width**-0.5), (heads, self.num_slots, width)
         )
-        taps = self.param(
-            "convolution", nn.initializers.normal(0.5), (CONVOLUTION_WIDTH, z.shape[-1])
-        )
-        stored = jnp.einsum("btkd,kd->btd", window, taps)
         write_query = nn.Dense(heads * width, use_bias=False, name="write_query")(stored)
         addresses = []
         for query in (write_query, read_query):
-            query = query.reshape(*z.shape[:2], heads, width)
+            query = query.reshape(*stored.shape[:2], heads, width)
             scores = jnp.einsum("bthp,hsp->bths", query, keys)
             best = partial(
                 addressing.content_address,
@@ -365,35 +385,35 @@ class Router(nn.Module):
         its own, a query with its own, and both learn what else to look at. Of unit length,
         with a sharpness (Graves et al., 2014, eq. 5)."""
         heads, width = self.num_association_heads, z.shape[-1] // self.num_heads
-        window, recalled = causal_window(z, mask, state.recalled)
         project = nn.Dense(heads * width, use_bias=False, name="association_key")
 
-        def seen(name, lag):
+        def taps(name, lag):
             def start(key, shape, dtype=jnp.float32):
                 noise = 0.1 * jax.random.normal(key, shape, dtype)
                 return noise.at[ASSOCIATION_WIDTH - 1 - lag].add(1.0)
 
-            taps = self.param(name, start, (ASSOCIATION_WIDTH, z.shape[-1]))
-            said = project(jnp.einsum("btkd,kd->btd", window, taps))
-            said = said.reshape(*mask.shape, heads, width)
+            return self.param(name, start, (ASSOCIATION_WIDTH, z.shape[-1]))
+
+        def unit(seen):
+            said = project(seen).reshape(*mask.shape, heads, width)
             return said * jax.lax.rsqrt(jnp.sum(said**2, axis=-1, keepdims=True) + 1e-6)
+
+        views = {"key": taps("key_taps", 1), "query": taps("query_taps", 0)}
+        seen, recalled = causal_convolution(z, mask, state.recalled, views)
 
         sharpness = self.param(
             "association_sharpness", nn.initializers.constant(SCORE_START), (heads,)
         )
         nothing = nn.initializers.constant(ASSOCIATION_SINK_START)
         sink = self.param("association_sink", nothing, (heads,))
-        query = seen("query_taps", 0) * sharpness[None, None, :, None]
+        key, query = unit(seen["key"]), unit(seen["query"]) * sharpness[None, None, :, None]
         sink = jnp.broadcast_to(sink, (len(z), heads))
-        return Keys(seen("key_taps", 1), query, sink), state._replace(recalled=recalled)
+        return Keys(key, query, sink), state._replace(recalled=recalled)
 
-    def _order(self, window, rank, pointer, held, mask, state, rounding):
-        """A value is stored of a token and the one before it, from the start: what says where a
-        thing is to be sorted often follows it.
+    def _order(self, stored, rank, pointer, held, mask, state, rounding):
+        """The pointer rests where something is put in: a queue takes or gives.
 
-        The pointer rests where something is put in: a queue takes or gives.
-
-        window: [B, T, W, D]; rank, held: [B, T, order heads]; pointer: [B, T, 4 · order heads],
+        stored: [B, T, D]; rank, held: [B, T, order heads]; pointer: [B, T, 4 · order heads],
         logits.
         """
         heads = self.num_order_heads
@@ -402,19 +422,13 @@ class Router(nn.Module):
         shift = shift * (1 - held) * mask[..., None]
         place = state.place[:, None] + jnp.cumsum(shift, axis=1)
         sharpness = self.sharpness * (1 + nn.softplus(logits[..., 3]))
-
-        def start(key, shape, dtype=jnp.float32):
-            noise = 0.1 * jax.random.normal(key, shape, dtype)
-            return noise.at[-2:].add(1.0)
-
-        taps = self.param("order_taps", start, window.shape[2:])
         nothing = nn.initializers.constant(ORDER_SINK_START)
         sink = self.param("order_sink", nothing, (heads,))
         order = Order(
             rank[..., None],
             jnp.stack([place, sharpness], axis=-1),
             jnp.broadcast_to(sink, (len(mask), heads)),
-            jnp.einsum("btkd,kd->btd", window, taps),
+            stored,
         )
         return order, state._replace(place=place[:, -1])
 
@@ -450,33 +464,3 @@ class Weights(nn.Module):
 def _repeated(numbers):
     """An initializer that repeats `numbers` over a vector."""
     return lambda key, shape, dtype=jnp.float32: jnp.resize(jnp.array(numbers, dtype), shape)
-
-
-def causal_window(
-    z: jax.Array, mask: jax.Array, recent: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Each token with the unmasked tokens before it, oldest first.
-
-    z: [B, T, D]; mask: bool [B, T]; recent: [B, W − 1, D], the tokens before z.
-    Returns windows [B, T, W, D] and the last W − 1 unmasked tokens. Masked tokens are
-    skipped wherever they stand.
-    """
-    length, before = z.shape[1], recent.shape[1]
-    sequence = jnp.concatenate([recent, z], axis=1)
-    live = jnp.concatenate([jnp.ones((z.shape[0], before), bool), mask], axis=1)
-    places = jnp.where(live, jnp.arange(before + length), 0)
-    latest = jax.lax.cummax(places, axis=1)
-    previous = jnp.pad(latest[:, :-1], ((0, 0), (1, 0)))
-
-    def follow(start):  # start, and the W − 2 live places before it
-        chain = [start]
-        for _ in range(before - 1):
-            chain.append(jnp.take_along_axis(previous, chain[-1], axis=1))
-        return chain[::-1]
-
-    def take(at):
-        return jnp.take_along_axis(sequence, at[..., None], axis=1)
-
-    window = [take(at) for at in follow(previous[:, before:])]
-    recent = jnp.concatenate([take(at) for at in follow(latest[:, -1:])], axis=1)
-    return jnp.stack([*window, z], axis=2), recent

@@ -90,6 +90,13 @@ def run(
     return x, tuple(after), tuple(did)
 
 
+def at_steps(x: jax.Array, steps: jax.Array | None) -> jax.Array:
+    """x [B, T, D] at int [B, N] in [0, T): [B, N, D]; all of x for None."""
+    if steps is None:
+        return x
+    return jax.vmap(lambda row, at: row.at[at].get(mode="promise_in_bounds"))(x, steps)
+
+
 def collect(layers: tuple[LayerAux, ...], price: jax.Array) -> ModelAux:
     """Losses averaged and counts summed over layers."""
     experts = [aux.experts for aux in layers if aux.experts is not None]

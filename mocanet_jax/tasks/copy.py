@@ -34,6 +34,9 @@ class CopyTask(SequenceTask):
         """T that fits a payload of `length` symbols with the longest delay."""
         return 2 * length + MAX_DELAY + 1
 
+    def answer_length(self, length):
+        return length
+
     def sample(self, key: jax.Array, batch: int, lengths: tuple, fit: int) -> Batch:
         """B sequences, padded to num_steps(fit).
 

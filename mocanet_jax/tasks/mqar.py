@@ -60,6 +60,9 @@ class MqarTask(SequenceTask):
         """T of `length` pairs and as many queries."""
         return max(self.input_length, 4 * length)
 
+    def answer_length(self, length):
+        return length
+
     def sample(self, key: jax.Array, batch: int, lengths: tuple, fit: int) -> Batch:
         """B sequences, padded to num_steps(fit).
 

@@ -98,6 +98,11 @@ class SequenceTask:
         """T of the longest sequence of this length."""
         raise NotImplementedError
 
+    def answer_length(self, length):
+        """The most steps that are scored in a sequence of this length; never falls as the
+        length grows."""
+        raise NotImplementedError
+
     def read(self) -> None:
         """Nothing: sequences are drawn."""
 
@@ -106,6 +111,10 @@ class SequenceTask:
 
     def on_batch(self, run: Callable[[Batch], R], data, chosen, key, batch, lengths) -> R:
         return run(self.sample(key, batch, lengths, self.longest))
+
+    def asked(self, batch: Batch) -> tuple[dict, Batch]:
+        steps, batch = only_scored(batch, self.answer_length(self.longest))
+        return {"asked": steps}, batch
 
     def score(self, logits: jax.Array, batch: Batch) -> Scores:
         return score(logits, batch)
@@ -118,6 +127,24 @@ class SequenceTask:
 
     def example(self) -> jax.Array:
         return jnp.zeros((1, 2), jnp.int32)
+
+
+def only_scored(batch: Batch, count: int) -> tuple[jax.Array, Batch]:
+    """The scored steps of each sequence in their order, int32 [B, count], and the batch with
+    targets and scored, [B, count], of these alone.
+
+    count: at least as many as are scored in any sequence. One with fewer ends with steps 0
+    that are not scored.
+    """
+    place = jnp.where(batch.scored, jnp.cumsum(batch.scored, axis=1) - 1, count)
+    every = jnp.broadcast_to(jnp.arange(place.shape[1]), place.shape)
+    nowhere = jnp.zeros((len(place), count), jnp.int32)
+    steps = jax.vmap(lambda row, at, step: row.at[at].set(step, mode="drop"))(
+        nowhere, place, every
+    )
+    scored = jnp.arange(count)[None] < jnp.sum(batch.scored, axis=1, keepdims=True)
+    targets = jnp.take_along_axis(batch.targets, steps, axis=1)
+    return steps, batch._replace(targets=targets, scored=scored)
 
 
 def score(logits: jax.Array, batch: Batch) -> Scores:

@@ -234,6 +234,9 @@ class TextTask:
     def example(self) -> jax.Array:
         return jnp.zeros((1, 2, 1 + self.vocabulary.max_pieces), jnp.int32)
 
+    def asked(self, batch: TextBatch) -> tuple[dict, TextBatch]:
+        return {}, batch
+
     def score(self, logits: jax.Array, batch: TextBatch) -> TextScores:
         """Scores of logits [N, B, C], every member's decision by itself, the loss against
         smoothed labels."""

@@ -159,6 +159,7 @@ def _build_moca(config, task):
             target_budget=m.target_budget,
             exploration=m.exploration,
             remat=m.remat,
+            activations=m.activations,
             time=fastest if m.time == "auto" else m.time,
         )
         if not isinstance(task, TextTask):

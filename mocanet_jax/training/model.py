@@ -10,8 +10,9 @@ from mocanet_jax.nn.layer import LayerSpec
 
 
 class Model(Protocol):
-    """A Linen module, `apply(variables, tokens, state, mask, train=, rounding=) →
-    (logits, state', ModelAux)`, with a method `initial_state(batch, num_slots)`.
+    """A Linen module, `apply(variables, tokens, state, mask, train=, rounding=, …) →
+    (logits, state', ModelAux)`, with a method `initial_state(batch, num_slots)`; a task has
+    arguments of its own for its models (`Task.asked`).
 
     layer: sizes of its MOCA layers; None for a model that has none, and with them no memory to
     draw, no price of compute and no choice.

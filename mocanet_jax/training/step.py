@@ -132,6 +132,7 @@ def total_loss(
     variables, weights = {"params": params}, config.model
     state = model.apply(variables, len(batch.tokens), method="initial_state")
     state = disturbed(state, keys.noise, config.training.state_noise)
+    asked, batch = task.asked(batch)
     logits, _, aux = model.apply(
         variables,
         batch.tokens,
@@ -140,6 +141,7 @@ def total_loss(
         train=True,
         rounding=rounding,
         rngs={"dropout": keys.dropout, "router": keys.router},
+        **asked,
     )
     means = task.score(logits, batch).means()
     kept = 1 + rounding * (weights.budget_loss_when_grown - 1)

@@ -68,6 +68,17 @@ def test_a_token_changes_no_output_before_it(name):
     assert change[places, places].min() > 1e-3
 
 
+@pytest.mark.usefixtures("float64")
+def test_logits_that_are_asked_for_are_those_of_their_steps():
+    """Otherwise training, which asks for scored steps alone, fits other tokens than it means."""
+    tokens, asked = small.random_tokens(B, T), np.array([[1, 7], [0, 0], [3, 2]])
+    for net in (NETS["lstm"], small.model()):
+        run = jax.jit(lambda params, at, net=net: net.apply(params, tokens, asked=at)[0])
+        params = small.random_params(net)
+        expected = np.take_along_axis(run(params, None), asked[..., None], axis=1)
+        np.testing.assert_allclose(run(params, asked), expected, rtol=0, atol=1e-12)
+
+
 @each
 @pytest.mark.usefixtures("float64")
 def test_segments_join_into_the_whole_sequence(name):

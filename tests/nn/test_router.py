@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mocanet_jax.core.budget import Prices
-from mocanet_jax.nn.router import Router, causal_window
+from mocanet_jax.nn.router import Router
 
 COSTS = Prices(0.4, 0.3, 0.2)
 
@@ -31,29 +31,6 @@ def route(net, z, mask, rounding=1.0, params=None, num_slots=6):
 def random_inputs(B=2, T=6, D=4):
     rng = np.random.default_rng(1)
     return jnp.asarray(rng.normal(size=(B, T, D))), jnp.asarray(rng.random((B, T)) < 0.7)
-
-
-def test_causal_window_by_hand():
-    """Padding inside a sequence must not push real tokens out of the window."""
-    z = jnp.arange(1.0, 6.0)[None, :, None]
-    mask = jnp.array([[True, False, True, True, False]])
-    window, recent = causal_window(z, mask, jnp.array([[[-2.0], [-1.0]]]))
-    # Oldest first; step 1 is padding, so that steps 2 and 3 look past it.
-    np.testing.assert_array_equal(
-        window[0, [0, 2, 3], :, 0], [[-2, -1, 1], [-1, 1, 3], [1, 3, 4]]
-    )
-    np.testing.assert_array_equal(recent[0, :, 0], [3, 4])
-
-
-@pytest.mark.parametrize(
-    ("mask", "expected"),
-    [((0, 0, 0), (-2, -1)), ((0, 1, 0), (-1, 2)), ((1, 0, 1), (1, 3))],
-)
-def test_recent_tokens_are_the_last_unmasked(mask, expected):
-    """Short segments must keep part of what came before them."""
-    z = jnp.arange(1.0, 4.0)[None, :, None]
-    _, recent = causal_window(z, jnp.array([mask], bool), jnp.array([[[-2.0], [-1.0]]]))
-    np.testing.assert_array_equal(recent[0, :, 0], expected)
 
 
 def test_pointers_start_by_writing_ahead_and_reading_in_place():

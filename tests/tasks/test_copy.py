@@ -61,6 +61,7 @@ def test_targets_are_the_payload_on_the_scored_steps_and_blank_elsewhere():
         np.testing.assert_array_equal(batch.scored[row], scored)
         np.testing.assert_array_equal(batch.targets[row, answer], payload)
         assert (batch.targets[row, ~scored] == BLANK).all()
+        assert scored.sum() == TASK.answer_length(len(payload))
 
 
 def test_the_mask_ends_with_the_last_scored_step():

@@ -50,6 +50,7 @@ def test_every_key_is_asked_for_once_and_only_there_is_scored():
         assert (steps % 2 == 0).all()
         assert batch.targets[row, steps].tolist() == [value[key] for key in tokens[steps]]
         assert (batch.targets[row, ~batch.scored[row]] == BLANK).all()
+        assert len(steps) == pairs == TASK.answer_length(pairs)
 
 
 def test_a_sequence_has_four_steps_a_pair_but_not_fewer_than_its_input_length():

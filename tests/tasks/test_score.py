@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.tasks.sequence import Batch, score
+from mocanet_jax.tasks.sequence import Batch, only_scored, score
 
 # Three sequences of three steps over four tokens. Targets, with the scored ones marked:
 #     1* 2* 0      both right                      exact
@@ -51,3 +51,19 @@ def test_unscored_steps_have_no_influence():
     noise = jnp.where(SCORED[..., None], 0.0, jnp.arange(4.0) * 7)
     for one, other in zip(score(LOGITS + noise, BATCH), score(LOGITS, BATCH), strict=True):
         assert float(one) == float(other)
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_scored_steps_alone_have_the_scores_of_the_whole(count):
+    """Steps 0 and 1, all, and 0, whatever room there is for more: otherwise training, which
+    looks at nothing else, learns another task than the one that evaluation scores."""
+    steps, asked = only_scored(BATCH, count)
+    assert [row[:n].tolist() for row, n in zip(steps, (2, 3, 1), strict=True)] == [
+        [0, 1],
+        [0, 1, 2],
+        [0],
+    ]
+    assert asked.scored.tolist() == [[i < n for i in range(count)] for n in (2, 3, 1)]
+    logits = jnp.take_along_axis(LOGITS, steps[..., None], axis=1)
+    for one, other in zip(score(logits, asked), score(LOGITS, BATCH), strict=True):
+        assert float(one) == pytest.approx(float(other), rel=1e-6)

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import delta_rule
+from mocanet_jax.core.convolution import causal_convolution
 from mocanet_jax.nn.baselines.model import BaselineSpec
-from mocanet_jax.nn.router import causal_window
 
 CONVOLUTION_WIDTH = 4
 FASTEST_RATE = 16.0
@@ -93,12 +93,13 @@ class GatedDelta(nn.Module):
         channels = state.recent.shape[-1]
         dense = lambda count, name: nn.Dense(count, use_bias=False, name=name)
 
-        window, recent = causal_window(dense(channels, "input")(z), mask, state.recent)
         taps = self.param("convolution", _taps_start, (CONVOLUTION_WIDTH, channels))
-        qkv = nn.silu(jnp.sum(window * taps[None, None], axis=2))
+        seen, recent = causal_convolution(
+            dense(channels, "input")(z), mask, state.recent, {"qkv": taps}
+        )
         q, k, v = (
             part.reshape(*mask.shape, heads, -1)
-            for part in jnp.split(qkv, [keys, 2 * keys], axis=-1)
+            for part in jnp.split(nn.silu(seen["qkv"]), [keys, 2 * keys], axis=-1)
         )
         live = mask[..., None]
         strength = nn.sigmoid(dense(heads, "strength")(z)) * live

@@ -20,13 +20,17 @@ from mocanet_jax.core import budget
 from mocanet_jax.nn import stack
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
+EMBEDDING_START = 0.02
+"""Standard deviation of first embeddings (GPT-2: Radford et al., 2019): small, so that the tied
+head starts without an opinion, and Adam's steps can turn a row."""
+
 
 @dataclass(frozen=True)
 class BaselineSpec:
     """Sizes of a model for comparison; each kind adds its mixer and that one's sizes.
 
     width: D. mlp_dim: F, 0 for blocks without an MLP. tied_head: logits by the transposed
-        embedding, scaled by D^-1/2, as MocaNet's; else by a matrix of their own.
+        embedding; else by a matrix of their own.
 
     A mixer is a Linen module with `initial_state(batch, num_slots)` and
     `(z [B, T, D], mask bool [B, T], state) → (output [B, T, D], state')`, where masked tokens
@@ -113,7 +117,7 @@ class Baseline(nn.Module):
 
     def setup(self):
         spec = self.spec
-        start = nn.initializers.normal(1.0)
+        start = nn.initializers.normal(EMBEDDING_START)
         self.embed = nn.Embed(self.vocab_size, spec.width, embedding_init=start)
         self.layers = [Block(spec) for _ in range(spec.num_layers)]
         self.norm = nn.RMSNorm()
@@ -140,11 +144,13 @@ class Baseline(nn.Module):
         mask: jax.Array | None = None,
         train: bool = False,
         rounding: jax.Array | float = 1.0,
+        asked: jax.Array | None = None,
     ) -> tuple[jax.Array, ModelState, ModelAux]:
         """tokens: int [B, T] in [0, V). mask: bool [B, T], False for padding, which leaves the
         state untouched. state: None for a sequence that is given whole, with room for its T
         tokens alone; one that comes in segments starts from `initial_state`.
-        Returns logits, float [B, T, V].
+        asked: int [B, N], the steps whose logits are wanted; None for all T.
+        Returns logits, float [B, N or T, V].
         """
         mask = stack.checked_mask(tokens, mask)
         if state is None:
@@ -153,9 +159,9 @@ class Baseline(nn.Module):
         for layer, before in zip(self.layers, state.layers, strict=True):
             x, next_state = layer(x, mask, before)
             after.append(next_state)
-        x = self.norm(x)
+        x = self.norm(stack.at_steps(x, asked))
         if self.spec.tied_head:
-            logits = self.embed.attend(x) * self.spec.width**-0.5
+            logits = self.embed.attend(x)
         else:
             logits = self.head(x)
         return logits, ModelState(tuple(after)), _everything_on()

@@ -16,9 +16,12 @@ LAYERS, HEADS, EXPANSION = 2, 4, 4
 """Of the Transformer."""
 
 
-def training_step(core: str, width: int, vocab_size: int, batch: int, length: int) -> Callable:
-    """One step with AdamW and clipping on random tokens. core: "lstm", one layer, or
-    "transformer", two causal ones of four heads."""
+def training_step(
+    core: str, width: int, vocab_size: int, batch: int, length: int, asked: int
+) -> Callable:
+    """One step with AdamW and clipping on random tokens, of which the last `asked` of each
+    sequence are scored. core: "lstm", one layer, or "transformer", two causal ones of four
+    heads."""
     embed, head = nn.Embedding(vocab_size, width), nn.Linear(width, vocab_size)
     if core == "lstm":
         lstm = nn.LSTM(width, width, batch_first=True)
@@ -32,10 +35,11 @@ def training_step(core: str, width: int, vocab_size: int, batch: int, length: in
         parts, run = [embed, encoder, head], lambda x: encoder(x, causal, is_causal=True)
     parameters = [p for part in parts for p in part.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
-    tokens, targets = torch.randint(0, vocab_size, (2, batch, length))
+    tokens = torch.randint(0, vocab_size, (batch, length))
+    targets = torch.randint(0, vocab_size, (batch, asked))
 
     def step():
-        logits = head(run(embed(tokens)))
+        logits = head(run(embed(tokens))[:, -asked:])
         loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()

@@ -7,7 +7,7 @@ One optimizer step of each is timed in turn, in one process. Ours is that of con
 the full length of its curriculum, once with all gates as they start, which are open, and once
 with gates shut where training shuts them (`trained`), for which a model is trained first. A
 token is a step of a sequence, padding included, for all alike. The peers have the width of the
-config, and the same batches.
+config, and the same batches, and as ours say something at the scored steps alone.
 
 Utilisation is what the model computes per second, 3 × its forward FLOPs with what was engaged,
 over the machine's own product of two matrices of 2048, timed in the same process.
@@ -62,7 +62,8 @@ def against_peers(batch: int, peak: float) -> None:
     }
     task = ours["MOCA-Net"].task
     length = task.num_steps(task.longest)
-    sizes = (config.model.embedding_dim, task.vocab_size, batch, length)
+    asked = task.answer_length(task.longest)
+    sizes = (config.model.embedding_dim, task.vocab_size, batch, length, asked)
     calls = ours | {
         "PyTorch LSTM": peers.training_step("lstm", *sizes),
         "PyTorch Transformer, 2 layers": peers.training_step("transformer", *sizes),
@@ -121,7 +122,7 @@ def of_sst2(folder: str, peak: float) -> None:
     chosen = steps.task.select(batch, 0, 20)
     lengths = [steps.task.training_data.buckets[b].words.shape[1] for b in chosen.bucket]
     lstms = {
-        t: peers.training_step("lstm", config.model.embedding_dim, 128, 2 * batch, t)
+        t: peers.training_step("lstm", config.model.embedding_dim, 128, 2 * batch, t, t)
         for t in set(lengths)
     }
     calls = {"MOCA-Net": lambda: (setattr(steps, "made", 0), steps())[1]}

@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mocanet_jax.nn.summary import component_costs, realised_flops
+from mocanet_jax.tasks.sequence import SequenceTask
 from mocanet_jax.training.build import build_model, build_task
 from mocanet_jax.training.optimizer import build_optimizer
 from mocanet_jax.training.step import initial_train_state, train_steps
@@ -42,6 +43,11 @@ class Steps:
         return self._state.step
 
     def flops(self) -> float:
-        """Of one token's forward and backward pass, with what the last call had engaged; the
-        backward pass is twice the forward."""
-        return 3 * realised_flops(self.model, self.costs, self.usage)
+        """Of one token's forward and backward pass, with what the last call had engaged and
+        the head at scored steps alone; the backward pass is twice the forward."""
+        unasked = 0.0
+        if isinstance(self.task, SequenceTask):
+            longest = self.task.longest
+            scored = self.task.answer_length(longest) / self.task.num_steps(longest)
+            unasked = (1 - scored) * self.costs["embedding and head"].flops
+        return 3 * (realised_flops(self.model, self.costs, self.usage) - unasked)

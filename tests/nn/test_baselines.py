@@ -70,7 +70,7 @@ def test_a_token_changes_no_output_before_it(name):
 
 @pytest.mark.usefixtures("float64")
 def test_logits_that_are_asked_for_are_those_of_their_steps():
-    """Otherwise training, which asks for scored steps alone, fits other tokens than it means."""
+    """Otherwise training, which asks for scored steps alone, fits other tokens than meant."""
     tokens, asked = small.random_tokens(B, T), np.array([[1, 7], [0, 0], [3, 2]])
     for net in (NETS["lstm"], small.model()):
         run = jax.jit(lambda params, at, net=net: net.apply(params, tokens, asked=at)[0])

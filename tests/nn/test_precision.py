@@ -78,9 +78,7 @@ def test_products_with_parameters_have_the_type_that_is_asked_for(activations):
     net = small.model(num_layers=1, num_content_heads=0, activations=activations)
     params = jax.eval_shape(net.init, jax.random.key(0), TOKENS)
     jaxpr = jax.make_jaxpr(lambda p: net.apply(p, TOKENS)[0])(params).jaxpr
-    halves = [
-        e for e in products(jaxpr) if all(v.aval.dtype == jnp.bfloat16 for v in e.invars)
-    ]
+    halves = [e for e in products(jaxpr) if all(v.aval.dtype == jnp.bfloat16 for v in e.invars)]
     # Two of the controller, one of the router, two of memory, three of experts and the head.
     assert len(halves) == (9 if activations == "bfloat16" else 0)
 

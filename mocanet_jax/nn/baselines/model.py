@@ -160,10 +160,7 @@ class Baseline(nn.Module):
             x, next_state = layer(x, mask, before)
             after.append(next_state)
         x = self.norm(stack.at_steps(x, asked))
-        if self.spec.tied_head:
-            logits = self.embed.attend(x)
-        else:
-            logits = self.head(x)
+        logits = self.embed.attend(x) if self.spec.tied_head else self.head(x)
         return logits, ModelState(tuple(after)), _everything_on()
 
 

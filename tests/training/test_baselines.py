@@ -160,8 +160,8 @@ def test_weight_decay_spares_scales_biases_and_rates(name):
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        ("lstm", 2 * 2 * 256),  # layers, hidden and cell, width
-        ("transformer", 4 * 2 * 9 * 128),  # keys and values of 4 symbols, a marker, 4 blanks
+        ("lstm", 2 * 256),  # hidden and cell, width
+        ("transformer", 2 * 2 * 9 * 128),  # keys and values of 4 symbols, a marker, 4 blanks
         ("deltanet", 2 * (2 * 64 * 64 + 3 * 2 * (64 + 64 + 64))),  # H S P, and 3 tokens
     ],
 )

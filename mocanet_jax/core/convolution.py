@@ -7,6 +7,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mocanet_jax.core.rows import placed, taken
+
 
 def causal_convolution(
     z: jax.Array, mask: jax.Array, recent: jax.Array, taps: dict[str, jax.Array]
@@ -30,29 +32,25 @@ def causal_convolution(
     length, live = z.shape[1], jnp.sum(mask, axis=1, keepdims=True)
     unmasked, masked = (jnp.cumsum(x, axis=1) - 1 for x in (mask, ~mask))
     place = jnp.where(mask, unmasked, live + masked)
-    token = jax.vmap(lambda at: jnp.zeros_like(at).at[at].set(jnp.arange(length)))(place)
+    step = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), place.shape)
+    token = placed(step, place, length, 0)
     sequence = jnp.concatenate([recent, _permuted(z, token, place)], axis=1)
 
     def convolved(taps):
         seen = (taps[w][None, None] * sequence[:, w : w + length] for w in range(width))
         return _permuted(sum(seen), place, token)
 
-    last = _rows(sequence, live + jnp.arange(width - 1)[None])
+    last = taken(sequence, live + jnp.arange(width - 1)[None])
     return {name: convolved(each) for name, each in taps.items()}, last
-
-
-def _rows(x, at):
-    """x [B, N, D] at int32 [B, n] in [0, N): [B, n, D]."""
-    return jax.vmap(lambda x, at: x.at[at].get(mode="promise_in_bounds"))(x, at)
 
 
 @jax.custom_vjp
 def _permuted(x, at, back):
     """x [B, T, D] at a permutation int32 [B, T], of which `back` is the inverse: its transpose
     is then a gather too, where the gradient of a gather would be a scatter."""
-    return _rows(x, at)
+    return taken(x, at)
 
 
 _permuted.defvjp(
-    lambda x, at, back: (_rows(x, at), back), lambda back, g: (_rows(g, back), None, None)
+    lambda x, at, back: (taken(x, at), back), lambda back, g: (taken(g, back), None, None)
 )

@@ -17,6 +17,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mocanet_jax.core.rows import placed, take, taken
+
 
 class Gates(NamedTuple):
     """Which experts a token uses, and how much of each.
@@ -91,7 +93,7 @@ def plan_dispatch(
 
     steps = jnp.arange(length * k, dtype=jnp.int32) // k
     steps = jnp.broadcast_to(steps, slot.shape)
-    token_of_slot = _placed(steps, slot, nowhere, length)
+    token_of_slot = placed(steps, slot, nowhere, length)
     token_of_slot = token_of_slot.reshape(batch, num_experts, capacity)
     return Dispatch(
         jnp.swapaxes(token_of_slot, 0, 1),
@@ -101,26 +103,12 @@ def plan_dispatch(
     )
 
 
-# Each sequence by itself, under vmap: so the compiler knows that sequences on several devices
-# have nothing to tell each other here.
-def _placed(values, slots, size, empty):
-    """int32 [B, size] with every value at its slot, `empty` elsewhere; a slot of `size` is
-    nowhere. values, slots: int32 [B, N]."""
-    rows = jnp.full((values.shape[0], size + 1), empty, jnp.int32)
-    return jax.vmap(lambda row, at, value: row.at[at].set(value))(rows, slots, values)[:, :-1]
-
-
-def _take(rows, at):
-    """rows [N, D] at numbers int32 [...] in [0, N): [..., D]."""
-    return rows.at[at].get(mode="promise_in_bounds")
-
-
 @jax.custom_vjp
 def gather_tokens(x: jax.Array, dispatch: Dispatch) -> jax.Array:
     """Tokens [B, T, D] to expert buffers [E, B, C, D]; empty slots hold zeros."""
     chex.assert_shape(x, (*dispatch.slot_of_choice.shape[:2], None))
     padded = jnp.pad(x, ((0, 0), (0, 1), (0, 0)))
-    return jax.vmap(_take, (0, 1), 1)(padded, dispatch.token_of_slot)
+    return jax.vmap(take, (0, 1), 1)(padded, dispatch.token_of_slot)
 
 
 @jax.custom_vjp
@@ -130,7 +118,7 @@ def gather_results(y: jax.Array, dispatch: Dispatch) -> jax.Array:
     batch, width = y.shape[1], y.shape[-1]
     flat = jnp.swapaxes(y, 0, 1).reshape(batch, -1, width)
     padded = jnp.pad(flat, ((0, 0), (0, 1), (0, 0)))
-    return jax.vmap(_take)(padded, dispatch.slot_of_choice)
+    return taken(padded, dispatch.slot_of_choice)
 
 
 # Each gather is the other's transpose, so neither gradient needs a scatter.
@@ -142,9 +130,9 @@ def _spread_choices(d_choices, dispatch):
     choice = jnp.arange(length * k, dtype=jnp.int32)
     choice = jnp.broadcast_to(choice, (batch, length * k))
     at = dispatch.slot_of_choice.reshape(batch, -1)
-    choice_of_slot = _placed(choice, at, experts * capacity, length * k)
+    choice_of_slot = placed(choice, at, experts * capacity, length * k)
     padded = jnp.pad(flat, ((0, 0), (0, 1), (0, 0)))
-    spread = jax.vmap(_take)(padded, choice_of_slot)
+    spread = taken(padded, choice_of_slot)
     return jnp.swapaxes(spread.reshape(batch, experts, capacity, -1), 0, 1)
 
 

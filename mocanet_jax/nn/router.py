@@ -348,16 +348,11 @@ class Router(nn.Module):
         """What content heads write under is a convolution, and what order heads write. These
         store a token and the one before it, from the start: what says where a thing is to be
         sorted often follows it."""
-
-        def start(key, shape, dtype=jnp.float32):
-            noise = 0.1 * jax.random.normal(key, shape, dtype)
-            return noise.at[-2:].add(1.0)
-
         taps, shape = {}, (CONVOLUTION_WIDTH, width)
         if self.num_content_heads:
             taps["content"] = self.param("convolution", nn.initializers.normal(0.5), shape)
         if self.num_order_heads:
-            taps["order"] = self.param("order_taps", start, shape)
+            taps["order"] = self.param("order_taps", _looking_at(0, 1), shape)
         return taps
 
     def _content(self, stored, read_query):
@@ -387,18 +382,15 @@ class Router(nn.Module):
         heads, width = self.num_association_heads, z.shape[-1] // self.num_heads
         project = nn.Dense(heads * width, use_bias=False, name="association_key")
 
-        def taps(name, lag):
-            def start(key, shape, dtype=jnp.float32):
-                noise = 0.1 * jax.random.normal(key, shape, dtype)
-                return noise.at[ASSOCIATION_WIDTH - 1 - lag].add(1.0)
-
-            return self.param(name, start, (ASSOCIATION_WIDTH, z.shape[-1]))
-
         def unit(seen):
             said = project(seen).reshape(*mask.shape, heads, width)
             return said * jax.lax.rsqrt(jnp.sum(said**2, axis=-1, keepdims=True) + 1e-6)
 
-        views = {"key": taps("key_taps", 1), "query": taps("query_taps", 0)}
+        shape = (ASSOCIATION_WIDTH, z.shape[-1])
+        views = {
+            "key": self.param("key_taps", _looking_at(1), shape),
+            "query": self.param("query_taps", _looking_at(0), shape),
+        }
         seen, recalled = causal_convolution(z, mask, state.recalled, views)
 
         sharpness = self.param(
@@ -464,3 +456,14 @@ class Weights(nn.Module):
 def _repeated(numbers):
     """An initializer that repeats `numbers` over a vector."""
     return lambda key, shape, dtype=jnp.float32: jnp.resize(jnp.array(numbers, dtype), shape)
+
+
+def _looking_at(*lags):
+    """An initializer of a convolution's taps, [W, D], with its oldest token first: it sees the
+    tokens so many steps back, and some noise."""
+
+    def start(key, shape, dtype=jnp.float32):
+        noise = 0.1 * jax.random.normal(key, shape, dtype)
+        return noise.at[-1 - np.array(lags)].add(1.0)
+
+    return start

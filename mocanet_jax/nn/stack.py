@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import budget
+from mocanet_jax.core.rows import taken
 from mocanet_jax.nn.layer import LayerAux, LayerSpec, LayerState, MocaLayer
 
 
@@ -92,9 +93,7 @@ def run(
 
 def at_steps(x: jax.Array, steps: jax.Array | None) -> jax.Array:
     """x [B, T, D] at int [B, N] in [0, T): [B, N, D]; all of x for None."""
-    if steps is None:
-        return x
-    return jax.vmap(lambda row, at: row.at[at].get(mode="promise_in_bounds"))(x, steps)
+    return x if steps is None else taken(x, steps)
 
 
 def collect(layers: tuple[LayerAux, ...], price: jax.Array) -> ModelAux:

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mocanet_jax.core.rows import placed
+
 R = TypeVar("R")
 
 
@@ -137,11 +139,8 @@ def only_scored(batch: Batch, count: int) -> tuple[jax.Array, Batch]:
     that are not scored.
     """
     place = jnp.where(batch.scored, jnp.cumsum(batch.scored, axis=1) - 1, count)
-    every = jnp.broadcast_to(jnp.arange(place.shape[1]), place.shape)
-    nowhere = jnp.zeros((len(place), count), jnp.int32)
-    steps = jax.vmap(lambda row, at, step: row.at[at].set(step, mode="drop"))(
-        nowhere, place, every
-    )
+    every = jnp.broadcast_to(jnp.arange(place.shape[1], dtype=jnp.int32), place.shape)
+    steps = placed(every, place, count, 0)
     scored = jnp.arange(count)[None] < jnp.sum(batch.scored, axis=1, keepdims=True)
     targets = jnp.take_along_axis(batch.targets, steps, axis=1)
     return steps, batch._replace(targets=targets, scored=scored)

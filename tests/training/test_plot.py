@@ -69,7 +69,6 @@ def test_a_run_on_sequences(command, finished, tmp_path):
     assert "left out" not in said
 
 
-@pytest.mark.slow
 def test_a_run_on_texts(monkeypatch, command, sketched, finished_text, tmp_path):
     """With the words of the texts that are given."""
     seen, draw = [], plot.text_pictures.spending

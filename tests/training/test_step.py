@@ -269,7 +269,6 @@ def built(workdir, **changes):
     return model, initial, lambda state: advance(state, 0, (), ())
 
 
-@pytest.mark.slow
 def test_usage_follows_the_target(tmp_path):
     """The claim of the budget: more than half of the full compute at first, then a fifth,
     whatever the task says. By hand from usage, the price at every step: no gradient, no weight

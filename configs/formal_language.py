@@ -26,5 +26,5 @@ def formal_language_config(task: str) -> ConfigDict:
     config.training.stop_at_loss = 0.0003
     config.eval.lengths = (10, 20, 30, 40)
     config.eval.long_lengths = tuple(range(41, 501, 27))
-    config.eval.sequences_per_long_length = 64
+    config.eval.sequences_per_long_length = 32
     return config

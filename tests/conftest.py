@@ -1,6 +1,7 @@
 """Strict numerics for every test: arrays of different rank never combine silently; and
-programs that compile fast, and once for all processes that tests start."""
+programs that are traced and compiled fast, and once for all processes that tests start."""
 
+import gc
 import os
 import tempfile
 
@@ -20,6 +21,8 @@ CACHE = pytest.StashKey[tempfile.TemporaryDirectory]()
 pytest_plugins = ["tests.runs"]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_traceback_in_locations_limit", 0)
+gc.set_threshold(100_000, 50, 100)  # tracing leaves little to collect, and a lot to look through
 
 settings.register_profile("exact", deadline=None, derandomize=True, max_examples=8)
 settings.load_profile("exact")

@@ -16,8 +16,17 @@ B, T = 3, 8
 WHOLE = jnp.ones((B, T), bool)
 MODES = {"eval": (False, 1.0), "train": (True, 0.5)}
 each_routing = pytest.mark.parametrize("routing", small.ROUTINGS)
-each_form = pytest.mark.parametrize("time", ["scan", "parallel"])
 each_mode = pytest.mark.parametrize("mode", MODES)
+pairwise = pytest.mark.parametrize(
+    ("time", "mode", "routing"),
+    [
+        ("scan", "eval", "dynamic"),
+        ("scan", "train", "topk"),
+        ("parallel", "eval", "topk"),
+        ("parallel", "train", "dynamic"),
+    ],
+)
+"""Any two of a form, a mode and a routing meet."""
 either = pytest.mark.parametrize(("time", "mode"), [("scan", "eval"), ("parallel", "train")])
 
 
@@ -41,9 +50,7 @@ def runner(net, mode):
     return apply, tokens, small.settled(state)
 
 
-@each_routing
-@each_form
-@each_mode
+@pairwise
 @pytest.mark.usefixtures("float64")
 def test_a_token_changes_no_output_before_it(time, mode, routing):
     """A look into the future would make training worthless; here experts are crowded, so a
@@ -59,9 +66,7 @@ def test_a_token_changes_no_output_before_it(time, mode, routing):
         assert (np.abs(after[:, t] - before[:, t]).max(axis=-1) > 1e-3).all()
 
 
-@each_routing
-@each_form
-@each_mode
+@pairwise
 @pytest.mark.usefixtures("float64")
 def test_examples_do_not_see_each_other(time, mode, routing):
     """Neither memory nor expert room may be shared over the batch."""
@@ -119,9 +124,7 @@ def test_padding_is_as_good_as_absent(time, mode, routing):
         chex.assert_trees_all_close(getattr(aux, name), getattr(bare, name), rtol=1e-9)
 
 
-@each_routing
-@each_form
-@each_mode
+@pairwise
 @pytest.mark.usefixtures("float64")
 def test_the_content_of_padding_does_not_matter(time, mode, routing):
     """In crowded experts too: padding takes no room."""

@@ -22,7 +22,7 @@ pytest_plugins = ["tests.runs"]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_traceback_in_locations_limit", 0)
-gc.set_threshold(100_000, 50, 100)  # tracing leaves little to collect, and a lot to look through
+gc.set_threshold(100_000, 50, 100)  # tracing leaves much to look through, little to free
 
 settings.register_profile("exact", deadline=None, derandomize=True, max_examples=8)
 settings.load_profile("exact")

@@ -26,7 +26,7 @@ def base_config() -> ConfigDict:
     model.num_memory_slots = 64
     model.top_k_slots = 3
     model.pointer_sharpness = 1.0
-    model.tape = "ring"  # or loop, on which reads go round over what was written
+    model.tape = "ring"  # or loop, where reads go round what was written, or stack
     model.max_laps = 1  # of a loop that the model tells apart
     model.counters = ()  # sizes of counters, each modulo its size
     model.router_temperature = 1.0

@@ -10,4 +10,6 @@ from configs.formal_language import formal_language_config
 
 
 def get_config(ablation: str | None = None) -> ConfigDict:
-    return with_ablation(formal_language_config("stack_manipulation"), ablation)
+    config = formal_language_config("stack_manipulation")
+    config.model.tape = "stack"
+    return with_ablation(config, ablation)

@@ -28,7 +28,7 @@ class LayerSpec:
     top_k_slots: A; at 1 the only weight of an address is 1, so that neither pointers nor
         queries get a gradient.
     tape: what location heads move on; "loop" takes reads from the last slot written back to the
-        first, and tells how often, up to max_laps.
+        first, and tells how often, up to max_laps; on a "stack" a head reads where it writes.
     counters: sizes of counters modulo n (nn/counters.py).
     routing: "dynamic" engages a part only where its gate is open (core/gating.py), with K and A
         as ceilings; "topk" engages K experts, a write and a read at every token.
@@ -55,7 +55,7 @@ class LayerSpec:
     use_controller: bool = True
     num_association_heads: int = 0
     num_order_heads: int = 0
-    tape: Literal["ring", "loop"] = "ring"
+    tape: Literal["ring", "loop", "stack"] = "ring"
     max_laps: int = 1
     counters: tuple[int, ...] = ()
     routing: Literal["dynamic", "topk"] = "dynamic"
@@ -76,8 +76,8 @@ class LayerSpec:
         for name in ("num_experts", *(f"num_{kind}_heads" for kind in kinds)):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
-        if self.tape not in ("ring", "loop"):
-            raise ValueError(f'tape must be "ring" or "loop", not {self.tape!r}')
+        if self.tape not in ("ring", "loop", "stack"):
+            raise ValueError(f'tape must be "ring", "loop" or "stack", not {self.tape!r}')
         if self.max_laps < 1:
             raise ValueError(f"max_laps must be at least 1, not {self.max_laps}")
         if any(not isinstance(size, int) or size < 2 for size in self.counters):

@@ -27,11 +27,13 @@ ASSOCIATION_WIDTH = 8
 POINTER_START = {
     "ring": {"write": (-4.0, -2.0, 4.0), "read": (-2.0, 4.0, -2.0)},
     "loop": {"write": (-4.0, -2.0, 4.0), "read": (0.0, 0.0, 1.0)},
+    "stack": {"top": (-1.0, -1.0, 2.0)},
     "order": {"place": (0.0, 0.0, 1.0)},
 }
 """Initial logits of the shifts −1, 0, +1: write pointers move, and read pointers rest on a
 ring. With both starting at half a step, training sticks at a bag of tokens in the first slot.
-On a loop reads start undecided, since it is left to learn whether they go forwards or back."""
+On a loop reads start undecided, since it is left to learn whether they go forwards or back.
+On a stack a token starts as a push, and can still become a pop."""
 
 OPEN_START = 2.0
 """Initial logit of dynamic gates: all parts start engaged, and the price closes them."""
@@ -51,7 +53,8 @@ RETENTION_START = 6.0
 
 class RouterState(NamedTuple):
     """write_pointer, read_pointer: float [B, location heads], in slots; in [0, S] on a ring. On
-        a loop write pointers are at least 0, and read pointers any number, not wrapped.
+        a loop write pointers are at least 0, and read pointers any number, not wrapped; on a
+        stack both are its top, at least 0.
     recent: float [B, 2, D], the last inputs, for the convolution of content heads and of order
         heads.
     recalled: float [B, W − 1, D], the same for the association heads'; None without them.
@@ -145,7 +148,8 @@ class Router(nn.Module):
 
     tape: on a "ring" pointers go round over all S slots. On a "loop" a write pointer moves only
         where it writes and not below 0, and a read pointer that passes the last slot goes on
-        at the first (addressing.loop).
+        at the first (addressing.loop). On a "stack" a head has one pointer, not below 0, and
+        reads where it writes, as the tape of Tape-RNN (Delétang et al., 2023).
     temperature: of content scores, > 0. sharpness: κ of the softest ring address, > 0. It
         starts there, so that the gradient feels the next slot, and cannot go below, where
         reading the mean of the neighbours would be a trap.
@@ -161,7 +165,7 @@ class Router(nn.Module):
     dynamic: bool
     num_association_heads: int = 0
     num_order_heads: int = 0
-    tape: Literal["ring", "loop"] = "ring"
+    tape: Literal["ring", "loop", "stack"] = "ring"
     max_laps: int = 1
 
     @property
@@ -224,9 +228,9 @@ class Router(nn.Module):
             strength = strength.at[..., ordered].set(held)
         addresses, positions, laps, log_retention = [], None, None, None
         if self.num_location_heads:
-            pointers = jnp.stack([said["write_pointer"], said["read_pointer"]], axis=2)
+            pointers = [said[f"{name}_pointer"] for name in POINTER_START[self.tape]]
             address, positions, laps, state = self._location(
-                pointers, mask, state, num_slots, rounding, writes
+                jnp.stack(pointers, axis=2), mask, state, num_slots, rounding, writes
             )
             addresses.append(address)
         if taps := self._stored_taps(z.shape[-1]):
@@ -310,15 +314,20 @@ class Router(nn.Module):
         return dict(zip(maps, jnp.split(decided, ends, axis=-1), strict=True))
 
     def _location(self, logits, mask, state, num_slots, rounding, writes):
-        """logits: [B, T, 2, 4 · location heads], of write and read pointers."""
+        """logits: [B, T, n, 4 · location heads], of write and read pointers, or of the one that
+        is both on a stack."""
         heads = self.num_location_heads
-        logits = logits.reshape(*mask.shape, 2 * heads, 4)
+        logits = logits.reshape(*mask.shape, -1, 4)
         shift = rounded(addressing.expected_shift(logits[..., :3]), rounding)
         pointer = jnp.concatenate([state.write_pointer, state.read_pointer], axis=-1)
         shift = shift * mask[..., None]
         laps = None
         if self.tape == "loop":
             position, pointer, laps = self._on_loop(pointer, shift, writes[..., :heads])
+        elif self.tape == "stack":
+            top = addressing.advance_above(state.write_pointer, shift)
+            position, pointer = (jnp.tile(x, 2) for x in (top, top[:, -1]))
+            logits = jnp.tile(logits, (1, 1, 2, 1))
         else:
             position, pointer = addressing.advance(pointer, shift, num_slots)
         sharpness = self.sharpness * (1 + nn.softplus(logits[..., 3]))

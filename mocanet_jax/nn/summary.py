@@ -13,7 +13,7 @@ from mocanet_jax.nn.baselines.model import Baseline
 from mocanet_jax.nn.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.model import MocaNet
-from mocanet_jax.nn.router import ASSOCIATION_WIDTH, CONVOLUTION_WIDTH
+from mocanet_jax.nn.router import ASSOCIATION_WIDTH, CONVOLUTION_WIDTH, POINTER_START
 
 PLACING = 14.0
 """FLOPs for each pair of slots whose order is compared and counted (core/order.py)."""
@@ -77,7 +77,8 @@ def layer_flops(spec: LayerSpec) -> dict[str, float]:
     location, content, heads = spec.num_location_heads, spec.num_content_heads, spec.num_heads
     gates = 2 * heads * (spec.routing == "dynamic")
     order = spec.num_order_heads
-    outputs = spec.num_experts + gates + heads + 8 * location + content + 5 * order
+    pointers = location * len(POINTER_START[spec.tape])
+    outputs = spec.num_experts + gates + heads + 4 * pointers + content + 5 * order
     router = 2.0 * d * outputs
     if spec.tape == "loop":
         router += 2.0 * d * location * (spec.max_laps + 1)

@@ -32,7 +32,7 @@ from tests.nn import small
         ({"num_order_heads": -1}, "num_order_heads must not be negative: -1"),
         ({"num_order_heads": 1}, "embedding_dim 8 is not divisible by 3 memory heads"),
         ({"num_association_heads": 1}, "embedding_dim 8 is not divisible by 3 memory heads"),
-        ({"tape": "reel"}, 'tape must be "ring" or "loop", not \'reel\''),
+        ({"tape": "reel"}, 'tape must be "ring", "loop" or "stack", not \'reel\''),
         ({"max_laps": 0}, "max_laps must be at least 1, not 0"),
         ({"counters": (3, 1)}, "counters must have sizes from 2 on, not (3, 1)"),
         ({"counters": (2.5,)}, "counters must have sizes from 2 on, not (2.5,)"),

@@ -90,6 +90,16 @@ def test_components_and_flops_of_counters_and_associations(routing):
     assert flops["router"] == 2 * (8 * outputs + looked + associating)
 
 
+@each_routing
+def test_flops_of_a_stack_are_those_of_one_pointer(routing):
+    """Three logits of a shift and a sharpness are not computed, of D = 8 numbers each."""
+    ring, stack = (
+        summary.layer_flops(small.spec(routing=routing, tape=tape))
+        for tape in ("ring", "stack")
+    )
+    assert stack == ring | {"router": ring["router"] - 2 * 8 * 4}
+
+
 def test_realised_flops_by_hand():
     """What was used of what can be engaged, and all that is always on."""
     net = small.model(num_location_heads=1, num_content_heads=0)

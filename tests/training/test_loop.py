@@ -293,7 +293,10 @@ def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
             "num_memory_heads 2, not 1",
         ),
         ({"model_num_order_heads": -1}, "num_order_heads must be between 0 and 0, .* not -1"),
-        ({"model_tape": "reel"}, 'config.model: tape must be "ring" or "loop", not \'reel\''),
+        (
+            {"model_tape": "reel"},
+            'config.model: tape must be "ring", "loop" or "stack", not \'reel\'',
+        ),
         ({"model_max_laps": 0}, "config.model: max_laps must be at least 1, not 0"),
         ({"model_counters": (1,)}, r"config.model: counters must have sizes from 2 on"),
         ({"model_top_k_slots": 9}, "top_k_slots must be between 1 and num_memory_slots 8"),

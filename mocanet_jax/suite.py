@@ -4,7 +4,8 @@
     python -m mocanet_jax.suite --tasks=copy,parity_check --models=moca,lstm --out=runs/two
 
 Seed 0 runs with every learning rate; the rate of lowest validation loss is that of the other
-seeds. Leaves tasks.md, tasks.json and tasks.png in OUT, and each run in
+seeds. Without --learning_rates moca has that of the task's config, which was chosen for it, and
+models for comparison are given SWEPT. Leaves tasks.md, tasks.json and tasks.png in OUT, and each run in
 OUT/TASK/MODEL/lr_RATE/seed_S. The same command goes on where a suite was stopped. Exit code 1:
 a run failed.
 """
@@ -24,6 +25,10 @@ from mocanet_jax.training import study, task_suite
 from mocanet_jax.training.settings import MOCA, check_settings
 from mocanet_jax.training.task_suite import Entrant, Findings
 from mocanet_jax.training.variants import learning_rates
+
+
+SWEPT = (3e-4, 1e-3, 3e-3)
+"""Learning rates for models for comparison where none are asked for."""
 
 
 class Request(NamedTuple):
@@ -98,6 +103,8 @@ def _variants(file, model, rates, minutes):
     known = (MOCA, *config.baseline)
     if model not in known:
         raise UserError(f"--models: unknown model {model!r}; known: {', '.join(known)}")
+    if not rates and model != MOCA:
+        rates = SWEPT
     variants = learning_rates(cli.config_of, str(file), model, rates, minutes)
     check_settings(cli.config_of(list(variants[0].flags)))
     return variants
@@ -133,7 +140,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_list("tasks", [], "Names of them; all tasks of sequences by default.", **own)
     models = [MOCA, "lstm", "transformer", "deltanet"]
     flags.DEFINE_list("models", models, "Values of config.model.name.", **own)
-    flags.DEFINE_spaceseplist("learning_rates", "", "The config's own by default.", **own)
+    flags.DEFINE_spaceseplist(
+        "learning_rates", "", "For moca the config's own by default, else three.", **own
+    )
     flags.DEFINE_float("minutes", 10.0, "What a run may take; 0: no limit.", 0.0, **own)
     flags.DEFINE_integer("seeds", 3, "How many of 0, 1, … each model runs with.", 1, **own)
     flags.DEFINE_integer("processes", 1, "Runs at a time.", 1, **own)

@@ -109,23 +109,24 @@ def test_validation_chooses_the_rate_and_the_best_seed(command, tmp_path):
 
 def test_a_suite_that_was_stopped_goes_on(command, tmp_path):
     """Only what has no result is run, and a model of which every run failed takes no other
-    with it. Without rates each task has that of its config; beyond training nothing was
-    evaluated here."""
+    with it. Without rates moca has that of the task's config, and others choose of three;
+    beyond training nothing was evaluated here."""
     chosen = [CONFIGS, "--tasks=copy,parity_check", "--models=lstm,moca", "--seeds=2"]
-    broken = {"copy/lstm/lr_0.005": 2}
+    swept = [f"copy/lstm/lr_{rate}" for rate in (0.0003, 0.001, 0.003)]
+    broken = dict.fromkeys(swept, 2)
     code, out = command(*chosen, runs=Runs(**broken))
     assert code == 1
-    assert "copy/lstm/lr_0.005  seed 0  failed: no such data" in out
-    assert "1 of 7 runs failed; logs are in runs/tasks" in out
+    assert "copy/lstm/lr_0.001  seed 0  failed: no such data" in out
+    assert "3 of 11 runs failed; logs are in runs/tasks" in out
     text = (tmp_path / "runs" / "tasks" / "tasks.md").read_text()
-    assert text.endswith("copy/lstm/lr_0.005, seed 0 failed: no such data\n")
+    assert text.endswith("copy/lstm/lr_0.003, seed 0 failed: no such data\n")
     named = [row[:3] for row in tables(text)[2:]]
     others = [["parity_check", "lstm", "–"], ["parity_check", "moca", "–"]]
     assert named == [["copy", "moca", "–"], *others]
     again = Runs()
     code, _ = command(*chosen, runs=again)
     assert code == 0
-    assert again.started == [("copy/lstm/lr_0.005", seed) for seed in (0, 1)]
+    assert again.started == [*((name, 0) for name in swept), (swept[0], 1)]
     found = json.loads((tmp_path / "runs" / "tasks" / "tasks.json").read_text())
     assert [row["seeds"] for row in found["rows"]] == [[0, 1]] * 4
 
@@ -236,7 +237,7 @@ def test_a_tiny_suite_of_real_runs(tmp_path):
     found = json.loads((tmp_path / "runs" / "tasks" / "tasks.json").read_text())
     (row,) = found["rows"]
     assert len(row["score"]["values"]) == 2
-    assert row["state_size"] == 2 * 2 * 16  # layers, hidden and cell, width
+    assert row["state_size"] == 2 * 16  # hidden and cell of one layer
     code, out, _ = process("suite", *chosen, cwd=tmp_path)
     assert code == 0
     assert out.count("there before") == 3

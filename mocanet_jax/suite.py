@@ -5,9 +5,9 @@
 
 Seed 0 runs with every learning rate; the rate of lowest validation loss is that of the other
 seeds. Without --learning_rates moca has that of the task's config, which was chosen for it, and
-models for comparison are given SWEPT. Leaves tasks.md, tasks.json and tasks.png in OUT, and each run in
-OUT/TASK/MODEL/lr_RATE/seed_S. The same command goes on where a suite was stopped. Exit code 1:
-a run failed.
+models for comparison are given SWEPT. Leaves tasks.md, tasks.json and tasks.png in OUT, and
+each run in OUT/TASK/MODEL/lr_RATE/seed_S. The same command goes on where a suite was stopped.
+Exit code 1: a run failed.
 """
 
 import math
@@ -25,7 +25,6 @@ from mocanet_jax.training import study, task_suite
 from mocanet_jax.training.settings import MOCA, check_settings
 from mocanet_jax.training.task_suite import Entrant, Findings
 from mocanet_jax.training.variants import learning_rates
-
 
 SWEPT = (3e-4, 1e-3, 3e-3)
 """Learning rates for models for comparison where none are asked for."""

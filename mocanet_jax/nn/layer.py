@@ -18,7 +18,8 @@ from mocanet_jax.nn.controller import Controller, ControllerState
 from mocanet_jax.nn.counters import Counters, CounterState
 from mocanet_jax.nn.experts import Experts, ExpertsAux
 from mocanet_jax.nn.memory_bank import BankState, MemoryBank
-from mocanet_jax.nn.router import Route, Router, RouterState
+from mocanet_jax.nn.route import Route, RouterState
+from mocanet_jax.nn.router import Router
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mocanet_jax.core.memory import MemoryState
 from mocanet_jax.core.order import by_place
 from mocanet_jax.core.precision import full
 from mocanet_jax.nn.partition import by_sequence
-from mocanet_jax.nn.router import Route
+from mocanet_jax.nn.route import Route
 
 
 class BankState(NamedTuple):

@@ -5,7 +5,7 @@ association, by order), S slots, A active slots per access, E experts.
 """
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -13,33 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from mocanet_jax.core import addressing, gating
-from mocanet_jax.core.addressing import Address
 from mocanet_jax.core.budget import Prices
 from mocanet_jax.core.convolution import causal_convolution
 from mocanet_jax.core.precision import full, product
-from mocanet_jax.core.rounding import indecision, rounded
+from mocanet_jax.core.rounding import indecision
+from mocanet_jax.nn import pointers
 from mocanet_jax.nn.partition import by_sequence
+from mocanet_jax.nn.route import Keys, Order, Route, RouterState
 
 CONVOLUTION_WIDTH = 3
 ASSOCIATION_WIDTH = 8
 """Tokens that a convolution of content heads and of association heads sees."""
 
-POINTER_START = {
-    "ring": {"write": (-4.0, -2.0, 4.0), "read": (-2.0, 4.0, -2.0)},
-    "loop": {"write": (-4.0, -2.0, 4.0), "read": (0.0, 0.0, 1.0)},
-    "stack": {"top": (-1.0, -1.0, 2.0)},
-    "order": {"place": (0.0, 0.0, 1.0)},
-}
-"""Initial logits of the shifts −1, 0, +1: write pointers move, and read pointers rest on a
-ring. With both starting at half a step, training sticks at a bag of tokens in the first slot.
-On a loop reads start undecided, since it is left to learn whether they go forwards or back.
-On a stack a token starts as a push, and can still become a pop."""
-
 OPEN_START = 2.0
 """Initial logit of dynamic gates: all parts start engaged, and the price closes them."""
-
-SHARPNESS_START = -3.0
-"""Initial logit of the extra sharpness: softplus(-3) ≈ 0.05."""
 
 SCORE_START = 10.0
 """Initial score of a query that a key answers fully; that of chance is about 0."""
@@ -49,90 +36,6 @@ ASSOCIATION_SINK_START, ORDER_SINK_START = 4.0, -4.0
 
 RETENTION_START = 6.0
 """Initial logit of the retention: about 0.25 % fades in a step."""
-
-
-class RouterState(NamedTuple):
-    """write_pointer, read_pointer: float [B, location heads], in slots; in [0, S] on a ring. On
-        a loop write pointers are at least 0, and read pointers any number, not wrapped; on a
-        stack both are its top, at least 0.
-    recent: float [B, 2, D], the last inputs, for the convolution of content heads and of order
-        heads.
-    recalled: float [B, W − 1, D], the same for the association heads'; None without them.
-    place: float [B, order heads], what they read last, any number; None without them.
-    """
-
-    write_pointer: jax.Array
-    read_pointer: jax.Array
-    recent: jax.Array
-    recalled: jax.Array | None
-    place: jax.Array | None
-
-
-class Keys(NamedTuple):
-    """What association heads write under and ask for: key, query, float [B, T, H, P], their
-    product a score; sink: float [B, H], the score of nothing.
-    """
-
-    key: jax.Array
-    query: jax.Array
-    sink: jax.Array
-
-
-class Order(NamedTuple):
-    """What order heads write and ask for: key, float [B, T, H, 1], the rank; query, float
-    [B, T, H, 2], place and sharpness; sink: float [B, H], the score of nothing; stored: float
-    [B, T, D], what the value is a map of.
-    """
-
-    key: jax.Array
-    query: jax.Array
-    sink: jax.Array
-    stored: jax.Array
-
-
-class Route(NamedTuple):
-    """Decisions for every token.
-
-    expert_logits: float [B, T, E]; margins above the price where routing is dynamic.
-    write, read: addresses [B, T, H, A] of location and content heads; None without them.
-    strength: float [B, T, H] in [0, 1], β of the write; 0 where masked or not written. Of order
-        heads 0 or 1, where pointers are rounded: what is half there would have half a place.
-    writes, reads: float [B, T, H], 1 where the head writes and reads, else 0.
-    write_margins, read_margins: float [B, T, H], above the price; None where routing is fixed.
-        The router leaves reads 1 where unmasked and read_margins None, since a read is decided
-        by the memory bank, which sees what it would get; it gives its own share in the
-        decision, read_logits.
-    log_retention: float [B, T, H], log α; 0 (keep) on location heads and where masked.
-        None where there are no content heads.
-    positions: float [B, T, 2, location heads], write and read pointers, not wrapped on a ring.
-    laps: float [B, T, location heads, max_laps + 1], on a loop: 1 where the read pointer has
-        come to the start of lap 0, 1, …, else 0. None on a ring.
-    associations, order: what such heads write under and ask for; None without them.
-    recalled: of association heads and order heads, the slot of each write and the slot that
-        weighed most in each read, addresses [B, T, H, 1], to look at. The memory bank tells
-        them.
-    indecision: float [B, T] ≥ 0, how far what is rounded is from whole, each in [0, 1]: the
-        shifts of pointers, whether heads write where that is decided, and whether order heads
-        hold a token. The sum of the means over heads of each; 0 where nothing is rounded.
-    What a layer lacks is None.
-    """
-
-    expert_logits: jax.Array | None
-    write: Address | None = None
-    read: Address | None = None
-    strength: jax.Array | None = None
-    log_retention: jax.Array | None = None
-    positions: jax.Array | None = None
-    laps: jax.Array | None = None
-    writes: jax.Array | None = None
-    reads: jax.Array | None = None
-    read_logits: jax.Array | None = None
-    write_margins: jax.Array | None = None
-    read_margins: jax.Array | None = None
-    associations: Keys | None = None
-    order: Order | None = None
-    recalled: tuple[Address, Address] | None = None
-    indecision: jax.Array | None = None
 
 
 class Router(nn.Module):
@@ -148,8 +51,7 @@ class Router(nn.Module):
 
     tape: on a "ring" pointers go round over all S slots. On a "loop" a write pointer moves only
         where it writes and not below 0, and a read pointer that passes the last slot goes on
-        at the first (addressing.loop). On a "stack" a head has one pointer, not below 0, and
-        reads where it writes, as the tape of Tape-RNN (Delétang et al., 2023).
+        at the first. On a "stack" a head has one pointer, which reads where it writes.
     temperature: of content scores, > 0. sharpness: κ of the softest ring address, > 0. It
         starts there, so that the gradient feels the next slot, and cannot go below, where
         reading the mean of the neighbours would be a trap.
@@ -228,11 +130,9 @@ class Router(nn.Module):
             strength = strength.at[..., ordered].set(held)
         addresses, positions, laps, log_retention = [], None, None, None
         if self.num_location_heads:
-            pointers = [said[f"{name}_pointer"] for name in POINTER_START[self.tape]]
-            address, positions, laps, state = self._location(
-                jnp.stack(pointers, axis=2), mask, state, num_slots, rounding, writes
-            )
+            address, at, state = self._location(said, mask, state, num_slots, rounding, writes)
             addresses.append(address)
+            positions, laps = at.positions, at.laps
         if taps := self._stored_taps(z.shape[-1]):
             stored, recent = causal_convolution(z, mask, state.recent, taps)
             state = state._replace(recent=recent)
@@ -290,16 +190,16 @@ class Router(nn.Module):
             maps["read_gate"] = (self.num_heads, opening)
             maps["write_gate"] = (self.num_heads, _repeated(undecided))
         if self.num_location_heads:
-            for name, shifts in POINTER_START[self.tape].items():
+            for name, start in pointers.START[self.tape].items():
                 maps[f"{name}_pointer"] = (
-                    4 * self.num_location_heads,
-                    _repeated((*shifts, SHARPNESS_START)),
+                    pointers.LOGITS * self.num_location_heads,
+                    _repeated(start),
                 )
         if self.num_order_heads:
             maps["rank"] = (self.num_order_heads, None)
             maps["place_pointer"] = (
-                4 * self.num_order_heads,
-                _repeated((*POINTER_START["order"]["place"], SHARPNESS_START)),
+                pointers.LOGITS * self.num_order_heads,
+                _repeated(pointers.START["order"]["place"]),
             )
         if self.num_content_heads:
             content = self.num_content_heads
@@ -313,45 +213,22 @@ class Router(nn.Module):
         decided = product(z, kernel) + bias[None, None]
         return dict(zip(maps, jnp.split(decided, ends, axis=-1), strict=True))
 
-    def _location(self, logits, mask, state, num_slots, rounding, writes):
-        """logits: [B, T, n, 4 · location heads], of write and read pointers, or of the one that
-        is both on a stack."""
+    def _location(self, said, mask, state, num_slots, rounding, writes):
         heads = self.num_location_heads
-        logits = logits.reshape(*mask.shape, -1, 4)
-        shift = rounded(addressing.expected_shift(logits[..., :3]), rounding)
-        pointer = jnp.concatenate([state.write_pointer, state.read_pointer], axis=-1)
-        shift = shift * mask[..., None]
-        laps = None
-        if self.tape == "loop":
-            position, pointer, laps = self._on_loop(pointer, shift, writes[..., :heads])
-        elif self.tape == "stack":
-            top = addressing.advance_above(state.write_pointer, shift)
-            position, pointer = (jnp.tile(x, 2) for x in (top, top[:, -1]))
-            logits = jnp.tile(logits, (1, 1, 2, 1))
-        else:
-            position, pointer = addressing.advance(pointer, shift, num_slots)
-        sharpness = self.sharpness * (1 + nn.softplus(logits[..., 3]))
-        address = addressing.ring_address(position, num_slots, self.num_active, sharpness)
-        write, read = (
-            jax.tree.map(lambda x, own=own: x[:, :, own], address)
-            for own in (slice(heads), slice(heads, None))
+        names = pointers.START[self.tape]
+        logits = jnp.concatenate([said[f"{name}_pointer"] for name in names], axis=-1)
+        shift, sharpness = pointers.steps(logits, mask, rounding, self.sharpness)
+        before = state.write_pointer, state.read_pointer
+        at = pointers.walk(
+            self.tape, shift, before, writes[..., :heads], num_slots, self.max_laps
         )
-        state = state._replace(
-            write_pointer=pointer[:, :heads], read_pointer=pointer[:, heads:]
-        )
-        return (write, read), position.reshape(*mask.shape, 2, heads), laps, state
-
-    def _on_loop(self, pointer, shift, writes):
-        """pointer: [B, 2 · location heads]; shift: [B, T, 2 · location heads]."""
-        write, read = jnp.split(pointer, 2, axis=-1)
-        write_shift, read_shift = jnp.split(shift, 2, axis=-1)
-        write = addressing.advance_above(write, write_shift * writes)
-        read = read[:, None] + jnp.cumsum(read_shift, axis=1)
-        pointer = jnp.concatenate([write[:, -1], read[:, -1]], axis=-1)
-        slot, distance, lap = addressing.loop(read, write)
-        starts = lap[..., None] * jnp.arange(self.max_laps + 1)[None, None, None]
-        laps = gating.open_gate(distance[..., None] - starts + 0.5)
-        return jnp.concatenate([write, slot], axis=-1), pointer, laps
+        if self.tape == "stack":
+            sharpness = jnp.tile(sharpness, 2)
+        sharpness = sharpness.reshape(at.positions.shape)
+        address = addressing.ring_address(at.positions, num_slots, self.num_active, sharpness)
+        write, read = (jax.tree.map(lambda x, n=n: x[:, :, n], address) for n in (0, 1))
+        state = state._replace(write_pointer=at.write, read_pointer=at.read)
+        return (write, read), at, state
 
     def _stored_taps(self, width):
         """What content heads write under is a convolution, and what order heads write. These
@@ -418,11 +295,8 @@ class Router(nn.Module):
         logits.
         """
         heads = self.num_order_heads
-        logits = pointer.reshape(*mask.shape, heads, 4)
-        shift = rounded(addressing.expected_shift(logits[..., :3]), rounding)
-        shift = shift * (1 - held) * mask[..., None]
-        place = state.place[:, None] + jnp.cumsum(shift, axis=1)
-        sharpness = self.sharpness * (1 + nn.softplus(logits[..., 3]))
+        shift, sharpness = pointers.steps(pointer, mask, rounding, self.sharpness)
+        place = state.place[:, None] + jnp.cumsum(shift * (1 - held), axis=1)
         nothing = nn.initializers.constant(ORDER_SINK_START)
         sink = self.param("order_sink", nothing, (heads,))
         order = Order(
@@ -434,9 +308,9 @@ class Router(nn.Module):
         return order, state._replace(place=place[:, -1])
 
     def _indecision(self, said, gates, mask):
-        pointers = [said[name] for name in said if name.endswith("_pointer")]
-        logits = [pointer.reshape(*mask.shape, -1, 4)[..., :3] for pointer in pointers]
-        numbers = [addressing.expected_shift(three) for three in logits]
+        numbers = [
+            pointers.mean_shift(said[name], mask) for name in said if name.endswith("_pointer")
+        ]
         if gates is not None:
             numbers.append(nn.sigmoid(gates))
         zero = jnp.zeros(mask.shape)

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import jax
 
 from mocanet_jax.core import budget
+from mocanet_jax.nn import pointers
 from mocanet_jax.nn.baselines.model import Baseline
 from mocanet_jax.nn.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.layer import LayerSpec
 from mocanet_jax.nn.model import MocaNet
-from mocanet_jax.nn.router import ASSOCIATION_WIDTH, CONVOLUTION_WIDTH, POINTER_START
+from mocanet_jax.nn.router import ASSOCIATION_WIDTH, CONVOLUTION_WIDTH
 
 PLACING = 14.0
 """FLOPs for each pair of slots whose order is compared and counted (core/order.py)."""
@@ -77,8 +78,8 @@ def layer_flops(spec: LayerSpec) -> dict[str, float]:
     location, content, heads = spec.num_location_heads, spec.num_content_heads, spec.num_heads
     gates = 2 * heads * (spec.routing == "dynamic")
     order = spec.num_order_heads
-    pointers = location * len(POINTER_START[spec.tape])
-    outputs = spec.num_experts + gates + heads + 4 * pointers + content + 5 * order
+    steered = pointers.LOGITS * location * len(pointers.START[spec.tape])
+    outputs = spec.num_experts + gates + heads + steered + content + 5 * order
     router = 2.0 * d * outputs
     if spec.tape == "loop":
         router += 2.0 * d * location * (spec.max_laps + 1)

@@ -12,7 +12,7 @@ from rich.console import Console
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.nn.experts import ExpertsAux
 from mocanet_jax.nn.layer import LayerAux
-from mocanet_jax.nn.router import Route
+from mocanet_jax.nn.route import Route
 from mocanet_jax.nn.stack import ModelAux
 from mocanet_jax.tasks.copy import CopyTask
 from mocanet_jax.training import sequence_report

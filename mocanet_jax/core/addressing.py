@@ -49,19 +49,6 @@ def expected_shift(logits: jax.Array) -> jax.Array:
     return jax.nn.softmax(logits, axis=-1) @ jnp.array(SHIFTS, logits.dtype)
 
 
-def rounded_choice(logits: jax.Array, rounding: jax.Array | float) -> jax.Array:
-    """A softmax over n choices, partly or wholly rounded to the likeliest.
-
-    logits: float [..., n]. rounding: in [0, 1], broadcast against them; 0 gives probabilities,
-        1 one choice. The gradient is that of the softmax for every value (straight-through).
-    Returns float [..., n], of sum 1.
-    """
-    chex.assert_type(logits, float)
-    soft = jax.nn.softmax(logits, axis=-1)
-    choice = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=soft.dtype)
-    return soft + rounding * jax.lax.stop_gradient(choice - soft)
-
-
 def advance(pointer: jax.Array, shifts: jax.Array, num_slots: int):
     """Moves pointers along a ring; a cumulative sum, so parallel over time.
 

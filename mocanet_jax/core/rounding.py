@@ -24,6 +24,19 @@ def rounded(numbers: jax.Array, rounding: jax.Array | float) -> jax.Array:
     return numbers + rounding * jax.lax.stop_gradient(jnp.round(numbers) - numbers)
 
 
+def rounded_choice(logits: jax.Array, rounding: jax.Array | float) -> jax.Array:
+    """A softmax over n choices, partly or wholly rounded to the likeliest.
+
+    logits: float [..., n]. rounding: in [0, 1], broadcast against them; 0 gives probabilities,
+        1 one choice. The gradient is that of the softmax for every value (straight-through).
+    Returns float [..., n], of sum 1.
+    """
+    chex.assert_type(logits, float)
+    soft = jax.nn.softmax(logits, axis=-1)
+    choice = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=soft.dtype)
+    return soft + rounding * jax.lax.stop_gradient(choice - soft)
+
+
 def indecision(numbers: jax.Array) -> jax.Array:
     """How far numbers are from whole, 2 |x − round x|: 0 where they are, 1 halfway between two.
     Float, the shape of numbers. The gradient leads away from halfway, as strongly near as far

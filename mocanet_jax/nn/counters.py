@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mocanet_jax.core.addressing import rounded_choice
 from mocanet_jax.core.precision import full
+from mocanet_jax.core.rounding import rounded_choice
 
 
 class CounterState(NamedTuple):

@@ -105,32 +105,6 @@ def test_loop_by_hand(position, length, slot, distance, lap):
 
 
 @pytest.mark.parametrize(
-    ("rounding", "expected"),
-    [(0.0, (0.125, 0.5, 0.375)), (0.5, (0.0625, 0.75, 0.1875)), (1.0, (0, 1, 0))],
-)
-def test_rounded_choice_by_hand(rounding, expected):
-    """Softmax of ln(1, 4, 3), and the way from there to the likeliest."""
-    logits = jnp.log(jnp.array([1.0, 4.0, 3.0]))
-    np.testing.assert_allclose(addressing.rounded_choice(logits, rounding), expected, rtol=1e-6)
-
-
-def test_a_rounded_choice_is_one_choice():
-    """To the last bit: what it turns would drift over a long sequence."""
-    logits = jnp.asarray(np.random.default_rng(0).normal(size=(1000, 5)), jnp.float32)
-    choice = addressing.rounded_choice(logits, 1.0)
-    np.testing.assert_array_equal(choice, np.eye(5)[np.argmax(logits, axis=-1)])
-
-
-def test_rounding_passes_the_gradient_of_the_softmax():
-    logits, values = jnp.array([0.3, -0.2, 0.9]), jnp.array([2.0, -1.0, 5.0])
-    gradient = jax.grad(lambda x, r: jnp.vdot(addressing.rounded_choice(x, r), values))
-    p = np.exp(logits) / np.exp(logits).sum()
-    for rounding in (0.0, 0.5, 1.0):
-        expected = p * (values - p @ values)
-        np.testing.assert_allclose(gradient(logits, rounding), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
     ("position", "indices", "weights"),
     [
         # exp(-2 ln2 d²) = 2^(-2d²). At 2.25: d² = 1/16 and 9/16, a ratio of 2 to 1.
@@ -255,7 +229,6 @@ def test_an_impossible_number_of_active_slots_is_refused(num_active):
         lambda: addressing.advance(jnp.ones((2, 1)), jnp.ones((2, 3, 4)), 8),
         lambda: addressing.advance(jnp.ones((2, 1)), jnp.ones((2, 1)), 8),
         lambda: addressing.advance_above(jnp.ones((2, 1)), jnp.ones((2, 1))),
-        lambda: addressing.rounded_choice(jnp.ones((2, 4), int), 0.0),
         lambda: addressing.ring_address(jnp.ones(2), 8, 2, jnp.ones(1)),
         lambda: addressing.ring_address(jnp.ones(2, int), 8, 2, jnp.ones(2)),
         lambda: addressing.content_address(jnp.ones(4, int), 2, 1.0),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mocanet_jax.core.addressing import expected_shift
-from mocanet_jax.core.rounding import indecision, rounded
+from mocanet_jax.core.rounding import indecision, rounded, rounded_choice
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,36 @@ def test_indecision_is_none_once_rounded(number):
     assert indecision(rounded(number, 1.0)) == 0
 
 
-@pytest.mark.parametrize("function", [lambda x: rounded(x, 1.0), indecision])
+@pytest.mark.parametrize(
+    "function", [lambda x: rounded(x, 1.0), lambda x: rounded_choice(x, 1.0), indecision]
+)
 def test_integers_are_refused(function):
     """They have no gradient."""
     with pytest.raises(AssertionError):
         function(jnp.ones(3, int))
+
+
+@pytest.mark.parametrize(
+    ("rounding", "expected"),
+    [(0.0, (0.125, 0.5, 0.375)), (0.5, (0.0625, 0.75, 0.1875)), (1.0, (0, 1, 0))],
+)
+def test_rounded_choice_by_hand(rounding, expected):
+    """Softmax of ln(1, 4, 3), and the way from there to the likeliest."""
+    logits = jnp.log(jnp.array([1.0, 4.0, 3.0]))
+    np.testing.assert_allclose(rounded_choice(logits, rounding), expected, rtol=1e-6)
+
+
+def test_a_rounded_choice_is_one_choice():
+    """To the last bit: what it turns would drift over a long sequence."""
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(1000, 5)), jnp.float32)
+    choice = rounded_choice(logits, 1.0)
+    np.testing.assert_array_equal(choice, np.eye(5)[np.argmax(logits, axis=-1)])
+
+
+def test_rounding_passes_the_gradient_of_the_softmax():
+    logits, values = jnp.array([0.3, -0.2, 0.9]), jnp.array([2.0, -1.0, 5.0])
+    gradient = jax.grad(lambda x, r: jnp.vdot(rounded_choice(x, r), values))
+    p = np.exp(logits) / np.exp(logits).sum()
+    for rounding in (0.0, 0.5, 1.0):
+        expected = p * (values - p @ values)
+        np.testing.assert_allclose(gradient(logits, rounding), expected, rtol=1e-5)

@@ -144,6 +144,13 @@ def test_every_parameter_is_trained(kind, rounding, routing):
     check_gradient(net, small.random_params(net), rounding)
 
 
+@pytest.mark.usefixtures("float64")
+def test_every_parameter_of_a_stack_is_trained():
+    """Its one pointer has the gradient of what it writes and of what it reads."""
+    net = small.model(1, num_location_heads=2, num_content_heads=0, tape="stack")
+    check_gradient(net, small.random_params(net), 0.5)
+
+
 @each_routing
 @pytest.mark.usefixtures("float64")
 def test_every_parameter_is_trained_from_the_start(routing):

@@ -26,7 +26,6 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.model.num_location_heads = 0
     config.model.num_association_heads = 2
     config.model.num_memory_slots = 256
-    config.model.routing = "topk"  # nothing tells a token that will be asked for from others
     config.training.batch_size = 16  # logits take 134 MB, at every step over all of V
     config.training.shortest = 4
     config.training.max_steps = 1000

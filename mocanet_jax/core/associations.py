@@ -25,7 +25,9 @@ import jax.numpy as jnp
 
 from mocanet_jax.core.addressing import Address
 
-CHUNK_SIZE = 64
+CHUNK_SIZE = 256
+"""A write that its gate shut out is told what it would have been worth to the reads of its own
+chunk, and to no later ones: what is not written is not kept."""
 
 
 class Associations(NamedTuple):

@@ -42,7 +42,7 @@ def test_gradients_are_those_of_layers_that_are_kept(kind):
         return jax.jit(jax.grad(loss), compiler_options=small.QUICK)
 
     one, other = gradient(kept)(params), gradient(again)(params)
-    assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(one)) > 0.01
+    assert max(np.abs(x).max() for x in jax.tree.leaves(one)) > 0.01
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), other, one
     )

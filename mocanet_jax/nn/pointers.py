@@ -31,8 +31,9 @@ back. On a stack a token starts as a push, and can still become a pop."""
 
 
 class Walk(NamedTuple):
-    """positions: float [B, T, 2, L], of writes and of reads, in slots. write, read: float
-    [B, L], the pointers behind the last token. laps: of Route; None but on a loop."""
+    """positions: float [B, T, n, L], in slots: of writes and of reads, n = 2, or of the one
+    pointer that is both, n = 1. write, read: float [B, L], the pointers behind the last token.
+    laps: of Route; None but on a loop."""
 
     positions: jax.Array
     write: jax.Array
@@ -86,7 +87,7 @@ def _on_stack(shift, before):
     """One pointer, not below 0, that reads where it writes: the tape of Tape-RNN (Delétang et
     al., 2023, "Neural networks and the Chomsky hierarchy"), by whole steps."""
     top = addressing.advance_above(before[0], shift)
-    return Walk(jnp.stack([top, top], axis=2), top[:, -1], top[:, -1], None)
+    return Walk(top[:, :, None], top[:, -1], top[:, -1], None)
 
 
 def _on_loop(write, read, before, max_laps):

@@ -67,7 +67,7 @@ class Route(NamedTuple):
         None where there are no content heads.
     positions: float [B, T, 2, location heads], write and read pointers, not wrapped on a ring.
     laps: float [B, T, location heads, max_laps + 1], on a loop: 1 where the read pointer has
-        come to the start of lap 0, 1, …, else 0. None on a ring.
+        come to the start of lap 0, 1, …, else 0. None on other tapes.
     associations, order: what such heads write under and ask for; None without them.
     recalled: of association heads and order heads, the slot of each write and the slot that
         weighed most in each read, addresses [B, T, H, 1], to look at. The memory bank tells

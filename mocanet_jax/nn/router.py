@@ -132,7 +132,8 @@ class Router(nn.Module):
         if self.num_location_heads:
             address, at, state = self._location(said, mask, state, num_slots, rounding, writes)
             addresses.append(address)
-            positions, laps = at.positions, at.laps
+            both = (*mask.shape, 2, self.num_location_heads)
+            positions, laps = jnp.broadcast_to(at.positions, both), at.laps
         if taps := self._stored_taps(z.shape[-1]):
             stored, recent = causal_convolution(z, mask, state.recent, taps)
             state = state._replace(recent=recent)
@@ -222,11 +223,9 @@ class Router(nn.Module):
         at = pointers.walk(
             self.tape, shift, before, writes[..., :heads], num_slots, self.max_laps
         )
-        if self.tape == "stack":
-            sharpness = jnp.tile(sharpness, 2)
         sharpness = sharpness.reshape(at.positions.shape)
         address = addressing.ring_address(at.positions, num_slots, self.num_active, sharpness)
-        write, read = (jax.tree.map(lambda x, n=n: x[:, :, n], address) for n in (0, 1))
+        write, read = (jax.tree.map(lambda x, n=n: x[:, :, n], address) for n in (0, -1))
         state = state._replace(write_pointer=at.write, read_pointer=at.read)
         return (write, read), at, state
 

@@ -17,8 +17,8 @@ from absl import app, flags
 
 from benchmarks import peers, timing
 from configs import copy
-from mocanet_jax.training.build import build_model, build_task
-from mocanet_jax.training.step import initial_params
+from mocanet_jax.train.build import build_model, build_task
+from mocanet_jax.train.step import initial_params
 
 TOKENS = flags.DEFINE_integer("tokens", 5000, "Timed tokens of each.")
 CONTEXTS = flags.DEFINE_spaceseplist("contexts", "128 1024 8192", "Of the Transformer's cache.")

@@ -26,8 +26,8 @@ from benchmarks.training import Steps
 from configs import copy
 from mocanet_jax.core import memory
 from mocanet_jax.nn.experts import Experts
-from mocanet_jax.training.build import build_model, build_task
-from mocanet_jax.training.step import initial_params
+from mocanet_jax.train.build import build_model, build_task
+from mocanet_jax.train.step import initial_params
 
 LENGTHS = flags.DEFINE_spaceseplist("lengths", "128 256 1024 4096 16384", "T.")
 SLOTS = flags.DEFINE_spaceseplist("slots", "64 1024 16384 65536", "S.")
@@ -157,7 +157,7 @@ def over_batches() -> list[dict]:
     calls = {}
     for batch in map(int, BATCHES.value):
         config = copy.get_config()
-        config.training.batch_size = batch
+        config.train.batch_size = batch
         calls[batch] = Steps(config, count=5)
     times = timing.in_turn(calls, ROUNDS.value)
     length = calls[batch].task.num_steps(calls[batch].task.longest)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.nn.layer import LayerSpec
-from mocanet_jax.nn.model import MocaNet
+from mocanet_jax.nn.models.sequence import MocaNet
 from mocanet_jax.nn.summary import component_costs
 
 NUMBER = 4  # bytes, float32

@@ -43,7 +43,7 @@ LARGE = {
 
 def copy_steps(batch: int, trained: int = 0, **model) -> Steps:
     config = copy.get_config()
-    config.training.batch_size = batch
+    config.train.batch_size = batch
     config.model.update(model)
     steps = Steps(config, COUNT)
     while steps.made < trained:
@@ -63,7 +63,7 @@ def against_peers(batch: int, peak: float) -> None:
     task = ours["MOCA-Net"].task
     length = task.num_steps(task.longest)
     asked = task.answer_length(task.longest)
-    sizes = (config.model.embedding_dim, task.vocab_size, batch, length, asked)
+    sizes = (config.model.width, task.vocab_size, batch, length, asked)
     calls = ours | {
         "PyTorch LSTM": peers.training_step("lstm", *sizes),
         "PyTorch Transformer, 2 layers": peers.training_step("transformer", *sizes),
@@ -118,11 +118,11 @@ def of_sst2(folder: str, peak: float) -> None:
 
     config = sst2.get_config()
     config.data.path = folder
-    steps, batch = Steps(config, 20), config.training.batch_size
+    steps, batch = Steps(config, 20), config.train.batch_size
     chosen = steps.task.select(batch, 0, 20)
     lengths = [steps.task.training_data.buckets[b].words.shape[1] for b in chosen.bucket]
     lstms = {
-        t: peers.training_step("lstm", config.model.embedding_dim, 128, 2 * batch, t, t)
+        t: peers.training_step("lstm", config.model.width, 128, 2 * batch, t, t)
         for t in set(lengths)
     }
     calls = {"MOCA-Net": lambda: (setattr(steps, "made", 0), steps())[1]}

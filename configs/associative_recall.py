@@ -5,7 +5,7 @@ python -m mocanet_jax.main --config=configs/associative_recall.py
 
 from ml_collections import ConfigDict
 
-from configs.base import base_config, with_ablation
+from mocanet_jax.train.config import base_config, with_ablations
 
 
 def get_config(ablation: str | None = None) -> ConfigDict:
@@ -15,13 +15,11 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.data.longest = 6
     config.data.first_longest = 2
     config.model.num_layers = 2
-    config.model.num_memory_heads = 2
-    config.model.num_location_heads = 0
-    config.model.num_association_heads = 2
-    config.training.shortest = 2
-    config.training.max_steps = 1000
-    config.training.stop_at_loss = 0.0005
+    config.model.memory.heads.association.count = 2
+    config.train.curriculum.shortest = 2
+    config.train.max_steps = 1000
+    config.train.stop_at_loss = 0.0005
     config.eval.lengths = (2, 3, 4, 5, 6)
     config.eval.long_lengths = (12, 20)
     config.eval.sequences_per_long_length = 256
-    return with_ablation(config, ablation)
+    return with_ablations(config, ablation)

@@ -8,7 +8,7 @@ the full compute; 140-220 steps.
 
 from ml_collections import ConfigDict
 
-from configs.base import base_config, with_ablation
+from mocanet_jax.train.config import base_config, with_ablations
 
 
 def get_config(ablation: str | None = None) -> ConfigDict:
@@ -17,14 +17,15 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.data.shortest = 10
     config.data.longest = 60
     config.data.first_longest = 8
-    config.model.target_budget = 0.1  # it needs 0.093: a write a symbol, a read a symbol
-    config.model.budget_loss_weight = 0.2
-    config.model.commitment_loss_weight = 0.1
-    config.training.learning_rate = 5e-3
-    config.training.max_steps = 500
-    config.training.eval_every = 20
-    config.training.save_every = 60
-    config.training.stop_at_loss = 0.005
+    config.model.memory.heads.ring.count = 1
+    config.model.budget.target = 0.1  # it needs 0.093: a write a symbol, a read a symbol
+    config.model.budget.base_cost = 0.2
+    config.model.memory.quantisation_penalty = 0.1
+    config.train.learning_rate = 5e-3
+    config.train.max_steps = 500
+    config.train.eval_every = 20
+    config.train.save_every = 60
+    config.train.stop_at_loss = 0.005
     config.eval.lengths = (10, 20, 30, 40, 50, 60)
     config.eval.long_lengths = (120, 250, 500, 1000)
-    return with_ablation(config, ablation)
+    return with_ablations(config, ablation)

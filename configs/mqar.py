@@ -4,12 +4,12 @@
 
 Accuracy by length is accuracy by the number of pairs N, in T = max(64, 4N) steps: T/N of 64/4,
 64/8, 64/16, 128/32 and 256/64. For one of these alone set data.shortest, data.longest,
-data.first_longest and training.shortest to N, and eval.lengths to (N,).
+data.first_longest and train.curriculum.shortest to N, and eval.lengths to (N,).
 """
 
 from ml_collections import ConfigDict
 
-from configs.base import base_config, with_ablation
+from mocanet_jax.train.config import base_config, with_ablations
 
 
 def get_config(ablation: str | None = None) -> ConfigDict:
@@ -22,14 +22,12 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.data.input_length = 64
     config.data.power = 0.01
     config.data.random_filler = True
-    config.model.num_memory_heads = 2
-    config.model.num_location_heads = 0
-    config.model.num_association_heads = 2
-    config.model.num_memory_slots = 256
-    config.training.batch_size = 16  # logits take 134 MB, at every step over all of V
-    config.training.shortest = 4
-    config.training.max_steps = 1000
-    config.training.stop_at_loss = 0.005
+    config.model.memory.heads.association.count = 2
+    config.model.memory.num_slots = 256
+    config.train.batch_size = 16  # logits take 134 MB, at every step over all of V
+    config.train.curriculum.shortest = 4
+    config.train.max_steps = 1000
+    config.train.stop_at_loss = 0.005
     config.eval.lengths = (4, 8, 16, 32, 64)
     config.eval.tokens_per_batch = 4096
-    return with_ablation(config, ablation)
+    return with_ablations(config, ablation)

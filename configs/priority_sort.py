@@ -5,7 +5,7 @@ python -m mocanet_jax.main --config=configs/priority_sort.py
 
 from ml_collections import ConfigDict
 
-from configs.base import base_config, with_ablation
+from mocanet_jax.train.config import base_config, with_ablations
 
 
 def get_config(ablation: str | None = None) -> ConfigDict:
@@ -14,17 +14,15 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.data.shortest = 1
     config.data.longest = 20
     config.data.first_longest = 3
-    config.model.use_controller = False  # a trace of earlier tokens would blur ranks
-    config.model.num_memory_heads = 2
-    config.model.num_location_heads = 0
-    config.model.num_order_heads = 2
-    config.model.pointer_sharpness = 0.3
-    config.model.budget_loss_when_grown = 0.1
-    config.model.commitment_loss_weight = 0.1
-    config.training.learning_rate = 5e-3
-    config.training.max_steps = 1500
-    config.training.stop_at_loss = 0.005
+    config.model.controller.enabled = False  # a trace of earlier tokens would blur ranks
+    config.model.memory.heads.priority_queue.count = 2
+    config.model.memory.heads.priority_queue.sharpness = 0.3
+    config.model.budget.base_cost_when_grown = 0.1
+    config.model.memory.quantisation_penalty = 0.1
+    config.train.learning_rate = 5e-3
+    config.train.max_steps = 1500
+    config.train.stop_at_loss = 0.005
     config.eval.lengths = (5, 10, 15, 20)
     config.eval.long_lengths = (30, 40)
     config.eval.sequences_per_long_length = 128
-    return with_ablation(config, ablation)
+    return with_ablations(config, ablation)

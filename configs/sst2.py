@@ -8,7 +8,7 @@
 
 from ml_collections import ConfigDict
 
-from configs.base import base_config, with_ablation
+from mocanet_jax.train.config import base_config, with_ablations
 
 
 def get_config(ablation: str | None = None) -> ConfigDict:
@@ -26,28 +26,28 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.data.label_smoothing = 0.02
     config.data.contrasts = 4000
     config.data.negations = 3000
-    config.model.target_budget = 0.35
-    config.model.budget_loss_weight = 0.01
-    config.model.num_members = 1
-    config.model.word_dropout = 0.1
-    config.model.embedding_dropout = 0.2
-    config.model.dropout = 0.3
-    config.model.piece_dim = 32
-    config.model.bidirectional = True
-    config.model.num_memory_heads = 1
-    config.model.num_location_heads = 0
-    config.model.num_memory_slots = 16
-    config.model.top_k_slots = 2
-    config.training.batch_size = 128
-    config.training.max_steps = 2000
-    config.training.learning_rate = 2e-3
-    config.training.warmup_steps = 100
-    config.training.weight_decay = 0.1
-    config.training.average_decay = 0.998
-    config.training.state_noise = 0.0
-    config.training.log_every = 50
-    config.training.eval_every = 200
-    config.training.save_every = 400
+    config.model.budget.target = 0.35
+    config.model.budget.base_cost = 0.01
+    config.model.classifier = ConfigDict()
+    config.model.classifier.num_members = 1  # readers of the ensemble
+    config.model.classifier.word_dropout = 0.1
+    config.model.classifier.embedding_dropout = 0.2
+    config.model.classifier.dropout = 0.3
+    config.model.classifier.piece_dim = 32
+    config.model.classifier.bidirectional = True
+    config.model.memory.heads.content.count = 1
+    config.model.memory.num_slots = 16
+    config.model.memory.active_slots = 2
+    config.train.batch_size = 128
+    config.train.max_steps = 2000
+    config.train.learning_rate = 2e-3
+    config.train.warmup_steps = 100
+    config.train.weight_decay = 0.1
+    config.train.average_decay = 0.998
+    config.train.state_noise = 0.0
+    config.train.log_every = 50
+    config.train.eval_every = 200
+    config.train.save_every = 400
     config.quality = ConfigDict()
     config.quality.target_accuracy = 0.82  # of validation; mocanet_jax.quality fails below it
-    return with_ablation(config, ablation)
+    return with_ablations(config, ablation)

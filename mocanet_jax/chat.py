@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from mocanet_jax import answers, cli, compilation_cache
-from mocanet_jax.answers import shown
-from mocanet_jax.errors import UserError
+from mocanet_jax import cli
+from mocanet_jax.report import answers
+from mocanet_jax.report.answers import shown
+from mocanet_jax.runtime import compilation_cache
+from mocanet_jax.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from mocanet_jax.training.predictor import TextPredictor
+    from mocanet_jax.inference.predictor import TextPredictor
 
 PROMPT = "> "
 HISTORY_LENGTH = 1000
@@ -160,7 +162,7 @@ def chat(workdir: Path, form: str) -> None:
 
 def _load(workdir):
     compilation_cache.enable()
-    from mocanet_jax.training.predictor import TextPredictor
+    from mocanet_jax.inference.predictor import TextPredictor
 
     predictor = TextPredictor(workdir)
     predictor.predict("compiles the program for texts of usual length")

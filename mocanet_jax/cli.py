@@ -13,7 +13,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from mocanet_jax.errors import Stopped, UserError
+from mocanet_jax.runtime.errors import Stopped, UserError
 
 
 def run(main: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ from absl import flags
 from rich.console import Console
 
 from mocanet_jax import cli
-from mocanet_jax.errors import UserError
+from mocanet_jax.runtime.errors import UserError
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
         raise UserError("no place to write to; pass a new directory, for example --out=model")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
     try:
-        from mocanet_jax.training import export
+        from mocanet_jax.inference import export
 
         export.export_run(Path(flags.FLAGS.workdir), Path(flags.FLAGS.out), Console())
     except KeyboardInterrupt:

@@ -9,13 +9,14 @@ OUT/NAME/seed_S. The same command goes on where a study was stopped. Exit code 1
 
 from absl import flags
 
-from mocanet_jax import cli, studies
-from mocanet_jax.errors import UserError
-from mocanet_jax.training.variants import budgets
+from mocanet_jax import cli
+from mocanet_jax import study_cli as studies
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.studies.variants import budgets
 
 
 def main() -> None:
-    from mocanet_jax.training import study_report
+    from mocanet_jax.studies import study_report
 
     asked = studies.request("frontier")
     targets, top_k = _numbers("targets", float), _numbers("topk", int)

@@ -3,7 +3,7 @@
     python -m mocanet_jax.main --config=configs/copy.py
     python -m mocanet_jax.main --config=configs/copy.py --mode=eval
     python -m mocanet_jax.main --config=configs/copy.py:no_memory
-    python -m mocanet_jax.main --config=configs/copy.py --config.model.num_experts=8
+    python -m mocanet_jax.main --config=configs/copy.py --config.model.experts.count=8
 
 A run that was stopped goes on when the same command is given again.
 """
@@ -14,8 +14,9 @@ from absl import flags
 from ml_collections import config_flags
 from rich.console import Console
 
-from mocanet_jax import cli, compilation_cache
-from mocanet_jax.errors import UserError
+from mocanet_jax import cli
+from mocanet_jax.runtime import compilation_cache
+from mocanet_jax.runtime.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "File with get_config, and :NAME for an ablation.", lock_config=True
@@ -36,14 +37,15 @@ DISTRIBUTED = flags.DEFINE_bool(
 
 def default_workdir(config_path: str) -> Path:
     """runs/copy for configs/copy.py, runs/copy_no_memory for configs/copy.py:no_memory."""
-    path, _, ablation = config_path.partition(":")
-    name = Path(path).stem
-    return Path("runs", f"{name}_{ablation}" if ablation else name)
+    path, _, names = config_path.partition(":")
+    return Path("runs", "_".join([Path(path).stem, *filter(None, names.split(","))]))
 
 
 def main() -> None:
-    from mocanet_jax.training import loop
-    from mocanet_jax.training.processes import join, join_detected, leads
+    from mocanet_jax.inference.evaluation import evaluate
+    from mocanet_jax.report.terminal import TrainingDisplay
+    from mocanet_jax.runtime.processes import join, join_detected, leads
+    from mocanet_jax.train.loop import train
 
     config = cli.config_value(CONFIG)
     compilation_cache.enable()
@@ -57,12 +59,16 @@ def main() -> None:
     workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(path)
     console = Console(quiet=not leads())
     if MODE.value == "train":
-        loop.train(config, workdir, console)
+        result = train(config, workdir, TrainingDisplay(console))
     else:
         chosen = config_flags.get_override_values(flags.FLAGS["config"])
         if ":" in path:
-            chosen |= {f"model.{name}": value for name, value in config.model.items()}
-        loop.evaluate(config, workdir, console, chosen)
+            chosen |= {"model": config.model}
+        result = evaluate(config, workdir, chosen)
+    if leads():
+        from mocanet_jax.report.run import report
+
+        report(result, console)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from absl import flags
 from rich.console import Console
 
 from mocanet_jax import cli
-from mocanet_jax.errors import UserError
+from mocanet_jax.runtime.errors import UserError
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     texts = flags.FLAGS.text or []
     if not workdirs:
         raise UserError("no run given; pass one, for example --workdir=runs/copy")
-    from mocanet_jax.training import plot
+    from mocanet_jax.report import plot
 
     out = Path(flags.FLAGS.out) if flags.FLAGS.out else workdirs[0]
     console = Console()

@@ -16,27 +16,26 @@ from absl import flags
 from rich.console import Console
 
 from mocanet_jax import cli
-from mocanet_jax.errors import UserError
+from mocanet_jax.runtime.errors import UserError
 
-SENTENCES = Path(__file__).parents[1] / "tests" / "data" / "quality_sentences.tsv"
+SENTENCES = Path(__file__).parent / "tasks" / "text" / "quality_sentences.tsv"
 
 
 def main() -> None:
-    from mocanet_jax.tasks.labelled import read_tsv
-    from mocanet_jax.training import quality
+    from mocanet_jax.inference.quality import candidates
+    from mocanet_jax.report import quality
+    from mocanet_jax.tasks.text.labelled import read_tsv
 
     workdirs = flags.FLAGS.workdir
     if not workdirs:
         raise UserError("no run given; pass one, for example --workdir=runs/sst2")
     sentences = read_tsv(Path(flags.FLAGS.sentences), num_classes=2)
     console = Console()
-    candidates = [
-        candidate
-        for workdir in workdirs
-        for candidate in quality.candidates(Path(workdir), sentences)
+    found = [
+        candidate for workdir in workdirs for candidate in candidates(Path(workdir), sentences)
     ]
-    best = min(candidates, key=lambda c: c.selection)
-    quality.show(console, candidates, best)
+    best = min(found, key=lambda c: c.selection)
+    quality.show(console, found, best)
     if best.accuracy < best.target:
         console.print(
             f"below the target: validation accuracy {best.accuracy:.2%}, "

@@ -12,19 +12,18 @@ Exit code 1: a run failed.
 
 import math
 import runpy
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from absl import flags
 
-from mocanet_jax import cli, studies
-from mocanet_jax.errors import UserError
-from mocanet_jax.training import study, task_suite
-from mocanet_jax.training.settings import MOCA, check_settings
-from mocanet_jax.training.task_suite import Entrant, Findings
-from mocanet_jax.training.variants import learning_rates
+from mocanet_jax import cli
+from mocanet_jax import study_cli as studies
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.studies import study, task_suite
+from mocanet_jax.studies.task_suite import Entrant, Findings
+from mocanet_jax.studies.variants import learning_rates
+from mocanet_jax.train.settings import MOCA, check_settings
 
 SWEPT = (3e-4, 1e-3, 3e-3)
 """Learning rates for models for comparison where none are asked for."""
@@ -48,7 +47,7 @@ def main() -> None:
 
 def request() -> Request:
     """What the flags ask for. Raises UserError for what cannot be run."""
-    from mocanet_jax.training import task_suite_report
+    from mocanet_jax.studies import task_suite_report
 
     asked = flags.FLAGS
     rates = list(dict.fromkeys(studies.numbers("learning_rates", float)))
@@ -59,11 +58,11 @@ def request() -> Request:
         task_suite_report.around_results(report)
     models = list(dict.fromkeys(asked.models))
     tasks = {
-        file.stem: [
-            Entrant(file.stem, model, _variants(file, model, rates, asked.minutes))
+        task: [
+            Entrant(task, model, _variants(task, file, model, rates, asked.minutes))
             for model in models
         ]
-        for file in _files(Path(asked.configs), list(dict.fromkeys(asked.tasks)))
+        for task, file in _files(Path(asked.configs), list(dict.fromkeys(asked.tasks))).items()
     }
     if not tasks or not models:
         raise UserError(f"nothing is left to run: tasks {[*tasks]}, models {models}")
@@ -72,47 +71,52 @@ def request() -> Request:
 
 
 def _files(folder, names):
-    """The config files of these tasks of sequences, or of all where none is named."""
-    sys.path.append(str(folder.absolute().parent))  # configs import each other from there
-    files = {path.stem: path for path in sorted(folder.glob("*.py")) if _is_config(path)}
-    sequences = [name for name, path in files.items() if _is_of_sequences(path)]
+    """Config files, with :TASK where one is of several tasks, by the names of their tasks: of
+    these tasks of sequences, or of all where none is named."""
+    files = {}
+    for path in sorted(folder.glob("*.py")):
+        config = _run(path)
+        if "get_config" in config:
+            files |= {name: f"{path}:{name}" for name in config.get("TASKS", ())}
+            files |= {} if "TASKS" in config else {path.stem: str(path)}
+    sequences = {name: file for name, file in files.items() if _is_of_sequences(file)}
     for name in names:
         if name not in sequences:
             known = ", ".join(sequences) or "none"
             raise UserError(
                 f"--tasks: {name!r} is no task of sequences in {folder}; {known} are"
             )
-    return [files[name] for name in names or sequences]
+    return {name: sequences[name] for name in names or sequences}
 
 
-def _is_config(path):
+def _run(path):
     try:
-        return "get_config" in runpy.run_path(str(path))
+        return runpy.run_path(str(path))
     except Exception as error:  # a config file is the user's code and may raise anything
         raise UserError(f"{path}: {error}") from error
 
 
-def _is_of_sequences(path):
+def _is_of_sequences(file):
     """Others have no range of lengths to go beyond."""
-    return "longest" in cli.config_of([f"--config={path}"]).data
+    return "longest" in cli.config_of([f"--config={file}"]).data
 
 
-def _variants(file, model, rates, minutes):
+def _variants(task, file, model, rates, minutes):
     config = cli.config_of([f"--config={file}"])
     known = (MOCA, *config.baseline)
     if model not in known:
         raise UserError(f"--models: unknown model {model!r}; known: {', '.join(known)}")
     if not rates and model != MOCA:
         rates = SWEPT
-    variants = learning_rates(cli.config_of, str(file), model, rates, minutes)
+    variants = learning_rates(cli.config_of, task, file, model, rates, minutes)
     check_settings(cli.config_of(list(variants[0].flags)))
     return variants
 
 
-def conduct(asked: Request, start: Callable = study.start) -> None:
+def conduct(asked: Request, start: study.Start = studies.start_run) -> None:
     """Runs what has no result yet, one task after another, and writes what all found until
-    then; leaves with exit code 1 where a run failed. start: of one run (study.start)."""
-    from mocanet_jax.training import task_suite_report
+    then; leaves with exit code 1 where a run failed. start: of one run (study.Start)."""
+    from mocanet_jax.studies import task_suite_report
 
     findings, runs = Findings(asked.num_seeds, asked.minutes, [], []), 0
     with studies.left_by_sigterm():

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mocanet_jax.tasks.tokenizer import tokenize
-from mocanet_jax.training.predictor import Explanation, Prediction
+from mocanet_jax.inference.predictor import Explanation, Prediction
+from mocanet_jax.tasks.text.tokenizer import tokenize
 
 CLASSES = ("negative", "positive")
 READ = 50

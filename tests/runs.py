@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from mocanet_jax.training import loop
-from mocanet_jax.training.checkpoint import Checkpoints
-from tests.training import tiny, tiny_text
+from mocanet_jax.train.checkpoint import Checkpoints
+from tests.train import tiny, tiny_text
 
 SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -35,7 +34,7 @@ def shared_compilation(tmp_path_factory):
 def finished(shared_compilation, tmp_path_factory):
     """(directory, what `train` returned) of an uninterrupted run. Not to be changed."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    return workdir, loop.train(tiny.config(), workdir, tiny.console())
+    return workdir, tiny.train(tiny.config(), workdir)
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +47,7 @@ def corpus(tmp_path_factory):
 def finished_text(shared_compilation, corpus, tmp_path_factory):
     """As `finished`, of a run on texts."""
     workdir = tmp_path_factory.mktemp("finished_text") / "run"
-    return workdir, loop.train(tiny_text.config(corpus), workdir, tiny.console())
+    return workdir, tiny.train(tiny_text.config(corpus), workdir)
 
 
 @pytest.fixture(scope="session")

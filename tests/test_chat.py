@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mocanet_jax import answers, chat
-from mocanet_jax.training.predictor import Explanation
+from mocanet_jax import chat
+from mocanet_jax.inference.predictor import Explanation
+from mocanet_jax.report import answers
 from tests.fake_chat import CLASSES, READ, Fake, prediction
 
 

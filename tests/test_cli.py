@@ -14,12 +14,13 @@ from absl.testing import flagsaver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from configs import base, copy, sst2
+from configs import copy, sst2
 from mocanet_jax import cli, main
-from mocanet_jax.training import loop
-from mocanet_jax.training.checkpoint import Checkpoints, Progress
-from mocanet_jax.training.settings import plain
-from mocanet_jax.training.step import TrainState
+from mocanet_jax.train import loop
+from mocanet_jax.train.checkpoint import Checkpoints, Progress
+from mocanet_jax.train.config import ABLATIONS
+from mocanet_jax.train.settings import field, plain
+from mocanet_jax.train.step import TrainState
 
 ROOT = Path(__file__).parent.parent
 CONFIG = f"--config={ROOT / 'configs' / 'copy.py'}"
@@ -85,28 +86,34 @@ def refused(tmp_path, monkeypatch, capsys):
             'unknown config field modle. Did you mean "model" instead of "modle"?',
         ),
         ([CONFIG, "--config.model.bogus.deep=0"], "unknown config field bogus"),
-        ([CONFIG, "--config.model.num_experts=many"], "--config.model.num_experts=many"),
+        ([CONFIG, "--config.model.experts.count=many"], "--config.model.experts.count=many"),
         (
             [CONFIG, "--process_id=1"],
             "--num_processes and --process_id need --coordinator=HOST:PORT",
         ),
         ([CONFIG, "--coordinator=here"], "--coordinator=here is not HOST:PORT"),
         (
-            [CONFIG, "--config.training.batch_size=9", "--config.mesh.data=2"],
+            [CONFIG, "--config.train.batch_size=9", "--config.mesh.data=2"],
             "config.mesh: data=2 and expert=1 do not divide 1 device",
         ),
         ([CONFIG, "--config.seed=1.5"], "--config.seed=1.5"),
-        ([CONFIG, "--config.model.use_memory=7"], "--config.model.use_memory=7"),
+        ([CONFIG, "--config.model.remat=7"], "--config.model.remat=7"),
         ([CONFIG, "--mode=play"], "--mode=play: value should be one of <train|eval>"),
         ([CONFIG, "config.seed=2"], "unexpected argument 'config.seed=2'; flags are written"),
         ([CONFIG, "--mode=eval"], "no trained model in runs/copy: train first"),
         ([f"{CONFIG}:no_memory", "--mode=eval"], "no trained model in runs/copy_no_memory:"),
         ([CONFIG, "--config.task=paste"], "unknown task 'paste'; known tasks: copy, "),
-        ([CONFIG, "--config.model.num_memory_heads=3"], "128 is not divisible by 3 memory"),
-        ([CONFIG, "--config.model.top_k_slots=65"], "between 1 and num_memory_slots 64, not"),
+        (
+            [CONFIG, "--config.model.memory.heads.ring.count=3"],
+            "128 is not divisible by 3 memory",
+        ),
+        (
+            [CONFIG, "--config.model.memory.active_slots=65"],
+            "between 1 and num_memory_slots 64, not",
+        ),
         ([CONFIG, "--config.data.longest=0"], "lengths need 1 ≤ shortest ≤ longest"),
         ([CONFIG, f"--workdir={'x' * 300}"], "xxx cannot be used: File name too long"),
-        ([CONFIG, "--config.training.max_steps=0"], "max_steps must be at least 1, not 0"),
+        ([CONFIG, "--config.train.max_steps=0"], "max_steps must be at least 1, not 0"),
         ([CONFIG, "--config.eval.lengths=(7,'a')"], "eval.lengths takes whole numbers"),
         (
             [TEXTS, "--config.data.path=none"],
@@ -138,9 +145,9 @@ def test_a_directory_of_another_config_is_refused(refused, tmp_path):
     """Naming every field that differs, so that the user sees which run is there."""
     loop.make_workdir(tmp_path / "run")
     loop.claim_workdir(tmp_path / "run", plain(copy.get_config()))
-    changes = ["--config.model.num_experts=8", "--config.seed=3"]
+    changes = ["--config.model.experts.count=8", "--config.seed=3"]
     line = refused(CONFIG, "--workdir=run", *changes)
-    assert "run holds a run of another config: model.num_experts (4 there, 8 now)" in line
+    assert "run holds a run of another config: model.experts.count (4 there, 8 now)" in line
     assert "seed (0 there, 3 now). Use another --workdir" in line
 
 
@@ -160,8 +167,8 @@ def test_evaluation_refuses_what_contradicts_the_checkpoint(refused, tmp_path):
     state = TrainState(jnp.int32(1), *arrays, jnp.float32(1), None, jnp.int32(0))
     with Checkpoints(tmp_path / "run") as checkpoints:
         checkpoints.save(state, Progress(config, {"loss": 0.5}, 1.0, 1.0, 1.0, True), loss=0.5)
-    line = refused(CONFIG, "--workdir=run", "--mode=eval", "--config.model.num_experts=8")
-    assert "--config.model.num_experts=8 contradicts the checkpoint" in line
+    line = refused(CONFIG, "--workdir=run", "--mode=eval", "--config.model.experts.count=8")
+    assert "--config.model.experts.count=8 contradicts the checkpoint" in line
     assert "trained with 4; only config.eval fields can change" in line
 
 
@@ -175,13 +182,13 @@ def test_a_config_that_fails_is_told_by_its_own_words(refused, tmp_path):
 
 WRONG = {
     "seed": st.one_of(st.integers(max_value=-1), st.floats().filter(lambda x: x % 1)),
-    "training.batch_size": st.integers(max_value=0),
-    "training.learning_rate": st.floats(max_value=0),
-    "training.save_every": st.integers(1, 10**6).filter(lambda n: n % 20),
-    "model.top_k_experts": st.integers(min_value=5) | st.integers(max_value=0),
+    "train.batch_size": st.integers(max_value=0),
+    "train.learning_rate": st.floats(max_value=0),
+    "train.save_every": st.integers(1, 10**6).filter(lambda n: n % 20),
+    "model.experts.top_k": st.integers(min_value=5) | st.integers(max_value=0),
     "model.num_layers": st.integers(max_value=0),
-    "model.target_budget": st.floats(min_value=1.01) | st.floats(max_value=-0.01),
-    "model.use_experts": st.sampled_from(["yes!", "2", "-"]),
+    "model.budget.target": st.floats(min_value=1.01) | st.floats(max_value=-0.01),
+    "model.controller.enabled": st.sampled_from(["yes!", "2", "-"]),
     "task": st.text("abcdef", min_size=1),
     "eval.tokens_per_batch": st.integers(max_value=0),
 }
@@ -215,48 +222,52 @@ def test_flags_reach_training_and_evaluation(monkeypatch, tmp_path):
     assert run(f"{CONFIG}:no_experts", "--config.model.num_layers=2") == 0
     assert run(CONFIG, "--mode=eval", "--workdir=here", "--config.eval.lengths=(5, 9)") == 0
     (config, workdir, _), (evaluated, there, _, overrides) = seen
-    assert (config.model.num_layers, config.model.use_experts) == (2, False)
+    assert (config.model.num_layers, config.model.experts.count) == (2, 0)
     assert (workdir, there) == (Path("runs/copy_no_experts"), Path("here"))
     assert tuple(evaluated.eval.lengths) == (5, 9)
     assert list(overrides) == ["eval.lengths"]
     assert not flags.FLAGS["workdir"].value, "flags of one call stay for the next"
 
 
-WITHOUT_BUDGET = {"target_budget": 1.0, "budget_loss_weight": 0.0}
+WITHOUT_BUDGET = {"budget.target": 1.0, "budget.base_cost": 0.0}
+NO_HEADS = {f"memory.heads.{kind}.count": 0 for kind in ("ring", "content")}
 CHANGES = {
     None: {},
-    "no_memory": {"use_memory": False},
-    "no_experts": {"use_experts": False, "target_budget": 1.0},
-    "no_controller": {"use_controller": False},
-    "no_location": {"num_location_heads": 0},
+    "no_memory": NO_HEADS,
+    "no_experts": {"experts.count": 0, "budget.target": 1.0},
+    "no_controller": {"controller.enabled": False},
+    "no_location": {"memory.heads.ring.count": 0, "memory.heads.content.count": 1},
     "no_budget": WITHOUT_BUDGET,
-    "fixed_topk": {"routing": "topk", "target_budget": 1.0},
-    "dense_routing": WITHOUT_BUDGET | {"routing": "topk", "top_k_experts": 4},
-    "smaller_model": {"embedding_dim": 64, "expert_hidden_dim": 64},
+    "fixed_topk": {"budget.routing": "topk", "budget.target": 1.0},
+    "dense_routing": WITHOUT_BUDGET | {"budget.routing": "topk", "experts.top_k": 4},
+    "smaller_model": {"width": 64, "experts.hidden_dim": 64},
 }
 
 
 @pytest.mark.parametrize("file", [copy, sst2])
 @pytest.mark.parametrize("ablation", CHANGES)
 def test_an_ablation_changes_its_own_fields_and_no_other(file, ablation):
-    """Otherwise a comparison with the baseline is of more than it says."""
-    changed, baseline = plain(file.get_config(ablation)), plain(file.get_config())
-    assert changed == baseline | {"model": baseline["model"] | CHANGES[ablation]}
+    """Otherwise a comparison with the unablated config is of more than it says."""
+    changed, expected = plain(file.get_config(ablation)), plain(file.get_config())
+    for name, value in CHANGES[ablation].items():
+        path, _, last = f"model.{name}".rpartition(".")
+        field(expected, path)[last] = value
+    assert changed == expected
     assert json.loads(json.dumps(changed)) == changed
 
 
 def test_every_ablation_is_checked():
-    assert set(CHANGES) == {None, *base.ABLATIONS}
+    assert set(CHANGES) == {None, *ABLATIONS}
 
 
 def test_dense_routing_follows_the_number_of_experts():
     """Otherwise a flag that adds experts makes it sparse; and the other way round a flag for
     K would change the model."""
     config = copy.get_config("dense_routing")
-    config.model.num_experts = 8
-    assert plain(config)["model"]["top_k_experts"] == 8
-    config.model.top_k_experts = 2
-    assert config.model.num_experts == 8
+    config.model.experts.count = 8
+    assert plain(config)["model"]["experts"]["top_k"] == 8
+    config.model.experts.top_k = 2
+    assert config.model.experts.count == 8
 
 
 def process(*arguments, cwd):
@@ -283,7 +294,7 @@ def test_a_process_that_refuses_exits_with_2(tmp_path):
     assert (code, out) == (2, "")
     assert err.startswith("error: unknown config field num_expert. Did you mean")
     assert len(err.splitlines()) == 1
-    code, out, err = process(CONFIG, "--config.model.embedding_dim=0", cwd=tmp_path)
+    code, out, err = process(CONFIG, "--config.model.width=0", cwd=tmp_path)
     assert (code, out) == (2, "")
     assert err == "error: config.model: embedding_dim must be at least 1, not 0\n"
     assert list(tmp_path.iterdir()) == []

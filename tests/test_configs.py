@@ -6,12 +6,12 @@ from pathlib import Path
 import jax
 import pytest
 
-from configs.base import ABLATIONS
-from mocanet_jax.errors import UserError
-from mocanet_jax.tasks.sequence import SequenceTask
-from mocanet_jax.training.build import TASKS, build_model, build_task
-from mocanet_jax.training.sequence_evaluator import SequenceEvaluator
-from mocanet_jax.training.settings import check_settings
+from mocanet_jax.evaluate.sequence import SequenceEvaluator
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.synthetic.sequence import SequenceTask
+from mocanet_jax.train.build import TASKS, build_model, build_task
+from mocanet_jax.train.config import ABLATIONS
+from mocanet_jax.train.settings import check_settings
 
 FILES = Path(__file__).parents[1].glob("configs/*.py")
 MODULES = {path.stem: import_module(f"configs.{path.stem}") for path in FILES}
@@ -41,7 +41,7 @@ def test_every_length_that_is_evaluated_fits(name, tmp_path):
     config = MODULES[name].get_config()
     task = build_task(config, tmp_path)
     assert isinstance(task, SequenceTask)
-    assert config.training.shortest <= task.first_longest
+    assert config.train.curriculum.shortest <= task.first_longest
     lengths = (*config.eval.lengths, *config.eval.long_lengths)
     steps = [task.num_steps(length) for length in range(1, max(lengths) + 1)]
     assert steps == sorted(steps)
@@ -52,7 +52,7 @@ def test_every_length_that_is_evaluated_fits(name, tmp_path):
         batch = jax.eval_shape(sample, jax.random.key(0), bounds)
         assert batch.tokens.shape == (2, task.num_steps(fit))
         slots = evaluator.enlarged_slots(fit)
-        assert slots is None if fit == task.longest else slots > config.model.num_memory_slots
+        assert slots is None if fit == task.longest else slots > config.model.memory.num_slots
 
 
 def test_a_length_that_a_task_does_not_have_is_refused_before_training(tmp_path):

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mocanet_jax import suite
-from mocanet_jax.errors import UserError
-from mocanet_jax.training import study
-from mocanet_jax.training.build import TASKS
-from mocanet_jax.training.task_suite_report import BEGIN, END, around_results, put_into
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.studies import study
+from mocanet_jax.studies.task_suite_report import BEGIN, END, around_results, put_into
+from mocanet_jax.train.build import TASKS
+from tests.studies import fake_runs
+from tests.studies.fake_runs import FakeRuns
+from tests.studies.test_command import process
+from tests.studies.test_study_report import tables
 from tests.test_cli import ROOT
-from tests.test_studies import process
-from tests.training import fake_runs
-from tests.training.fake_runs import FakeRuns
-from tests.training.test_study_report import tables
 
 CONFIGS = f"--configs={ROOT / 'configs'}"
 PARITY = (CONFIGS, "--tasks=parity_check", "--models=lstm")
@@ -218,7 +218,7 @@ def get_config(ablation=None):
     config.data.update(longest=4, first_longest=2)
     config.model.update(embedding_dim=16, expert_hidden_dim=16)
     config.baseline.lstm.width = 16
-    config.training.update(batch_size=4, max_steps=20, warmup_steps=2)
+    config.train.update(batch_size=4, max_steps=20, warmup_steps=2)
     config.eval.update(validation_sequences=16, test_sequences=16, lengths=(2,))
     config.eval.update(long_lengths=(8,), sequences_per_long_length=16)
     return config

@@ -1,5 +1,5 @@
 """Where a computation is split over devices, in names of axes: "batch", "experts" and
-"batch_of_experts". Rules from outside (Flax's logical axis rules, training/sharding.py) say
+"batch_of_experts". Rules from outside (Flax's logical axis rules, runtime/sharding.py) say
 over which devices; where there are none, nothing here does anything.
 
 A batch that does not divide over its devices is not split: each computes all of it.

@@ -7,13 +7,14 @@ engaged by choice is counted at its ceiling, K experts and every access, or as r
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from mocanet_jax.core import budget
 from mocanet_jax.nn import pointers
-from mocanet_jax.nn.baselines.model import Baseline
-from mocanet_jax.nn.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.layer import LayerSpec
-from mocanet_jax.nn.model import MocaNet
+from mocanet_jax.nn.models.baseline import Baseline
+from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
+from mocanet_jax.nn.models.sequence import MocaNet
 from mocanet_jax.nn.router import ASSOCIATION_WIDTH, CONVOLUTION_WIDTH
 
 PLACING = 14.0
@@ -59,6 +60,14 @@ def realised_flops(
     if model.layer is None:
         return always
     return always + usage * _passes(model) * sum(model.layer.prices)
+
+
+def state_size(model: MocaNet | MocaClassifier | Baseline, params: dict) -> int:
+    """Numbers that a model carries from token to token of one sequence, with room for the
+    longest in training: floats of its state, not counts of tokens."""
+    start = lambda p: model.apply({"params": p}, 1, method="initial_state")
+    leaves = jax.tree.leaves(jax.eval_shape(start, params))
+    return sum(x.size for x in leaves if jnp.issubdtype(x.dtype, jnp.floating))
 
 
 def _passes(model) -> int:

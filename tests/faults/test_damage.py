@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mocanet_jax.errors import Stopped, UserError
-from mocanet_jax.training import loop, manifest
-from mocanet_jax.training.checkpoint import SAVING, Checkpoints, inspected
+from mocanet_jax.runtime import manifest
+from mocanet_jax.runtime.errors import Stopped, UserError
+from mocanet_jax.train.checkpoint import SAVING, Checkpoints, inspected
 from tests.faults.test_stopping import stop_after
-from tests.training import tiny
-from tests.training.test_checkpoint import bits, progress, saved, state
-from tests.training.test_loop import final_state, rows
+from tests.train import tiny
+from tests.train.test_checkpoint import bits, progress, saved, state
+from tests.train.test_loop import final_state, rows
 
 FIRST, LAST = 2, 4
 
@@ -165,10 +165,10 @@ def test_training_goes_on_from_the_newest_sound_step_and_ends_the_same(
     with monkeypatch.context() as patched:
         stop_after(patched, 3)
         with pytest.raises(Stopped):
-            loop.train(tiny.config(), workdir, tiny.console())
+            tiny.train(tiny.config(), workdir, tiny.console())
     damaged(step_files(workdir, 3)[-1], "flip", np.random.default_rng(0))
     console = tiny.console()
-    loop.train(tiny.config(), workdir, console)
+    tiny.train(tiny.config(), workdir, console)
     assert "checkpoint 3 cannot be used: " in tiny.printed(console)
     assert "resuming at step 2" in tiny.printed(console)
     ends = [final_state(folder, tiny.config()) for folder in (finished[0], workdir)]

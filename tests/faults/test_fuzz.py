@@ -8,14 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mocanet_jax import cli
-from mocanet_jax.errors import UserError
-from mocanet_jax.tasks import labelled
-from mocanet_jax.training import loop
-from mocanet_jax.training.checkpoint import inspected
-from mocanet_jax.training.predictor import TextPredictor
-from mocanet_jax.training.restore import restored
-from tests.training import tiny
-from tests.training.test_loop import contents
+from mocanet_jax.inference.predictor import TextPredictor
+from mocanet_jax.inference.restore import restored
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.text import labelled
+from mocanet_jax.train import loop
+from mocanet_jax.train.checkpoint import inspected
+from tests.train import tiny
+from tests.train.test_loop import contents
 
 
 def examples(number):

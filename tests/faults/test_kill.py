@@ -9,23 +9,23 @@ import time
 import numpy as np
 import pytest
 
-from tests.training import tiny
-from tests.training.test_checkpoint import bits
-from tests.training.test_loop import final_state, rows
+from tests.train import tiny
+from tests.train.test_checkpoint import bits
+from tests.train.test_loop import final_state, rows
 
 KILLS = 50
 FLAGS = (
     "--config=configs/copy.py",
-    "--config.model.embedding_dim=16",
-    "--config.model.expert_hidden_dim=16",
+    "--config.model.width=16",
+    "--config.model.experts.hidden_dim=16",
     "--config.data.longest=4",
     "--config.data.shortest=1",
     "--config.data.first_longest=1",
-    "--config.training.batch_size=4",
-    "--config.training.max_steps=3000",
-    "--config.training.eval_every=10",
-    "--config.training.save_every=10",
-    "--config.training.stop_at_loss=0",
+    "--config.train.batch_size=4",
+    "--config.train.max_steps=3000",
+    "--config.train.eval_every=10",
+    "--config.train.save_every=10",
+    "--config.train.stop_at_loss=0",
     "--config.eval.validation_sequences=8",
     "--config.eval.test_sequences=8",
     "--config.eval.lengths=(2,)",

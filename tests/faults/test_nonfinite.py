@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.errors import UserError
-from mocanet_jax.training import loop, step
-from mocanet_jax.training.record import read_metrics
-from tests.training import tiny
-from tests.training.test_loop import final_state
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.train import step
+from tests.train import tiny
+from tests.train.test_loop import final_state
 
 
 @pytest.fixture
@@ -40,12 +40,12 @@ def test_a_run_stops_and_names_step_term_and_checkpoint(tmp_path, broken_at):
     """Else hours go on in NaN, and nobody knows where it began."""
     broken_at(2)
     with pytest.raises(UserError) as error:
-        loop.train(tiny.config(training_log_every=5), tmp_path / "run", tiny.console())
+        tiny.train(tiny.config(train__log_every=5), tmp_path / "run", tiny.console())
     said = str(error.value)
     terms = "task_loss, budget_loss, balance_loss, commitment_loss, gradient_norm"
     assert f"diverged: {terms} not finite at step 3; the last checkpoint is step 2" in said
     assert "\n" not in said
-    state = final_state(tmp_path / "run", tiny.config(training_log_every=5))
+    state = final_state(tmp_path / "run", tiny.config(train__log_every=5))
     assert int(state.step) == 2
 
 
@@ -53,8 +53,8 @@ def test_a_skipped_batch_changes_nothing(tmp_path, broken_at):
     """The step counts, so that the next batch is another one; parameters and optimizer have
     not seen it."""
     broken_at(2)
-    config = tiny.config(training_on_nonfinite="skip")
-    loop.train(config, tmp_path / "run", tiny.console())
+    config = tiny.config(train__on_nonfinite="skip")
+    tiny.train(config, tmp_path / "run", tiny.console())
     rows = [row for row in read_metrics(tmp_path / "run") if "train/skipped" in row]
     assert [row["train/skipped"] for row in rows] == [0, 0, 1, 0, 0]
     assert all(np.isfinite(list(row.values())).all() for row in rows)
@@ -70,18 +70,18 @@ def test_a_skipped_batch_changes_nothing(tmp_path, broken_at):
 def test_skipping_gives_up(tmp_path, broken_at):
     """A run that has diverged for good would skip to its end and report old parameters."""
     broken_at(1, count=4)
-    config = tiny.config(training_on_nonfinite="skip", training_nonfinite_patience=3)
+    config = tiny.config(train__on_nonfinite="skip", train__nonfinite_patience=3)
     with pytest.raises(UserError, match=r"at step 4, the last 3 in a row; the last checkpoint"):
-        loop.train(config, tmp_path / "run", tiny.console())
+        tiny.train(config, tmp_path / "run", tiny.console())
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"training_on_nonfinite": "ignore"}, 'on_nonfinite must be "stop" or "skip"'),
-        ({"training_nonfinite_patience": 0}, "nonfinite_patience must be at least 1"),
+        ({"train__on_nonfinite": "ignore"}, 'on_nonfinite must be "stop" or "skip"'),
+        ({"train__nonfinite_patience": 0}, "nonfinite_patience must be at least 1"),
     ],
 )
 def test_other_settings_are_refused(tmp_path, changes, said):
     with pytest.raises(UserError, match=said):
-        loop.train(tiny.config(**changes), tmp_path / "run", tiny.console())
+        tiny.train(tiny.config(**changes), tmp_path / "run", tiny.console())

@@ -7,20 +7,21 @@ import sys
 
 import pytest
 
-from mocanet_jax.errors import Stopped
-from mocanet_jax.training import loop, signals
-from mocanet_jax.training.checkpoint import Checkpoints
-from tests.training import tiny
-from tests.training.test_checkpoint import bits
-from tests.training.test_loop import final_state, rows
+from mocanet_jax.runtime import signals
+from mocanet_jax.runtime.errors import Stopped
+from mocanet_jax.train import loop
+from mocanet_jax.train.checkpoint import Checkpoints
+from tests.train import tiny
+from tests.train.test_checkpoint import bits
+from tests.train.test_loop import final_state, rows
 
 RUN = """
 import sys
 from pathlib import Path
 from rich.console import Console
 from mocanet_jax import cli
-from mocanet_jax.training import loop
-from tests.training import tiny
+from mocanet_jax.train import loop
+from tests.train import tiny
 
 write = loop.Recorder.write
 
@@ -30,9 +31,9 @@ def record(self, step, group, metrics):
         print("first step", flush=True)
 
 loop.Recorder.write = record
-config = tiny.config(training_max_steps=100_000, training_save_every=100_000)
+config = tiny.config(train__max_steps=100_000, train__save_every=100_000)
 sys.argv[1:], workdir = [], Path(sys.argv[1])
-cli.run(lambda: loop.train(config, workdir, Console()))
+cli.run(lambda: tiny.train(config, workdir, Console()))
 """
 
 
@@ -56,13 +57,13 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(finished, tmp_path, monkeyp
     with monkeypatch.context() as patched:
         stop_after(patched, step)
         with pytest.raises(Stopped, match=f"SIGTERM: saved at step {step} in ") as stop:
-            loop.train(tiny.config(), workdir, tiny.console())
+            tiny.train(tiny.config(), workdir, tiny.console())
         assert stop.value.received == signal.SIGTERM
     with Checkpoints(workdir, read_only=True) as checkpoints:
         assert checkpoints.latest_step() == step
         assert checkpoints.best_step() == (2 if step == 3 else None)
     console = tiny.console()
-    result = loop.train(tiny.config(), workdir, console)
+    result = tiny.train(tiny.config(), workdir, console)
     assert f"resuming at step {step}" in tiny.printed(console)
     assert result["eval/loss"] == finished[1]["eval/loss"]
     assert result["steps"] == finished[1]["steps"]
@@ -94,7 +95,7 @@ def test_a_second_signal_ends_at_once():
     """Somebody who insists must not wait for a save that may hang."""
     code = (
         "import os, signal\n"
-        "from mocanet_jax.training.signals import StopRequest\n"
+        "from mocanet_jax.runtime.signals import StopRequest\n"
         "with StopRequest():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"

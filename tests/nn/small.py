@@ -8,7 +8,7 @@ import numpy as np
 
 from mocanet_jax.core import memory
 from mocanet_jax.nn.layer import LayerSpec
-from mocanet_jax.nn.model import MocaNet
+from mocanet_jax.nn.models.sequence import MocaNet
 
 VOCABULARY = 11
 EASY = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mocanet_jax.core.precision import full, product
-from mocanet_jax.nn.classifier import MocaClassifier
+from mocanet_jax.nn.models.classifier import MocaClassifier
 from tests.nn import small, test_classifier
 
 TOKENS = small.random_tokens(3, 7)

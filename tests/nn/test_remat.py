@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.nn.classifier import MocaClassifier
+from mocanet_jax.nn.models.classifier import MocaClassifier
 from tests.nn import small, test_classifier
 
 TOKENS = small.random_tokens(3, 7)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import pytest
 
 from mocanet_jax.nn import summary
-from mocanet_jax.nn.classifier import ClassifierSpec, MocaClassifier
+from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
 from tests.nn import small
 
 HEADS = {"location": (2, 0), "content": (0, 2), "mixed": (1, 1), "none": (0, 0)}

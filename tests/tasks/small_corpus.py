@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mocanet_jax.tasks.labelled import LabelledTexts, labelled_texts
-from mocanet_jax.tasks.text import TextTask
+from mocanet_jax.tasks.text.labelled import LabelledTexts, labelled_texts
+from mocanet_jax.tasks.text.task import TextTask
 
 SENTENCES = [
     ("a warm and funny film", 2),

@@ -7,21 +7,21 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
-from mocanet_jax.tasks.associative_recall import AssociativeRecallTask
-from mocanet_jax.tasks.binary_addition import BinaryAdditionTask
-from mocanet_jax.tasks.bucket_sort import BucketSortTask
-from mocanet_jax.tasks.cycle_navigation import CycleNavigationTask
-from mocanet_jax.tasks.duplicate_string import DuplicateStringTask
-from mocanet_jax.tasks.even_pairs import EvenPairsTask
-from mocanet_jax.tasks.missing_duplicate import MissingDuplicateTask
-from mocanet_jax.tasks.modular_arithmetic import ModularArithmeticTask
-from mocanet_jax.tasks.odds_first import OddsFirstTask
-from mocanet_jax.tasks.parity_check import ParityCheckTask
-from mocanet_jax.tasks.priority_sort import PrioritySortTask
-from mocanet_jax.tasks.repeat_copy import RepeatCopyTask
-from mocanet_jax.tasks.reverse_string import ReverseStringTask
-from mocanet_jax.tasks.stack_manipulation import StackManipulationTask
-from mocanet_jax.tasks.transduction import TransductionTask
+from mocanet_jax.tasks.languages.binary_addition import BinaryAdditionTask
+from mocanet_jax.tasks.languages.bucket_sort import BucketSortTask
+from mocanet_jax.tasks.languages.cycle_navigation import CycleNavigationTask
+from mocanet_jax.tasks.languages.duplicate_string import DuplicateStringTask
+from mocanet_jax.tasks.languages.even_pairs import EvenPairsTask
+from mocanet_jax.tasks.languages.missing_duplicate import MissingDuplicateTask
+from mocanet_jax.tasks.languages.modular_arithmetic import ModularArithmeticTask
+from mocanet_jax.tasks.languages.odds_first import OddsFirstTask
+from mocanet_jax.tasks.languages.parity_check import ParityCheckTask
+from mocanet_jax.tasks.languages.reverse_string import ReverseStringTask
+from mocanet_jax.tasks.languages.stack_manipulation import StackManipulationTask
+from mocanet_jax.tasks.languages.transduction import TransductionTask
+from mocanet_jax.tasks.synthetic.associative_recall import AssociativeRecallTask
+from mocanet_jax.tasks.synthetic.priority_sort import PrioritySortTask
+from mocanet_jax.tasks.synthetic.repeat_copy import RepeatCopyTask
 
 Words = list[str]
 

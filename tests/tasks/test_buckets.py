@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mocanet_jax.tasks.buckets import bucketed, select
-from mocanet_jax.tasks.vocabulary import Vocabulary
+from mocanet_jax.tasks.text.buckets import bucketed, select
+from mocanet_jax.tasks.text.vocabulary import Vocabulary
 from tests.tasks.small_corpus import of_tokens
 
 VOCABULARY = Vocabulary(("dull", "warm", "film"), 1000, 4)

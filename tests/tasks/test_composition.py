@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mocanet_jax.tasks.composition import composed
-from mocanet_jax.tasks.tokenizer import tokenize
+from mocanet_jax.tasks.text.composition import composed
+from mocanet_jax.tasks.text.tokenizer import tokenize
 from tests.tasks.small_corpus import corpus
 
 TWO = corpus([("so dull", 0), ("very fine", 1)])

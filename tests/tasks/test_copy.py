@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mocanet_jax.tasks.copy import BLANK, MARKER, NUM_SYMBOLS, VOCAB_SIZE, CopyTask
-from mocanet_jax.tasks.sequence import score
+from mocanet_jax.tasks.synthetic.copy import BLANK, MARKER, NUM_SYMBOLS, VOCAB_SIZE, CopyTask
+from mocanet_jax.tasks.synthetic.sequence import score
 
 TASK = CopyTask(shortest=1, longest=9, first_longest=2)
 FIT, B = 9, 64

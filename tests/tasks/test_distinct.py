@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.tasks.distinct import distinct
+from mocanet_jax.tasks.languages.distinct import distinct
 
 DRAW = jax.jit(distinct, static_argnums=(1, 2, 3))
 

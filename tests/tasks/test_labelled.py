@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mocanet_jax.errors import UserError
-from mocanet_jax.tasks.labelled import hold_out, joined, labelled_texts, read_tsv
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.text.labelled import hold_out, joined, labelled_texts, read_tsv
 from tests.tasks.small_corpus import PHRASES, SENTENCES, corpus, of_tokens
 
 HEADER = b"sentence\tlabel\n"

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from mocanet_jax.tasks.mqar import BLANK, MqarTask
-from mocanet_jax.tasks.sequence import score
+from mocanet_jax.tasks.synthetic.mqar import BLANK, MqarTask
+from mocanet_jax.tasks.synthetic.sequence import score
 from tests.tasks.solvers import multi_query_recall
 
 SETTINGS = {"shortest": 1, "longest": 12, "first_longest": 2, "vocab_size": 64}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.tasks.sequence import Batch, only_scored, score
+from mocanet_jax.tasks.synthetic.sequence import Batch, only_scored, score
 
 # Three sequences of three steps over four tokens. Targets, with the scored ones marked:
 #     1* 2* 0      both right                      exact

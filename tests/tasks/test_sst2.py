@@ -18,10 +18,10 @@ from absl import flags
 from absl.testing import flagsaver
 from etils import epath
 
-from mocanet_jax.errors import UserError
-from mocanet_jax.tasks import sst2
-from mocanet_jax.tasks.composition import composed
-from mocanet_jax.tasks.sst2 import Sst2Task, inspect, read_sst2
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.text import sst2
+from mocanet_jax.tasks.text.composition import composed
+from mocanet_jax.tasks.text.sst2 import Sst2Task, inspect, read_sst2
 from tests.tasks.small_corpus import SETTINGS, corpus
 
 TRAIN = [

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.errors import UserError
-from mocanet_jax.nn.words import UNKNOWN_WORD
-from mocanet_jax.tasks.buckets import select
-from mocanet_jax.tasks.text import VOCABULARY_FILE, TextBatch
-from mocanet_jax.tasks.vocabulary import Vocabulary, load_vocabulary
+from mocanet_jax.nn.models.words import UNKNOWN_WORD
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.text.buckets import select
+from mocanet_jax.tasks.text.task import VOCABULARY_FILE, TextBatch
+from mocanet_jax.tasks.text.vocabulary import Vocabulary, load_vocabulary
 from tests.tasks.small_corpus import PHRASES, SENTENCES, VALIDATION, small_task
 
 TASK = small_task()

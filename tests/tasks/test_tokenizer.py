@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mocanet_jax.tasks.tokenizer import tokenize
+from mocanet_jax.tasks.text.tokenizer import tokenize
 
 CONTRACTIONS = {
     "I don't": "i do n't",

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.tasks.associative_recall import AssociativeRecallTask
-from mocanet_jax.tasks.parity_check import ParityCheckTask
-from mocanet_jax.tasks.priority_sort import PrioritySortTask
-from mocanet_jax.tasks.repeat_copy import RepeatCopyTask
-from mocanet_jax.tasks.sequence import score
-from mocanet_jax.tasks.transduction import BLANK, FIRST, MARKER, NOTHING, symbols_at
+from mocanet_jax.tasks.languages.parity_check import ParityCheckTask
+from mocanet_jax.tasks.languages.transduction import BLANK, FIRST, MARKER, NOTHING, symbols_at
+from mocanet_jax.tasks.synthetic.associative_recall import AssociativeRecallTask
+from mocanet_jax.tasks.synthetic.priority_sort import PrioritySortTask
+from mocanet_jax.tasks.synthetic.repeat_copy import RepeatCopyTask
+from mocanet_jax.tasks.synthetic.sequence import score
 from tests.tasks.solvers import CASES, LENGTHS, LONGEST, SHORTEST
 
 B = 256

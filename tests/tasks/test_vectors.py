@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.errors import UserError
-from mocanet_jax.tasks.vectors import read_vectors
-from mocanet_jax.tasks.vocabulary import FIRST_WORD
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.text.vectors import read_vectors
+from mocanet_jax.tasks.text.vocabulary import FIRST_WORD
 from tests.tasks.small_corpus import small_task
 
 GLOVE = "good 1 -2 0.5\nbad -1e0 2 -0.5\nunused 9 9 9\n"
@@ -39,7 +39,7 @@ def test_an_npz_file_gives_the_same(glove, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"good 1 2\n", "line 1: 2 numbers, but config.model.embedding_dim is 3"),
+        (b"good 1 2\n", "line 1: 2 numbers, but config.model.width is 3"),
         (b"bad 1 2 3\ngood 1 x 3\n", "line 2: could not convert string to float"),
         (b"good 1 nan 3\n", "line 1: a number is not finite"),
         (b"good 1 2 3\n\xff\xfe", "not UTF-8 text"),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mocanet_jax.errors import UserError
-from mocanet_jax.nn.words import NO_PIECE, UNKNOWN_WORD
-from mocanet_jax.tasks.vocabulary import (
+from mocanet_jax.nn.models.words import NO_PIECE, UNKNOWN_WORD
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.text.vocabulary import (
     FIRST_WORD,
     Vocabulary,
     build_vocabulary,

@@ -1,0 +1,115 @@
+"""Results of a final evaluation, and the entries that they have in a run's summary.
+
+Axes: N texts, C classes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mocanet_jax.evaluate import calibration
+from mocanet_jax.evaluate.calibration import Reliability
+from mocanet_jax.tasks.text.labelled import LabelledTexts
+
+LENGTH_STEP = 5
+WORST_MISTAKES = 50
+
+
+class SequenceResults(NamedTuple):
+    """overall: metrics over the task's range of lengths.
+    by_length: metrics at single lengths, in rising order.
+    """
+
+    overall: dict[str, float]
+    by_length: dict[int, dict[str, float]]
+
+    def entries(self) -> dict:
+        """The `eval/` entries of a summary, in values of JSON."""
+        entries = {f"eval/{name}": value for name, value in self.overall.items()}
+        for metric in ("accuracy", "exact_match"):
+            entries[f"eval/{metric}_by_length"] = {
+                str(length): m[metric] for length, m in self.by_length.items()
+            }
+        return entries
+
+
+class Mistake(NamedTuple):
+    """confidence: in the wrong class."""
+
+    text: str
+    label: int
+    predicted: int
+    confidence: float
+
+
+class TextResults(NamedTuple):
+    """classes: names of the C classes.
+    metrics: accuracy, f1 (of class 1 of two, else the mean over classes), ece, loss,
+    usage. by_length: accuracy and number of texts by their longest number of tokens, in
+    steps of LENGTH_STEP. confusion: int [C, C], labels by predictions.
+    worst: the mistakes of highest confidence, worst first.
+    """
+
+    classes: tuple[str, ...]
+    metrics: dict[str, float]
+    by_length: dict[int, tuple[float, int]]
+    confusion: np.ndarray
+    reliability: Reliability
+    worst: list[Mistake]
+
+    def entries(self) -> dict:
+        """The `eval/` entries of a summary, in values of JSON."""
+        entries = {f"eval/{name}": value for name, value in self.metrics.items()}
+        for place, name in enumerate(("accuracy", "texts")):
+            entries[f"eval/{name}_by_length"] = {
+                str(end): values[place] for end, values in self.by_length.items()
+            }
+        entries["eval/confusion"] = {
+            label: dict(zip(self.classes, row.tolist(), strict=True))
+            for label, row in zip(self.classes, self.confusion, strict=True)
+        }
+        entries["eval/worst_mistakes"] = [
+            {
+                "text": mistake.text,
+                "label": self.classes[mistake.label],
+                "predicted": self.classes[mistake.predicted],
+                "confidence": round(mistake.confidence, 4),
+            }
+            for mistake in self.worst
+        ]
+        return entries
+
+
+def text_results(
+    texts: LabelledTexts,
+    log_p: np.ndarray,
+    usage: dict[str, float],
+    classes: tuple[str, ...],
+) -> TextResults:
+    """log_p: logarithms of class probabilities, finite, float [N, C]. usage: shares by name."""
+    p = np.exp(log_p)
+    labels, predicted = texts.labels, p.argmax(axis=-1)
+    correct = predicted == labels
+    counts = calibration.confusion(predicted, labels, p.shape[1])
+    scores = calibration.f1(counts)
+    bins = calibration.reliability(p, labels)
+    metrics = {
+        "accuracy": float(correct.mean()),
+        "f1": float(scores[1] if len(scores) == 2 else scores.mean()),
+        "ece": bins.error(),
+        "loss": calibration.mean_loss(log_p, labels),
+        **usage,
+        "texts": len(texts),
+    }
+    ends = -(-np.array([len(words) for words in texts.tokens]) // LENGTH_STEP) * LENGTH_STEP
+    by_length = {
+        int(end): (float(correct[ends == end].mean()), int((ends == end).sum()))
+        for end in np.unique(ends)
+    }
+    wrong = np.flatnonzero(~correct)
+    worst = wrong[np.argsort(-p[wrong, predicted[wrong]], kind="stable")][:WORST_MISTAKES]
+    mistakes = [
+        Mistake(texts.texts[i], int(labels[i]), int(predicted[i]), float(p[i, predicted[i]]))
+        for i in worst
+    ]
+    return TextResults(classes, metrics, by_length, counts, bins, mistakes)

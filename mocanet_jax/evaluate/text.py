@@ -1,0 +1,100 @@
+"""Evaluation of text tasks: accuracy, F1, confusion, calibration, and the worst mistakes.
+
+Axes: B batch, T time, N texts, C classes.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from mocanet_jax.core import budget
+from mocanet_jax.evaluate.calibration import (
+    cross_entropy,
+    fit_temperature,
+    log_probabilities,
+)
+from mocanet_jax.evaluate.results import TextResults, text_results
+from mocanet_jax.nn.models.classifier import MocaClassifier
+from mocanet_jax.nn.partition import split_batch
+from mocanet_jax.runtime.sharding import Layout, one_device
+from mocanet_jax.tasks.text.labelled import LabelledTexts
+from mocanet_jax.tasks.text.task import TextTask
+
+BATCH = 128
+
+
+class TextEvaluator:
+    """Compiled evaluation of one classifier on one task.
+
+    Held-out training sentences choose the checkpoint and its temperature; the validation
+    split is only reported.
+    """
+
+    chosen_by = "held_out_loss"
+
+    def __init__(
+        self,
+        model: MocaClassifier,
+        task: TextTask,
+        config: ConfigDict,
+        layout: Layout | None = None,
+    ):
+        """layout: of the parameters that will be given; None for those on one device."""
+        self.model, self.task, self.config = model, task, config
+        self.layout = layout or one_device()
+        self._run = self.layout.jit(
+            partial(_logits_and_usage, model), out_shardings=self.layout.replicated
+        )
+
+    def validate(self, params) -> dict[str, float]:
+        held_out, texts = self.task.held_out_texts, self.task.evaluation_texts
+        logits, _ = self.logits(params, held_out.tokens)
+        temperature = fit_temperature(logits, held_out.labels)
+        metrics = {
+            "held_out_accuracy": float(np.mean(logits.argmax(axis=-1) == held_out.labels)),
+            "held_out_loss": cross_entropy(logits, held_out.labels, temperature),
+            "temperature": temperature,
+        }
+        return metrics | self._scored(params, texts, temperature).metrics
+
+    def describe(self, validation: dict[str, float]) -> str:
+        return (
+            f"accuracy {validation['accuracy']:.2%} "
+            f"(held out of training: {validation['held_out_accuracy']:.2%})"
+        )
+
+    def test(self, params, validation: dict[str, float]) -> TextResults:
+        """Results on the validation split, with the temperature that `validate` found."""
+        return self._scored(params, self.task.evaluation_texts, validation["temperature"])
+
+    def _scored(self, params, texts: LabelledTexts, temperature: float) -> TextResults:
+        logits, usage = self.logits(params, texts.tokens)
+        shares = {name: float(share) for name, share in usage.metrics().items()}
+        log_p = log_probabilities(logits, temperature)
+        return text_results(texts, log_p, shares, self.task.classes)
+
+    def logits(self, params, texts: list[list[str]]) -> tuple[np.ndarray, budget.Usage]:
+        """float [N, C] of tokenised texts in their order, and what they used together."""
+        order = np.argsort([len(words) for words in texts], kind="stable")
+        rows, usages = [], []
+        for start in range(0, len(texts), BATCH):
+            batch = [texts[i] for i in order[start : start + BATCH]]
+            length = self.task.fitting_length(len(batch[-1]))
+            tokens, mask = self.task.pad(batch, length)
+            fill = ((0, BATCH - len(batch)), (0, 0))
+            logits, usage = self._run(
+                params, np.pad(tokens, (*fill, (0, 0))), np.pad(mask, fill)
+            )
+            rows.append(np.asarray(logits)[: len(batch)])
+            usages.append(usage)
+        logits = np.concatenate(rows)[np.argsort(order)]
+        return logits, jax.tree.map(lambda *parts: sum(parts), *usages)
+
+
+def _logits_and_usage(model, params, tokens, mask):
+    tokens, mask = split_batch((tokens, mask))
+    logits, _, aux = model.apply({"params": params}, tokens, mask=mask)
+    return jnp.mean(logits, axis=0), aux.usage

@@ -1,0 +1,51 @@
+"""What each checkpoint of a text classifier is worth."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mocanet_jax.inference.predictor import TextPredictor
+from mocanet_jax.tasks.text.labelled import LabelledTexts
+from mocanet_jax.train.checkpoint import saved_run, selection_loss
+
+
+class Candidate(NamedTuple):
+    """One checkpoint. accuracy, ece, usage: on the validation split. selection: what the best
+    is lowest in. sentences: accuracy on the quality sentences. target: the accuracy that its
+    config asks for.
+    """
+
+    workdir: Path
+    step: int
+    accuracy: float
+    ece: float
+    usage: float
+    held_out_loss: float
+    selection: float
+    sentences: float
+    target: float
+
+
+def candidates(workdir: Path, sentences: LabelledTexts) -> list[Candidate]:
+    """Every checkpoint in `workdir`, oldest first. Raises UserError where there is none."""
+    with saved_run(workdir) as checkpoints:
+        steps = checkpoints.steps()
+    return [_candidate(workdir, step, sentences) for step in steps]
+
+
+def _candidate(workdir, step, sentences):
+    predictor = TextPredictor(workdir, step)
+    loss, usage = predictor.validation["held_out_loss"], predictor.validation["usage"]
+    called = [predictor.predict(text).predicted for text in sentences.texts]
+    return Candidate(
+        workdir,
+        step,
+        predictor.validation["accuracy"],
+        predictor.validation["ece"],
+        usage,
+        loss,
+        selection_loss(loss, usage, predictor.config.model.budget.target),
+        float(np.mean(np.array(called) == sentences.labels)),
+        predictor.config.quality.target_accuracy,
+    )

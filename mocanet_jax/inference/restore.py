@@ -1,0 +1,53 @@
+"""A trained model, from its working directory."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from mocanet_jax.nn.models.protocol import Model
+from mocanet_jax.runtime.sharding import Layout, one_device
+from mocanet_jax.tasks.task import Task
+from mocanet_jax.train.build import rebuild
+from mocanet_jax.train.checkpoint import Progress, saved_run
+from mocanet_jax.train.step import initial_params
+
+
+class Restored(NamedTuple):
+    """config: what the run was trained with, as changed. progress: that of `step`.
+    layout: of params."""
+
+    step: int
+    config: ConfigDict
+    task: Task
+    model: Model
+    params: dict
+    progress: Progress
+    layout: Layout
+
+
+def restored(
+    workdir: Path,
+    step: int | None = None,
+    change: Callable[[ConfigDict], None] = lambda config: None,
+    arrange: Callable[[ConfigDict], Layout] = lambda config: one_device(),
+) -> Restored:
+    """The checkpoint of `step`, or the best. Leaves the directory as it is.
+
+    change: edits the config before task and model are built from it. arrange: says where the
+    parameters of such a model go.
+    Raises UserError where there is none, or it is damaged or of another version.
+    """
+    with saved_run(workdir) as checkpoints:
+        step = checkpoints.best_step() if step is None else step
+        progress = checkpoints.progress(step)
+        config = ConfigDict(progress.config)
+        change(config)
+        task, model = rebuild(config, workdir)
+        layout = arrange(config)
+        like = layout.abstract(jax.eval_shape(partial(initial_params, model, task)))
+        params = checkpoints.restore_params(step, like)
+    return Restored(step, config, task, model, params, progress, layout)

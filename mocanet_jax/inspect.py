@@ -1,0 +1,30 @@
+"""Shows the data of a text task: sizes, balance of labels, lengths, unknown words, samples.
+
+python -m mocanet_jax.inspect --config=configs/sst2.py
+python -m mocanet_jax.inspect --config=configs/sst2.py --config.data.path=DIR
+"""
+
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from mocanet_jax import cli
+from mocanet_jax.runtime.errors import UserError
+
+
+def main() -> None:
+    from mocanet_jax.report.corpus import describe
+    from mocanet_jax.tasks.text.task import TextTask
+    from mocanet_jax.train.build import build_task
+
+    config = cli.config_value(flags.FLAGS["config"])
+    task = build_task(config, Path())
+    if not isinstance(task, TextTask):
+        raise UserError(f"{config.task} draws its sequences; there is no data to look at")
+    print(describe(task.read_train(), task.read_validation(), task.classes))
+
+
+if __name__ == "__main__":
+    config_flags.DEFINE_config_file("config", None, "File with get_config.", lock_config=True)
+    cli.run(main)

@@ -1,0 +1,139 @@
+"""Pictures of runs from what they left behind: metrics, and checkpoints where there are any."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from mocanet_jax.evaluate.spending import spending
+from mocanet_jax.inference.predictor import TextPredictor
+from mocanet_jax.inference.restore import restored
+from mocanet_jax.nn.layer import LayerSpec
+from mocanet_jax.report import curves, sequence_pictures, text_pictures
+from mocanet_jax.report import sequence as sequence_report
+from mocanet_jax.report.pictures import percent
+from mocanet_jax.report.text_pictures import SpentText
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.tasks.text.task import TextTask
+from mocanet_jax.train.build import TASKS
+from mocanet_jax.train.settings import budget_target
+from mocanet_jax.train.workdir import read_config
+
+SENTENCES, SENTENCE_LENGTH = 5, 18
+"""Of the validation set: how many are drawn where no text is given, and their most words."""
+
+MOST_TEXTS = 8
+
+Pictures = dict[str, Callable[[Path], None]]
+"""By the names of their files, what draws them."""
+
+
+def draw_run(workdir: Path, out: Path, texts: list[str], console: Console) -> None:
+    """Every picture of one run, into `out`.
+
+    texts: whose words' spending is drawn, for a text classifier; sentences of the validation
+        set where there are none.
+    Pictures that take a checkpoint are left out where there is none, and that is said. Raises
+    UserError, before anything is written, for a run without metrics, and for texts that
+    cannot be judged.
+    """
+    if len(texts) > MOST_TEXTS:
+        raise UserError(f"--text can be given {MOST_TEXTS} times, not {len(texts)}")
+    rows, target = _metrics(workdir)
+    pictures: Pictures = {"curves.png": partial(curves.learning_curves, rows, target)}
+    if any("train/load_of_expert_0" in row for row in rows):
+        pictures["expert_load.png"] = partial(curves.expert_load, rows)
+    missing = ""
+    try:
+        pictures |= _of_checkpoint(workdir, texts, target)
+    except UserError as error:
+        if texts:
+            raise
+        missing = f"pictures of memory and spending are left out: {error}"
+    _draw(pictures, out, console)
+    if missing:
+        console.print(missing, highlight=False, markup=False, soft_wrap=True)
+
+
+def compare_runs(workdirs: list[Path], out: Path, console: Console) -> None:
+    """comparison.png of several runs, into `out`. Raises UserError for one without metrics."""
+    runs = {_name(workdir): _metrics(workdir) for workdir in workdirs}
+    _draw({"comparison.png": partial(curves.comparison, runs)}, out, console)
+
+
+def _metrics(workdir):
+    """Rows of metrics.jsonl, and the target of usage."""
+    if not workdir.is_dir():
+        raise UserError(f"there is no run in {workdir}: train first, or pass its --workdir")
+    rows = read_metrics(workdir)
+    if not rows:
+        raise UserError(f"no metrics in {workdir} yet: nothing to draw")
+    config = read_config(workdir)
+    return rows, None if config is None else budget_target(config)
+
+
+def _of_checkpoint(workdir, texts, target) -> Pictures:
+    task = (read_config(workdir) or {}).get("task")
+    if texts or issubclass(TASKS.get(task, object), TextTask):
+        return _of_classifier(TextPredictor(workdir), texts, target)
+    run = restored(workdir)
+    example = sequence_report.example(run.config, run.model, run.task, run.params)
+    views = sequence_report.memory_views(run.model.layer, example)
+    pictures = {
+        name: partial(sequence_pictures.memory_over_time, view) for name, view in views.items()
+    }
+    if _can_spend(run.model.layer):
+        spent = spending(run.model.layer, example.layers)
+        draw = partial(sequence_pictures.spending_over_time, example.sequence, spent, target)
+        pictures["spending.png"] = draw
+    return pictures
+
+
+def _of_classifier(predictor, texts, target) -> Pictures:
+    if not _can_spend(predictor.model.layer):
+        return {}
+    spent = [_spent(predictor, text) for text in texts or _sentences(predictor.task)]
+    return {"spending.png": partial(text_pictures.spending, spent, target)}
+
+
+def _can_spend(spec: LayerSpec | None) -> bool:
+    return spec is not None and sum(spec.prices) > 0
+
+
+def _sentences(task: TextTask) -> list[str]:
+    texts = task.evaluation_texts
+    short = [
+        text
+        for text, words in zip(texts.texts, texts.tokens, strict=True)
+        if len(words) <= SENTENCE_LENGTH
+    ]
+    return (short or texts.texts)[:SENTENCES]
+
+
+def _spent(predictor: TextPredictor, text: str) -> SpentText:
+    prediction = predictor.predict(text)
+    if prediction is None:
+        raise UserError(f"--text={text!r} has no word in it")
+    name = predictor.classes[prediction.predicted]
+    decision = f"{name}, with {percent(prediction.confidence)} confidence"
+    return SpentText(prediction.words, predictor.spending(prediction), decision)
+
+
+def _draw(pictures, out, console):
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, draw in pictures.items():
+            draw(out / name)
+    except OSError as error:
+        raise UserError(f"cannot write into {out}: {error.strerror}") from error
+    console.print(
+        f"{out}: {', '.join(pictures)}", highlight=False, markup=False, soft_wrap=True
+    )
+
+
+def _name(workdir):
+    """Of a legend: the path as it was given, or its end."""
+    name = str(workdir)
+    return name if len(name) <= 60 else f"…{name[-59:]}"

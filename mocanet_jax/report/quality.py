@@ -1,0 +1,30 @@
+"""The table of checkpoints of text classifiers."""
+
+from rich.console import Console
+from rich.markup import escape
+
+from mocanet_jax.inference.quality import Candidate
+from mocanet_jax.report.terminal import table
+
+
+def show(console: Console, compared: list[Candidate], best: Candidate) -> None:
+    """One row a checkpoint, and which to use."""
+    grid = table(
+        "run",
+        "step",
+        "validation",
+        "calibration error",
+        "usage",
+        "held-out loss",
+        "quality sentences",
+    )
+    for c in compared:
+        numbers = (
+            f"{c.accuracy:.2%}",
+            f"{c.ece:.4f}",
+            f"{c.usage:.2%}",
+            f"{c.held_out_loss:.4f}",
+        )
+        grid.add_row(escape(str(c.workdir)), str(c.step), *numbers, f"{c.sentences:.2%}")
+    console.print(grid)
+    console.print(f"use {best.workdir}, step {best.step}", highlight=False, markup=False)

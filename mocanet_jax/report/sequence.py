@@ -1,0 +1,122 @@
+"""The final evaluation of a sequence task, as a table and pictures."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from mocanet_jax.core.addressing import dense_weights
+from mocanet_jax.evaluate.results import SequenceResults
+from mocanet_jax.evaluate.sequence import SequenceEvaluator
+from mocanet_jax.nn.layer import LayerAux, LayerSpec
+from mocanet_jax.nn.models.protocol import SequenceModel
+from mocanet_jax.report import sequence_pictures
+from mocanet_jax.report.sequence_pictures import Answered, MemoryView
+from mocanet_jax.report.terminal import table
+from mocanet_jax.runtime.random_streams import TEST, stream
+from mocanet_jax.tasks.synthetic.sequence import SequenceTask
+
+EXAMPLE_LENGTH = 40
+
+
+class Example(NamedTuple):
+    """One sequence, and what each layer did with its T unmasked steps: arrays [T, …]."""
+
+    sequence: Answered
+    layers: tuple[LayerAux, ...]
+
+
+def draw(
+    workdir: Path, evaluator: SequenceEvaluator, params: dict, results: SequenceResults
+) -> None:
+    """accuracy_by_length.png and, for one example, memory_layer_N.png."""
+    model, task = evaluator.model, evaluator.task
+    if results.by_length:
+        sequence_pictures.accuracy_by_length(
+            {length: m["accuracy"] for length, m in results.by_length.items()},
+            {length: m["exact_match"] for length, m in results.by_length.items()},
+            (task.shortest, task.longest),
+            workdir / "accuracy_by_length.png",
+        )
+    views = memory_views(model.layer, example(evaluator.config, model, task, params))
+    for name, view in views.items():
+        sequence_pictures.memory_over_time(view, workdir / name)
+
+
+def example(config, model: SequenceModel, task: SequenceTask, params) -> Example:
+    """The first sequence of the final evaluation's stream, of EXAMPLE_LENGTH or less."""
+    length = min(EXAMPLE_LENGTH, task.longest)
+    batch = task.sample(stream(config.seed, TEST), 1, (length, length), length)
+    apply = jax.jit(lambda p: model.apply({"params": p}, batch.tokens, mask=batch.mask))
+    logits, _, aux = jax.device_get(apply(params))
+    batch = jax.device_get(batch)
+    live = int(batch.mask[0].sum())
+    sequence = Answered(
+        batch.tokens[0, :live],
+        batch.targets[0, :live],
+        np.argmax(logits[0, :live], axis=-1),
+        batch.scored[0, :live],
+        task.blank,
+        task.marker,
+    )
+    first = lambda x: x[0, :live] if np.ndim(x) > 1 else x  # all but sums are [1, T, …]
+    return Example(sequence, jax.tree.map(first, aux.layers))
+
+
+def memory_views(spec: LayerSpec | None, example: Example) -> dict[str, MemoryView]:
+    """What each layer with a memory did on the example, by the names of its pictures."""
+    if spec is None or not spec.num_heads:
+        return {}
+    return {
+        f"memory_layer_{n}.png": _view(spec, aux, example.sequence, f"layer {n}")
+        for n, aux in enumerate(example.layers, start=1)
+    }
+
+
+def _view(spec: LayerSpec, aux: LayerAux, sequence: Answered, name: str) -> MemoryView:
+    route = aux.route
+
+    def dense(*addresses):  # of kinds of heads, each [T, H, A], together [H, S, T]
+        weights = [
+            dense_weights(address, spec.num_memory_slots)
+            for address in addresses
+            if address is not None
+        ]
+        return np.transpose(np.concatenate(weights, axis=1), (1, 2, 0))
+
+    written, recalled = route.recalled or (None, None)
+
+    experts = None
+    if aux.experts is not None:
+        experts = np.where(aux.experts.computed, aux.experts.indices, -1)
+    return MemoryView(
+        sequence=sequence,
+        write_weights=dense(route.write, written),
+        read_weights=dense(route.read, recalled),
+        strength=route.strength,
+        writes=route.writes > 0,
+        reads=route.reads > 0,
+        write_pointer=None if route.positions is None else route.positions[:, 0],
+        read_pointer=None if route.positions is None else route.positions[:, 1],
+        experts=experts,
+        num_experts=spec.num_experts,
+        layer=name,
+    )
+
+
+def show(console: Console, results: SequenceResults, trained: tuple[int, int]) -> None:
+    """Accuracy by length, with the range of training marked."""
+    grid = table("length", "token accuracy", "exact match", "usage", "sequences")
+
+    def row(name, m):
+        scores = [f"{m[key]:.2%}" for key in ("accuracy", "exact_match", "usage")]
+        grid.add_row(name, *scores, f"{m['sequences']:.0f}")
+
+    row(f"{trained[0]} to {trained[1]}", results.overall)
+    grid.add_section()
+    for length, metrics in results.by_length.items():
+        beyond = "" if length <= trained[1] else "  (beyond training)"
+        row(f"{length}{beyond}", metrics)
+    console.print(grid)

@@ -1,0 +1,44 @@
+"""The final evaluation of a text task, as tables and pictures."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from mocanet_jax.evaluate.results import LENGTH_STEP, TextResults
+from mocanet_jax.report import text_pictures
+from mocanet_jax.report.terminal import table
+
+SHOWN_MISTAKES = 5
+
+
+def draw(workdir: Path, results: TextResults) -> None:
+    """reliability.png and accuracy_by_length.png."""
+    text_pictures.reliability(results.reliability, results.metrics, workdir / "reliability.png")
+    text_pictures.accuracy_by_length(
+        results.by_length, LENGTH_STEP, workdir / "accuracy_by_length.png"
+    )
+
+
+def show(console: Console, results: TextResults) -> None:
+    """Metrics, confusion, accuracy by length, and the worst mistakes."""
+    m, classes = results.metrics, results.classes
+    console.print(
+        f"{m['texts']} texts: accuracy {m['accuracy']:.2%}, F1 {m['f1']:.4f}, expected "
+        f"calibration error {m['ece']:.4f}, loss {m['loss']:.4f}, usage {m['usage']:.2%}",
+        highlight=False,
+    )
+    grid = table("", *(f"called {name}" for name in classes))
+    for name, row in zip(classes, results.confusion, strict=True):
+        grid.add_row(name, *map(str, row))
+    console.print(grid)
+    grid = table("tokens", "accuracy", "texts")
+    for end, (accuracy, count) in results.by_length.items():
+        grid.add_row(f"{end - LENGTH_STEP + 1} to {end}", f"{accuracy:.2%}", str(count))
+    console.print(grid)
+    console.print("worst mistakes:")
+    for mistake in results.worst[:SHOWN_MISTAKES]:
+        console.print(
+            f"  called {classes[mistake.predicted]} ({mistake.confidence:.1%}): {mistake.text}",
+            highlight=False,
+            markup=False,
+        )

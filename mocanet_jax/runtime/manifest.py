@@ -1,0 +1,51 @@
+"""Checksums of a checkpoint's files: are they those that were written?
+
+Array storage restores flipped bits without a word, so every checkpoint carries a manifest of
+its own, written when all its other files are on disk.
+"""
+
+import hashlib
+from pathlib import Path
+
+from mocanet_jax.runtime.files import read_json, write_json
+
+NAME = "manifest.json"
+LAYOUT = 1
+"""Of what a checkpoint holds; raised when older ones can no longer be read."""
+
+
+def seal(folder: Path) -> None:
+    """Writes the manifest of every file below `folder`."""
+    files = {
+        path.relative_to(folder).as_posix(): _fingerprint(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != NAME
+    }
+    write_json(folder / NAME, {"layout": LAYOUT, "files": files})
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a sealed folder, in a few words; None where nothing is."""
+    try:
+        manifest = read_json(folder / NAME)
+        layout, files = manifest["layout"], dict(manifest["files"])
+    except FileNotFoundError:
+        return f"it has no {NAME}: half-written, or of an older version"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{NAME} cannot be read"
+    if layout != LAYOUT:
+        return f"its layout is {layout}, and this version reads {LAYOUT}"
+    for name, written in files.items():
+        try:
+            if _fingerprint(folder / name) != written:
+                return f"{name} is not what was written"
+        except FileNotFoundError:
+            return f"{name} is missing"
+        except (OSError, ValueError) as error:
+            return f"{name} cannot be read: {error}"
+    return None
+
+
+def _fingerprint(path: Path) -> dict:
+    content = path.read_bytes()
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -1,0 +1,248 @@
+"""A study: variants of one config, each trained with several seeds, and what they reached.
+
+Every cell, one variant with one seed, is a training run in a process of its own: a
+study that is stopped goes on where it was, and a cell that fails takes no other with it.
+"""
+
+import math
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mocanet_jax.runtime.files import read_json
+from mocanet_jax.studies.variants import BASELINE, Variant
+
+SCORE = "eval/accuracy"
+MEASURES = {
+    "accuracy": SCORE,
+    "exact_match": "eval/exact_match",
+    "parameters": "parameters",
+    "flops_per_token": "eval/flops_per_token",
+    "usage": "eval/usage",
+    "usage_experts": "eval/usage_experts",
+    "usage_writes": "eval/usage_writes",
+    "usage_reads": "eval/usage_reads",
+    "steps": "trained_steps",
+    "wall_seconds": "wall_seconds",
+}
+"""What a study tells of its runs, and where result.json holds it."""
+
+CONFIDENCE = 0.95
+POLL_SECONDS = 0.1
+GRACE_SECONDS = 10.0  # between asking a process to stop and ending it
+
+
+class Cell(NamedTuple):
+    """One run of a study."""
+
+    variant: Variant
+    seed: int
+    workdir: Path
+
+    @property
+    def config(self) -> dict:
+        return self.variant.config | {"seed": self.seed}
+
+    @property
+    def log(self) -> Path:
+        return self.workdir.with_name(f"{self.workdir.name}.log")
+
+    def result(self) -> dict | None:
+        """What result.json holds of a finished run of this very config, else None."""
+        try:
+            same = read_json(self.workdir / "config.json") == self.config
+            return read_json(self.workdir / "result.json") if same else None
+        except (OSError, ValueError):
+            return None
+
+
+Start = Callable[[Cell], subprocess.Popen]
+"""Starts the process of a cell, which writes what it prints to the cell's log."""
+
+
+class Outcome(NamedTuple):
+    """result: what result.json holds, None of a cell that failed. problem: why it did.
+    seconds: that the process ran; None where the result was there before.
+    """
+
+    cell: Cell
+    result: dict | None
+    problem: str
+    seconds: float | None
+
+
+class Spread(NamedTuple):
+    """values: one a seed. half_width: of the 95 % t-interval of their mean; None for a single
+    value, which tells nothing of others."""
+
+    mean: float
+    half_width: float | None
+    values: tuple[float, ...]
+
+
+class Row(NamedTuple):
+    """What a variant reached. seeds: of the runs that ended well; values are in their order.
+    measured: by the names of MEASURES, and milliseconds_per_step; what results do not hold
+    is absent. difference: in accuracy to the baseline, seed by seed, of seeds that both have.
+    """
+
+    variant: Variant
+    seeds: tuple[int, ...]
+    measured: dict[str, Spread]
+    difference: Spread | None
+
+
+class Findings(NamedTuple):
+    """file, overrides: the config of all variants. num_seeds: asked for.
+    equal: names of ablations that were left out, since they change nothing of this config.
+    """
+
+    file: str
+    overrides: dict
+    num_seeds: int
+    rows: list[Row]
+    equal: list[str]
+    failed: list[Outcome]
+
+
+def run(
+    cells: Iterable[Cell],
+    processes: int,
+    told: Callable[[int, Outcome], None],
+    start: Start,
+) -> list[Outcome]:
+    """Runs the cells that have no result yet; outcomes in the order in which they ended.
+
+    processes: at a time. told: hears how many ended, and the latest. Whatever interrupts
+    this, no process stays behind.
+    """
+    waiting, running, outcomes = deque(cells), [], []
+
+    def ended(*outcome):
+        outcomes.append(Outcome(*outcome))
+        told(len(outcomes), outcomes[-1])
+
+    try:
+        while waiting or running:
+            while waiting and len(running) < processes:
+                cell = waiting.popleft()
+                result = cell.result()
+                if result is None:
+                    running.append((cell, start(cell), time.monotonic()))
+                else:
+                    ended(cell, result, "", None)
+            for entry in [entry for entry in running if entry[1].poll() is not None]:
+                running.remove(entry)
+                cell, process, started = entry
+                result = None if process.returncode else cell.result()
+                problem = "" if result else _problem(cell, process.returncode)
+                ended(cell, result, problem, time.monotonic() - started)
+            if running:
+                time.sleep(POLL_SECONDS)
+    finally:
+        _stop([process for _, process, _ in running])
+    return outcomes
+
+
+def _problem(cell, code):
+    """Why a run gave no result, in one line."""
+    if code < 0:
+        return f"ended by signal {-code}; see {cell.log}"
+    lines = cell.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = lines[-1].strip().removeprefix("error: ") if lines else "nothing was said"
+    return last if code else f"it left no result; {last}"
+
+
+def _stop(processes):
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def conduct(
+    variants: Sequence[Variant],
+    seeds: Iterable[int],
+    processes: int,
+    out: Path,
+    say: Callable[[str], None],
+    start: Start,
+) -> list[Outcome]:
+    """Runs every variant with every seed in OUT/NAME/seed_S, with a line as each ends."""
+    cells = [
+        Cell(variant, seed, out / variant.name / f"seed_{seed}")
+        for seed in seeds
+        for variant in variants
+    ]
+    say(f"{len(cells)} runs in {out}, {processes} at a time")
+
+    def told(count, outcome):
+        say(f"{count} of {len(cells)}  {_line(outcome)}")
+
+    return run(cells, processes, told, start)
+
+
+def _line(outcome):
+    name = f"{outcome.cell.variant.name}  seed {outcome.cell.seed}"
+    if outcome.result is None:
+        return f"{name}  failed: {outcome.problem}"
+    seconds = "there before" if outcome.seconds is None else f"{outcome.seconds:.0f} s"
+    return f"{name}  accuracy {outcome.result[SCORE]:.2%}  {seconds}"
+
+
+def rows(variants: Iterable[Variant], outcomes: Iterable[Outcome]) -> list[Row]:
+    """One row for each variant of which a run ended well."""
+    results = {}
+    for outcome in outcomes:
+        if outcome.result is not None:
+            of_variant = results.setdefault(outcome.cell.variant.name, {})
+            of_variant[outcome.cell.seed] = outcome.result
+    baseline = results.get(BASELINE, {})
+    return [
+        _row(variant, results[variant.name], {} if variant.name == BASELINE else baseline)
+        for variant in variants
+        if variant.name in results
+    ]
+
+
+def _row(variant, results, baseline):
+    seeds = tuple(sorted(results))
+    measured = [_measures(results[seed]) for seed in seeds]
+    shared = [name for name in measured[0] if all(name in one for one in measured)]
+    differences = [
+        results[seed][SCORE] - baseline[seed][SCORE] for seed in seeds if seed in baseline
+    ]
+    return Row(
+        variant,
+        seeds,
+        {name: spread([one[name] for one in measured]) for name in shared},
+        spread(differences) if differences else None,
+    )
+
+
+def _measures(result):
+    found = {name: result[key] for name, key in MEASURES.items() if key in result}
+    step = result["train_seconds"] / max(result["trained_steps"], 1)
+    return found | {"milliseconds_per_step": 1000 * step}
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and Student's t-interval of at least one value."""
+    from scipy import stats  # slow to import
+
+    n = len(values)
+    mean = sum(values) / n
+    if n == 1:
+        return Spread(mean, None, tuple(values))
+    deviation = math.sqrt(sum((x - mean) ** 2 for x in values) / (n - 1))
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    return Spread(mean, quantile * deviation / math.sqrt(n), tuple(values))

@@ -1,0 +1,178 @@
+"""What a study found, as Markdown tables, JSON and a picture."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from mocanet_jax.runtime.files import replace_text, write_json
+from mocanet_jax.studies import study_pictures
+from mocanet_jax.studies.study import CONFIDENCE, Findings, Outcome, Row, Spread
+
+ABSENT = "–"
+R = TypeVar("R")
+Column = tuple[str, Callable[[Row], str]]
+
+
+def write_ablation(findings: Findings, out: Path) -> None:
+    """ablation.md, ablation.json and ablation.png in `out`."""
+    columns = [("", lambda row: row.variant.name), *ABLATION_COLUMNS]
+    _write(findings, out / "ablation", "Ablations of", columns)
+    study_pictures.ablation(findings.rows, out / "ablation.png")
+
+
+def write_budgets(findings: Findings, out: Path) -> None:
+    """frontier.md, frontier.json and frontier.png in `out`."""
+    columns = [("routing", _routing), *BUDGET_COLUMNS]
+    _write(findings, out / "frontier", "Accuracy against compute:", columns)
+    study_pictures.budgets(findings.rows, out / "frontier.png")
+
+
+def _write(findings, stem, title, columns):
+    write_json(stem.with_suffix(".json"), as_json(findings))
+    replace_text(stem.with_suffix(".md"), markdown(findings, title, columns))
+
+
+def as_json(findings: Findings) -> dict:
+    return {
+        "config": findings.file,
+        "overrides": findings.overrides,
+        "seeds": findings.num_seeds,
+        "confidence": CONFIDENCE,
+        "rows": [_row_as_json(row) for row in findings.rows],
+        "equal_to_baseline": findings.equal,
+        "failed": failures_as_json(findings.failed),
+    }
+
+
+def _row_as_json(row):
+    spreads = {name: _spread_as_json(spread) for name, spread in row.measured.items()}
+    difference = row.difference and _spread_as_json(row.difference)
+    own = {"name": row.variant.name, **row.variant.settings, "seeds": list(row.seeds)}
+    return own | spreads | {"accuracy_minus_baseline": difference}
+
+
+def _spread_as_json(spread):
+    mean, half = spread.mean, spread.half_width
+    interval = None if half is None else [mean - half, mean + half]
+    return {"mean": mean, "interval": interval, "values": list(spread.values)}
+
+
+def markdown(findings: Findings, title: str, columns: list[Column]) -> str:
+    """A table of means, a table of each seed's accuracy, and what is missing from them.
+
+    columns: a heading, and what a row says under it; the first names the row.
+    """
+    paragraphs = [f"# {title} {findings.file}"]
+    if findings.overrides:
+        fields = ", ".join(f"{field}={value}" for field, value in findings.overrides.items())
+        paragraphs.append(f"With `{fields}`.")
+    spread = "One seed, so no interval."
+    if findings.num_seeds > 1:
+        spread = (
+            f"Means over {findings.num_seeds} seeds, ± half the width of their "
+            f"{100 * CONFIDENCE:.0f} % t-interval."
+        )
+    paragraphs.append(f"{spread} Usage is the share of everything that this model could use.")
+    rows, name = findings.rows, columns[0]
+    shown = [(head, say) for head, say in columns if any(say(row) != ABSENT for row in rows)]
+    seeds = [(f"seed {seed}", _accuracy_of(seed)) for seed in range(findings.num_seeds)]
+    paragraphs += [table(rows, shown), "Accuracy of each seed, %:"]
+    paragraphs.append(table(rows, [name, *seeds]))
+    paragraphs += [f"`{name}` equals the baseline with this config." for name in findings.equal]
+    paragraphs += failures(findings.failed)
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def failures(failed: Sequence[Outcome]) -> list[str]:
+    """A line for each run that failed."""
+    return [
+        f"{cell.variant.name}, seed {cell.seed} failed: {problem}"
+        for cell, _, problem, _ in failed
+    ]
+
+
+def failures_as_json(failed: Sequence[Outcome]) -> list[dict]:
+    return [
+        {"name": cell.variant.name, "seed": cell.seed, "problem": problem}
+        for cell, _, problem, _ in failed
+    ]
+
+
+def table(rows: Sequence[R], columns: Sequence[tuple[str, Callable[[R], str]]]) -> str:
+    """A Markdown table. columns: a heading, and what a row says under it."""
+    heads = [head for head, _ in columns]
+    rule = ["---"] + ["---:"] * (len(heads) - 1)
+    cells = [[say(row) for _, say in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [heads, rule, *cells])
+
+
+def percent(spread: Spread) -> str:
+    """A share with its interval, in percent or percentage points."""
+    half = "" if spread.half_width is None else f" ± {100 * spread.half_width:.2f}"
+    return f"{100 * spread.mean:.2f}{half}"
+
+
+def _number(spread, digits):
+    half = "" if spread.half_width is None else f" ± {spread.half_width:,.{digits}f}"
+    return f"{spread.mean:,.{digits}f}{half}"
+
+
+def _measured(name, form):
+    return lambda row: form(row.measured[name]) if name in row.measured else ABSENT
+
+
+def _mean(digits):
+    return lambda spread: f"{spread.mean:,.{digits}f}"
+
+
+def _difference(row):
+    if row.difference is None:
+        return ABSENT
+    sign = "+" if row.difference.mean > 0 else ""
+    return sign + percent(row.difference)
+
+
+def _usage(row):
+    share = lambda name: f"{100 * row.measured[name].mean:.0f}"
+    parts = ", ".join(share(f"usage_{part}") for part in ("experts", "writes", "reads"))
+    return f"{share('usage')} ({parts})"
+
+
+def _routing(row):
+    settings = row.variant.settings
+    if settings["routing"] == "dynamic":
+        return f"dynamic, target {settings['target_budget']:g}"
+    return f"fixed, K = {settings['top_k_experts']}"
+
+
+def _accuracy_of(seed):
+    def say(row):
+        if seed not in row.seeds:
+            return ABSENT
+        return f"{100 * row.measured['accuracy'].values[row.seeds.index(seed)]:.2f}"
+
+    return say
+
+
+SCORES = [
+    ("accuracy, %", _measured("accuracy", percent)),
+    ("difference, points", _difference),
+    ("exact match, %", _measured("exact_match", percent)),
+]
+SPENT = [
+    ("usage, % (experts, writes, reads)", _usage),
+    ("steps", _measured("steps", _mean(0))),
+    ("seconds", _measured("wall_seconds", _mean(0))),
+]
+ABLATION_COLUMNS = [
+    *SCORES,
+    ("parameters", _measured("parameters", _mean(0))),
+    ("FLOPs per token", _measured("flops_per_token", _mean(0))),
+    *SPENT,
+]
+BUDGET_COLUMNS = [
+    *SCORES,
+    ("FLOPs per token", _measured("flops_per_token", lambda spread: _number(spread, 0))),
+    ("ms per step", _measured("milliseconds_per_step", lambda spread: _number(spread, 1))),
+    *SPENT,
+]

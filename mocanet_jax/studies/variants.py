@@ -1,0 +1,133 @@
+"""Which variants of a config a study trains: its ablations, its budgets, or a model with
+several learning rates.
+
+A variant is told by flags of mocanet_jax.main, so that any of its runs can be given by hand.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import reduce
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.train.settings import is_moca, plain
+
+BASELINE = "baseline"
+VARIED_BY_BUDGETS = ("model.budget.routing", "model.budget.target")
+
+Load = Callable[[list[str]], ConfigDict]
+"""Flags of mocanet_jax.main → the config that it makes of them."""
+Ablate = Callable[[ConfigDict, str], ConfigDict]
+"""A config and the name of an ablation → the config after it."""
+
+
+class Variant(NamedTuple):
+    """flags: of mocanet_jax.main, without seed and working directory. config: what they make,
+    in values of JSON.
+    settings: what tells it from the study's other variants, by name, if its name does not.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    config: dict
+    settings: dict
+
+
+def ablations(
+    load: Load, ablate: Ablate, file: str, overrides: dict, names: Iterable[str]
+) -> tuple[list[Variant], list[str]]:
+    """The named ablations of a config file as variants, and the names of those left out
+    because their config equals the baseline's.
+
+    overrides: config fields by dotted name, set in every variant before it is ablated; what an
+    ablation sets stands. Raises UserError where `file` has other ablations of these names, and
+    for a model that has no such parts.
+    """
+    names, baseline = list(names), _variant(load, BASELINE, file, overrides)
+    if names != [BASELINE] and not is_moca(baseline.config):
+        raise UserError(
+            f"config.model.name={baseline.config['model']['name']} is a model without parts to "
+            f"remove; only {BASELINE} can be run"
+        )
+    kept, equal = [], []
+    for name in names:
+        if name == BASELINE:
+            kept.append(baseline)
+            continue
+        wanted = plain(ablate(load(baseline.flags), name))
+        if wanted == baseline.config:
+            equal.append(name)
+            continue
+        moved = {
+            field: _at(wanted, field)
+            for field in overrides
+            if _at(wanted, field) != _at(baseline.config, field)
+        }
+        kept.append(_variant(load, name, f"{file}:{name}", overrides | moved))
+        if kept[-1].config != wanted:
+            raise UserError(
+                f"{file}:{name} is not the ablation of that name in mocanet_jax.train.config"
+            )
+    return kept, equal
+
+
+def budgets(
+    load: Load, file: str, overrides: dict, targets: Iterable[float], top_k: Iterable[int]
+) -> list[Variant]:
+    """Dynamic routing under each target budget, and a fixed choice of no expert and of each K.
+
+    With dynamic routing K is only a ceiling; it is the highest of `top_k` unless `overrides`
+    set it, so that both can spend the same. Raises UserError for an override of what is varied.
+    """
+    for field in VARIED_BY_BUDGETS:
+        if field in overrides:
+            raise UserError(f"--config.{field} is what the study varies; leave it out")
+    top_k = sorted({0, *top_k})
+    free = {"model.experts.top_k": max(top_k)} | overrides
+    variants = []
+    for target in sorted(set(targets)):
+        settings = {"routing": "dynamic", "target_budget": target}
+        own = {"model.budget.routing": "dynamic", "model.budget.target": target}
+        variants.append(_variant(load, f"dynamic_{target:g}", file, free | own, settings))
+    if variants and not is_moca(variants[0].config):
+        name = variants[0].config["model"]["name"]
+        raise UserError(f"config.model.name={name} is a model without a budget")
+    for k in top_k:
+        own = {"model.experts.top_k": k} if k else {"model.experts.count": 0}
+        settings = {"routing": "topk", "top_k_experts": k}
+        path = f"{file}:fixed_topk"
+        variants.append(_variant(load, f"topk_{k}", path, overrides | own, settings))
+    return variants
+
+
+def learning_rates(
+    load: Load, task: str, file: str, model: str, rates: Iterable[float], minutes: float
+) -> list[Variant]:
+    """A model on `task`, of a config file, with each learning rate, or the config's own where
+    `rates` is empty; named TASK/MODEL/lr_RATE.
+
+    minutes: what a run may take; 0 for no limit.
+    """
+    own = {"model.name": model, "train.max_minutes": minutes}
+    rates = list(rates) or [load([f"--config={file}"]).train.learning_rate]
+    return [
+        _variant(
+            load,
+            f"{task}/{model}/lr_{rate}",
+            file,
+            own | {"train.learning_rate": rate},
+            {"learning_rate": rate},
+        )
+        for rate in rates
+    ]
+
+
+def _at(config, field):
+    return reduce(dict.__getitem__, field.split("."), config)
+
+
+def _variant(load, name, path, overrides, settings=None):
+    fields = [f"--config.{field}={value}" for field, value in overrides.items()]
+    flags = [f"--config={path}", *fields]
+    return Variant(name, tuple(flags), plain(load(flags)), settings or {})

@@ -1,0 +1,160 @@
+"""Labelled texts: GLUE's TSV form, and a part held out without leaks.
+
+sentence<TAB>label
+one long string of cliches .<TAB>0
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.text.tokenizer import tokenize
+
+HEADER = ["sentence", "label"]
+
+
+class LabelledTexts(NamedTuple):
+    """texts: as they were written. tokens: the same tokenised, none empty.
+    labels: int32 [N].
+    """
+
+    texts: list[str]
+    tokens: list[list[str]]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: np.ndarray) -> "LabelledTexts":
+        return LabelledTexts(
+            [self.texts[i] for i in rows], [self.tokens[i] for i in rows], self.labels[rows]
+        )
+
+
+def joined(first: LabelledTexts, second: LabelledTexts) -> LabelledTexts:
+    return LabelledTexts(
+        first.texts + second.texts,
+        first.tokens + second.tokens,
+        np.concatenate([first.labels, second.labels]),
+    )
+
+
+def labelled_texts(
+    texts: list[str], labels: list[int], place: str = "text", first: int = 1
+) -> LabelledTexts:
+    """Tokenises. Raises ValueError for a text without a token, naming it by `place` and a
+    number that counts from `first`."""
+    tokens = [tokenize(text) for text in texts]
+    for i, words in enumerate(tokens):
+        if not words:
+            raise ValueError(f"{place} {first + i} is empty: {texts[i][:40]!r}")
+    return LabelledTexts(texts, tokens, np.array(labels, np.int32))
+
+
+def read_tsv(path: Path, num_classes: int) -> LabelledTexts:
+    """A UTF-8 file with a header line and the columns sentence and label; further columns
+    are ignored. Raises UserError that names the file and the line.
+    """
+    texts, labels = [], []
+    try:
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    lines = [line.removesuffix("\r") for line in lines]
+    if lines[0].removeprefix("\ufeff").split("\t")[:2] != HEADER:
+        raise UserError(f"{path}, line 1: the header must be sentence<TAB>label")
+    if not lines[-1]:
+        lines.pop()
+    for number, line in enumerate(lines[1:], start=2):
+        text, label = _parse(line, f"{path}, line {number}", num_classes)
+        texts.append(text)
+        labels.append(label)
+    if not texts:
+        raise UserError(f"{path}: no rows below the header")
+    try:
+        return labelled_texts(texts, labels, "line", 2)
+    except ValueError as error:
+        raise UserError(f"{path}, {error}") from error
+
+
+def _parse(line, where, num_classes):
+    columns = line.split("\t")
+    if len(columns) < 2:
+        raise UserError(f"{where}: expected sentence<TAB>label, found {len(columns)} column")
+    text, label = columns[0], columns[1].strip()
+    if label not in map(str, range(num_classes)):
+        raise UserError(
+            f"{where}: the label must be a whole number from 0 to {num_classes - 1}, "
+            f"not {label[:40]!r}"
+        )
+    if not text.strip():
+        raise UserError(f"{where}: the sentence is empty")
+    return text, int(label)
+
+
+def hold_out(texts: LabelledTexts, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows held out, when texts contain one another.
+
+    SST-2's training texts are phrases, most of them parts of a longer one, so a random row
+    held out has been seen in training. Here whole sentences (texts that are part of no
+    other) are drawn, and held out with every phrase that occurs in them alone.
+
+    Returns training rows and held-out sentences, as int arrays; the phrases of a held-out
+    sentence are in neither.
+    """
+    keys = ["".join(f"{token} " for token in tokens) for tokens in texts.tokens]
+    phrases, inside = _Phrases(keys), defaultdict(list)
+    sentences = []
+    for row in sorted(range(len(keys)), key=lambda row: -len(texts.tokens[row])):
+        if keys[row] in inside:
+            continue
+        for phrase in phrases.within(keys[row]):
+            inside[phrase].append(len(sentences))
+        sentences.append(row)
+    drawn = np.random.default_rng(seed).permutation(len(sentences))
+    out = set(drawn[: round(share * len(sentences))].tolist())
+    train = [row for row, key in enumerate(keys) if not out.issuperset(inside[key])]
+    return np.array(train, int), np.array(sorted(sentences[i] for i in out), int)
+
+
+class _Phrases:
+    """Finds which texts are part of one. A text is a string here, a space after every word.
+
+    Of texts in alphabetical order, those that a string begins with stand before it, and what
+    stands between one of them and the string begins with it, too. So the last text that is not
+    behind the string, or the longest other text that this one begins with, and so on, is the
+    longest that the string begins with; and all others are found from there in the same way.
+    """
+
+    def __init__(self, texts: list[str]):
+        self._texts = sorted(set(texts))
+        self._beginning: list[int] = []
+        """Of each text, the place of the longest other one that it begins with, or -1."""
+        for place, text in enumerate(self._texts):
+            self._beginning.append(self._longest(place - 1, text))
+
+    def _longest(self, place: int, string: str) -> int:
+        """Place of the longest text that `string` begins with, -1 for none. place: of the
+        last text before it."""
+        while place >= 0 and not string.startswith(self._texts[place]):
+            place = self._beginning[place]
+        return place
+
+    def within(self, text: str) -> Iterator[str]:
+        """Every text that is part of `text`, itself included, once."""
+        found, start = set(), 0
+        while start < len(text):
+            rest = text[start:]
+            place = self._longest(bisect_right(self._texts, rest) - 1, rest)
+            while place >= 0 and place not in found:  # what it begins with was found with it
+                found.add(place)
+                place = self._beginning[place]
+            start = text.index(" ", start) + 1
+        return (self._texts[place] for place in found)

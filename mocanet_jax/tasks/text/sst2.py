@@ -1,0 +1,102 @@
+"""SST-2: is a sentence of a film review positive (1) or negative (0)?
+
+    positive   "that loves its characters and communicates something rather beautiful"
+    negative   "contains no wit , only labored gags"
+
+The Stanford Sentiment Treebank (Socher et al., 2013) with two classes, as GLUE has it: 67,349
+training texts, most of them phrases of some 6,900 sentences, and 872 validation sentences.
+GLUE keeps the labels of its test sentences to itself.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.text.composition import composed
+from mocanet_jax.tasks.text.labelled import LabelledTexts, labelled_texts, read_tsv
+from mocanet_jax.tasks.text.task import TextTask
+
+DOWNLOAD_TIMEOUT = 5.0
+"""Seconds to wait for an answer from the place that TFDS would download from."""
+
+
+@dataclass(frozen=True)
+class Sst2Task(TextTask):
+    """path: a folder with train.tsv and dev.tsv of GLUE; empty for TensorFlow Datasets.
+    contrasts, negations: texts composed of training phrases by either rule (composition.py),
+        to train on besides the corpus.
+    """
+
+    contrasts: int = 0
+    negations: int = 0
+
+    classes: ClassVar[tuple[str, ...]] = ("negative", "positive")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if min(self.contrasts, self.negations) < 0:
+            raise ValueError(
+                f"contrasts and negations must not be negative: {self.contrasts}, "
+                f"{self.negations}"
+            )
+
+    def augmentation(self) -> LabelledTexts:
+        return composed(self.train_texts, self.contrasts, self.negations, self.seed)
+
+    def read_train(self) -> LabelledTexts:
+        return read_sst2(self.path, "train")
+
+    def read_validation(self) -> LabelledTexts:
+        return read_sst2(self.path, "validation")
+
+
+def read_sst2(path: str, split: str) -> LabelledTexts:
+    """split: "train" or "validation". Raises UserError where the data is not to be had."""
+    if not path:
+        return _from_tfds(split)
+    file = Path(path) / {"train": "train.tsv", "validation": "dev.tsv"}[split]
+    if not file.is_file():
+        raise UserError(
+            f"{path}: there is no {file.name}; --config.data.path takes a folder with GLUE's "
+            "train.tsv and dev.tsv"
+        )
+    return read_tsv(file, len(Sst2Task.classes))
+
+
+def _from_tfds(split):
+    import requests
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.text import glue  # noqa: F401  registers the builder
+
+    builder = tfds.builder("glue/sst2")
+    if not builder.data_path.exists():
+        try:
+            requests.head(builder.builder_config.data_url, timeout=DOWNLOAD_TIMEOUT)
+        except requests.RequestException as error:
+            raise UserError(
+                f"SST-2 is not in {builder.data_path} and cannot be downloaded now "
+                f"({type(error).__name__}). Either run once with a network connection, so that "
+                "TensorFlow Datasets fetches it, or pass --config.data.path=DIR, a folder with "
+                "GLUE's train.tsv and dev.tsv"
+            ) from error
+        try:
+            builder.download_and_prepare(file_format="array_record")
+        except (tfds.download.DownloadError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"SST-2 could not be downloaded: {reason}; pass --config.data.path=DIR, a "
+                "folder with GLUE's train.tsv and dev.tsv"
+            ) from error
+    try:
+        rows = builder.as_data_source(split=split)
+    except NotImplementedError as error:
+        raise UserError(
+            f"SST-2 in {builder.data_path} is in a form that takes TensorFlow to read; move "
+            "that folder away to fetch it again, or pass --config.data.path=DIR, a folder "
+            "with GLUE's train.tsv and dev.tsv"
+        ) from error
+    texts, labels = zip(
+        *((row["sentence"].decode(), int(row["label"])) for row in rows), strict=True
+    )
+    return labelled_texts(list(texts), list(labels))

@@ -1,0 +1,252 @@
+"""Classification of texts: batches in a few static lengths, in an order fixed by the seed.
+
+Axes: N members, B batch, T time, M pieces of a word, C classes.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.text.buckets import Selection, TrainingData, bucketed, select
+from mocanet_jax.tasks.text.labelled import LabelledTexts, hold_out, joined, read_tsv
+from mocanet_jax.tasks.text.vectors import read_vectors
+from mocanet_jax.tasks.text.vocabulary import FIRST_WORD, Vocabulary, build_vocabulary
+
+
+class TextBatch(NamedTuple):
+    """tokens: int32 [B, T, 1 + M], words and their pieces. mask: bool [B, T], False for
+    padding. labels: int32 [B].
+    """
+
+    tokens: jax.Array
+    mask: jax.Array
+    labels: jax.Array
+
+    @property
+    def scored_count(self) -> int:
+        """What the loss is a mean over: texts."""
+        return len(self.labels)
+
+
+class TextScores(NamedTuple):
+    """Sums over a batch of texts, float []. loss: cross-entropy in nats."""
+
+    loss: jax.Array
+    correct: jax.Array
+    texts: jax.Array
+
+    def means(self) -> dict[str, jax.Array]:
+        return {"task_loss": self.loss / self.texts, "accuracy": self.correct / self.texts}
+
+
+R = TypeVar("R")
+
+VOCABULARY_FILE = "vocabulary.json"
+
+
+@dataclass(frozen=True)
+class TextTask:
+    """A labelled corpus; a subclass says where it is read from.
+
+    path: where the subclass reads from. eval_file: a TSV to evaluate on in place of the
+        validation split, if not empty. pretrained_embeddings: a file of word vectors
+        (vectors.py) that known words start from, if not empty.
+    min_freq, max_vocab_size: which words get a number.
+    num_pieces, max_pieces: see Vocabulary. buckets: lengths that training texts are padded
+        to, rising; what is longer than the last is cut, in training only.
+    held_out: share of training sentences kept for choosing a checkpoint and calibrating it.
+    label_smoothing: share of a training label that is spread evenly over the classes.
+    seed: of what is held out and of the order of training.
+    saved_vocabulary: that of an earlier run; None to build it from the training texts.
+    """
+
+    path: str
+    eval_file: str
+    pretrained_embeddings: str
+    min_freq: int
+    max_vocab_size: int
+    num_pieces: int
+    max_pieces: int
+    buckets: tuple[int, ...]
+    held_out: float
+    label_smoothing: float
+    seed: int
+    saved_vocabulary: Vocabulary | None = None
+
+    classes: ClassVar[tuple[str, ...]]
+    shortest: ClassVar[int] = 1
+
+    def __post_init__(self):
+        rising = all(a < b for a, b in zip((0, *self.buckets), self.buckets, strict=False))
+        if not self.buckets or not rising:
+            raise ValueError(f"buckets must be rising lengths from 1 on, not {self.buckets}")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"held_out is a share between 0 and 1, not {self.held_out}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), not {self.label_smoothing}")
+        Vocabulary((), self.num_pieces, self.max_pieces)  # refuses impossible sizes
+        if self.min_freq < 1 or self.max_vocab_size < 1:
+            raise ValueError(
+                f"min_freq and max_vocab_size must be at least 1, "
+                f"not {self.min_freq} and {self.max_vocab_size}"
+            )
+
+    def read_train(self) -> LabelledTexts:
+        raise NotImplementedError
+
+    def read_validation(self) -> LabelledTexts:
+        raise NotImplementedError
+
+    @property
+    def longest(self) -> int:
+        return self.buckets[-1]
+
+    first_longest = longest  # no curriculum
+
+    @cached_property
+    def _split(self) -> tuple[LabelledTexts, LabelledTexts]:
+        texts = self.read_train()
+        train, held_out = hold_out(texts, self.held_out, self.seed)
+        if not len(train) or not len(held_out):
+            raise UserError(
+                f"config.data.held_out={self.held_out} leaves {len(train)} of {len(texts)} "
+                f"texts to train on and {len(held_out)} held out; both need some"
+            )
+        return texts.take(train), texts.take(held_out)
+
+    @property
+    def train_texts(self) -> LabelledTexts:
+        return self._split[0]
+
+    @property
+    def held_out_texts(self) -> LabelledTexts:
+        """Whole sentences of the training split that training does not see."""
+        return self._split[1]
+
+    @cached_property
+    def evaluation_texts(self) -> LabelledTexts:
+        if self.eval_file:
+            return read_tsv(Path(self.eval_file), len(self.classes))
+        return self.read_validation()
+
+    def read(self) -> None:
+        _ = self.train_texts, self.evaluation_texts  # both are kept
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        if self.saved_vocabulary is not None:
+            return self.saved_vocabulary
+        return build_vocabulary(
+            self.train_texts.tokens,
+            self.min_freq,
+            self.max_vocab_size,
+            self.num_pieces,
+            self.max_pieces,
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.vocabulary)
+
+    def save(self, workdir: Path) -> None:
+        self.vocabulary.save(workdir / VOCABULARY_FILE)
+
+    def fitting_length(self, length: int) -> int:
+        """The longest training length, doubled until a text of `length` words fits, so that
+        few shapes are compiled."""
+        return self.longest * 2 ** max(0, math.ceil(math.log2(length / self.longest)))
+
+    def pad(self, texts: list[list[str]], length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens [B, T, 1 + M] and mask [B, T] of texts cut or padded to T = `length`."""
+        tokens = np.zeros((len(texts), length, 1 + self.vocabulary.max_pieces), np.int32)
+        mask = np.zeros((len(texts), length), bool)
+        for row, live, words in zip(tokens, mask, texts, strict=True):
+            encoded = self.vocabulary.encode(words[:length])
+            row[: len(encoded)] = encoded
+            live[: len(encoded)] = True
+        return tokens, mask
+
+    def augmentation(self) -> LabelledTexts | None:
+        """Further texts to train on, made of train_texts; None for none."""
+        return None
+
+    @cached_property
+    def training_data(self) -> TrainingData:
+        texts, more = self.train_texts, self.augmentation()
+        if more is not None:
+            texts = joined(texts, more)
+        return bucketed(texts, self.buckets, self.vocabulary)
+
+    def select(self, batch_size: int, step: int, count: int) -> Selection:
+        sizes = tuple(len(bucket.labels) for bucket in self.training_data.buckets)
+        return select(sizes, batch_size, self.seed, step, count)
+
+    def on_batch(
+        self,
+        run: Callable[[TextBatch], R],
+        data: TrainingData,
+        chosen: Selection,
+        key,
+        batch,
+        lengths,
+    ) -> R:
+        """`run` of the batch that one step chose; compiled once for every bucket."""
+
+        def branch(bucket):
+            def take(rows):
+                words = bucket.words[rows]
+                return run(TextBatch(data.table[words], words > 0, bucket.labels[rows]))
+
+            return take
+
+        return jax.lax.switch(chosen.bucket, [branch(b) for b in data.buckets], chosen.rows)
+
+    def initialise(self, params: dict) -> dict:
+        """`params` with the vectors of the file, which are brought to the scale of the words
+        that start at random."""
+        if not self.pretrained_embeddings:
+            return params
+        members = params["members"]
+        table = np.array(members["embed"]["words"]["embedding"])
+        words = self.vocabulary.words
+        found = read_vectors(Path(self.pretrained_embeddings), words, table.shape[-1])
+        if not found:
+            raise UserError(f"{self.pretrained_embeddings} has no word of the vocabulary")
+        spread = np.std(list(found.values()))
+        if not spread > 0:
+            raise UserError(f"{self.pretrained_embeddings}: all numbers are the same")
+        scale = table.std() / spread
+        for row, word in enumerate(words, start=FIRST_WORD):
+            if word in found:
+                table[:, row] = scale * found[word]
+        embed = members["embed"] | {"words": {"embedding": jnp.asarray(table)}}
+        return params | {"members": members | {"embed": embed}}
+
+    def example(self) -> jax.Array:
+        return jnp.zeros((1, 2, 1 + self.vocabulary.max_pieces), jnp.int32)
+
+    def asked(self, batch: TextBatch) -> tuple[dict, TextBatch]:
+        return {}, batch
+
+    def score(self, logits: jax.Array, batch: TextBatch) -> TextScores:
+        """Scores of logits [N, B, C], every member's decision by itself, the loss against
+        smoothed labels."""
+        labels = jax.nn.one_hot(batch.labels, len(self.classes))[None]
+        loss = optax.softmax_cross_entropy(
+            logits, optax.smooth_labels(labels, self.label_smoothing)
+        )
+        correct = jnp.argmax(logits, axis=-1) == batch.labels[None]
+        return TextScores(
+            jnp.sum(loss),
+            jnp.sum(correct, dtype=jnp.float32),
+            jnp.full((), loss.size, jnp.float32),
+        )

@@ -1,0 +1,192 @@
+"""From a config to a task and a model; the only place where the two meet."""
+
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from mocanet_jax.evaluate.sequence import SequenceEvaluator
+from mocanet_jax.evaluate.text import TextEvaluator
+from mocanet_jax.nn.layer import LayerSpec
+from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
+from mocanet_jax.nn.models.protocol import Model
+from mocanet_jax.nn.models.sequence import MocaNet
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.sharding import Layout
+from mocanet_jax.tasks.languages.binary_addition import BinaryAdditionTask
+from mocanet_jax.tasks.languages.bucket_sort import BucketSortTask
+from mocanet_jax.tasks.languages.cycle_navigation import CycleNavigationTask
+from mocanet_jax.tasks.languages.duplicate_string import DuplicateStringTask
+from mocanet_jax.tasks.languages.even_pairs import EvenPairsTask
+from mocanet_jax.tasks.languages.missing_duplicate import MissingDuplicateTask
+from mocanet_jax.tasks.languages.modular_arithmetic import ModularArithmeticTask
+from mocanet_jax.tasks.languages.odds_first import OddsFirstTask
+from mocanet_jax.tasks.languages.parity_check import ParityCheckTask
+from mocanet_jax.tasks.languages.reverse_string import ReverseStringTask
+from mocanet_jax.tasks.languages.stack_manipulation import StackManipulationTask
+from mocanet_jax.tasks.synthetic.associative_recall import AssociativeRecallTask
+from mocanet_jax.tasks.synthetic.copy import CopyTask
+from mocanet_jax.tasks.synthetic.mqar import MqarTask
+from mocanet_jax.tasks.synthetic.priority_sort import PrioritySortTask
+from mocanet_jax.tasks.synthetic.repeat_copy import RepeatCopyTask
+from mocanet_jax.tasks.synthetic.sequence import SequenceTask
+from mocanet_jax.tasks.task import Task
+from mocanet_jax.tasks.text.sst2 import Sst2Task
+from mocanet_jax.tasks.text.task import VOCABULARY_FILE, TextTask
+from mocanet_jax.tasks.text.vocabulary import load_vocabulary
+from mocanet_jax.train.baselines import BASELINES, build_baseline
+from mocanet_jax.train.settings import MOCA
+
+TASKS = {
+    "copy": CopyTask,
+    "repeat_copy": RepeatCopyTask,
+    "associative_recall": AssociativeRecallTask,
+    "priority_sort": PrioritySortTask,
+    "mqar": MqarTask,
+    "parity_check": ParityCheckTask,
+    "even_pairs": EvenPairsTask,
+    "cycle_navigation": CycleNavigationTask,
+    "modular_arithmetic": ModularArithmeticTask,
+    "reverse_string": ReverseStringTask,
+    "stack_manipulation": StackManipulationTask,
+    "duplicate_string": DuplicateStringTask,
+    "odds_first": OddsFirstTask,
+    "missing_duplicate": MissingDuplicateTask,
+    "binary_addition": BinaryAdditionTask,
+    "bucket_sort": BucketSortTask,
+    "sst2": Sst2Task,
+}
+
+
+def build_task(config: ConfigDict, workdir: Path) -> Task:
+    """The task; what an earlier run in `workdir` saved of it is used again.
+
+    Raises UserError for an unknown task or settings it refuses.
+    """
+    if config.task not in TASKS:
+        raise UserError(f"unknown task {config.task!r}; known tasks: {', '.join(TASKS)}")
+    kind, settings = TASKS[config.task], dict(config.data)
+    if issubclass(kind, TextTask):
+        settings["seed"] = config.seed
+        if (workdir / VOCABULARY_FILE).exists():
+            settings["saved_vocabulary"] = load_vocabulary(workdir / VOCABULARY_FILE)
+    try:
+        task = kind(**settings)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"config.data: {error}") from error
+    if isinstance(task, SequenceTask):
+        _check_lengths(config, task)
+    return task
+
+
+def _check_lengths(config, task):
+    for name in ("lengths", "long_lengths"):
+        longest = max(config.eval[name], default=0)
+        if longest > task.limit:
+            raise UserError(
+                f"config.eval.{name}: lengths of {config.task} end at {task.limit}, "
+                f"not {longest}"
+            )
+
+
+def build_evaluator(
+    model: Model, task: Task, config: ConfigDict, layout: Layout
+) -> SequenceEvaluator | TextEvaluator:
+    """The evaluator of the task's kind."""
+    kind = TextEvaluator if isinstance(task, TextTask) else SequenceEvaluator
+    return kind(model, task, config, layout)
+
+
+def rebuild(config: ConfigDict, workdir: Path) -> tuple[Task, Model]:
+    """The task and model of an earlier run in `workdir`, from the config that it was saved
+    with. Raises UserError for a config of another version of this package.
+    """
+    try:
+        task = build_task(config, workdir)
+        return task, build_model(config, task)
+    except (AttributeError, KeyError) as error:
+        reason = str(error).splitlines()[0].strip("\"'")
+        raise UserError(f"{workdir} was trained by another version: {reason}") from error
+
+
+def build_model(config: ConfigDict, task: Task) -> Model:
+    """The model that config.model.name names.
+
+    Raises UserError for an unknown name, a task that it does not do, and sizes that do not fit
+    together.
+    """
+    name = config.model.name
+    if name == MOCA:
+        return _build_moca(config, task)
+    if name not in BASELINES:
+        known = ", ".join((MOCA, *BASELINES))
+        raise UserError(f"config.model.name: unknown model {name!r}; known models: {known}")
+    if isinstance(task, TextTask):
+        raise UserError(
+            f"config.model.name={name} is for tasks of drawn sequences; {config.task} takes "
+            f"{MOCA}"
+        )
+    return build_baseline(config, task)
+
+
+def _build_moca(config, task):
+    m = config.model
+    if m.time not in ("auto", "scan", "parallel"):
+        raise UserError(f"config.model: time must be auto, scan or parallel, not {m.time!r}")
+    if m.num_layers < 1:
+        raise UserError(f"config.model: num_layers must be at least 1, not {m.num_layers}")
+    if not 0 <= m.budget.target <= 1:
+        raise UserError(
+            f"config.model: budget.target is a share in [0, 1], not {m.budget.target}"
+        )
+    try:
+        layer = _layer_spec(m)
+        if not isinstance(task, TextTask):
+            return MocaNet(task.vocab_size, m.num_layers, layer)
+        spec = ClassifierSpec(
+            vocab_size=task.vocab_size,
+            num_classes=len(task.classes),
+            num_layers=m.num_layers,
+            layer=layer,
+            num_pieces=task.num_pieces,
+            max_pieces=task.max_pieces,
+            **m.classifier,
+        )
+    except ValueError as error:
+        raise UserError(f"config.model: {error}") from error
+    return MocaClassifier(spec)
+
+
+def _layer_spec(m):
+    fastest = "scan" if jax.default_backend() == "cpu" else "parallel"
+    heads = m.memory.heads
+    pointers = [kind for kind in ("ring", "loop", "stack") if heads[kind].count]
+    if len(pointers) > 1:
+        raise ValueError(f"heads of one kind of tape at a time, not {', '.join(pointers)}")
+    tape = pointers[0] if pointers else "ring"
+    stepping = "priority_queue" if heads.priority_queue.count else tape
+    return LayerSpec(
+        embedding_dim=m.width,
+        num_experts=m.experts.count,
+        expert_hidden_dim=m.experts.hidden_dim,
+        top_k_experts=m.experts.top_k,
+        expert_capacity_factor=m.experts.capacity_factor,
+        num_location_heads=heads[tape].count,
+        num_content_heads=heads.content.count,
+        num_association_heads=heads.association.count,
+        num_order_heads=heads.priority_queue.count,
+        num_memory_slots=m.memory.num_slots,
+        top_k_slots=m.memory.active_slots,
+        router_temperature=heads.content.temperature,
+        pointer_sharpness=heads[stepping].sharpness,
+        use_controller=m.controller.enabled,
+        tape=tape,
+        max_laps=heads.loop.max_wraps,
+        counters=tuple(m.controller.counters),
+        routing=m.budget.routing,
+        target_budget=m.budget.target,
+        exploration=m.experts.exploration,
+        remat=m.remat,
+        activations=m.dtype,
+        time=fastest if m.time == "auto" else m.time,
+    )

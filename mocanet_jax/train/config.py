@@ -1,0 +1,224 @@
+"""The fields of every config, with their defaults and meanings, and the ablations that any task
+can be run with.
+
+A count of 0 says that a part is absent.
+"""
+
+from ml_collections import ConfigDict
+
+POINTER = {
+    "count": (0, "number of such heads"),
+    "sharpness": (1.0, "κ of the softest address, > 0"),
+}
+
+HEADS = {
+    "ring": POINTER,
+    "loop": POINTER | {"max_wraps": (1, "wraps of the read pointer that are told apart")},
+    "stack": POINTER,
+    "content": {
+        "count": (0, "number of such heads"),
+        "temperature": (1.0, "of the scores of slot keys, > 0"),
+    },
+    "association": {"count": (0, "number of such heads")},
+    "priority_queue": POINTER,
+}
+"""Kinds of memory heads (nn/heads/)."""
+
+MODEL = {
+    "name": ("moca", "moca, or one of config.baseline, whose sizes then take their place"),
+    "width": (128, "D, width of the residual stream"),
+    "num_layers": (1, "MOCA layers"),
+    "controller": {
+        "enabled": (True, "gated linear recurrence before the router"),
+        "counters": ((), "sizes of counters, each modulo its size"),
+    },
+    "memory": {
+        "num_slots": (64, "S, slots of every head; can be enlarged after training"),
+        "active_slots": (3, "A, slots per access; at 1 addresses have no gradient"),
+        "quantisation_penalty": (
+            0.0,
+            "weight of the commitment loss on decisions that are made hard, in nats",
+        ),
+        "heads": HEADS,
+    },
+    "experts": {
+        "count": (4, "E"),
+        "top_k": (1, "K, the most experts a token can use"),
+        "hidden_dim": (128, "F, hidden width of an expert"),
+        "capacity_factor": (1.25, "room per expert in training, times the even share"),
+        "exploration": (0.01, "share of tokens that in training try a shut expert"),
+        "balance_loss_weight": (0.01, "of the load-balancing loss"),
+        "z_loss_weight": (0.001, "of the router z-loss, with fixed routing"),
+    },
+    "budget": {
+        "routing": ("dynamic", "dynamic: gates; topk: K experts, a write and a read a token"),
+        "target": (1.0, "τ, share in [0, 1] of the FLOPs of everything on"),
+        "base_cost": (0.05, "nats for the full compute, whatever the target"),
+        "base_cost_when_grown": (1.0, "factor on base_cost once training lengths are grown"),
+        "multiplier_rate": (0.3, "step size of the multiplier λ, in logits"),
+    },
+    "remat": (False, "rematerialise layers for their gradient, to save memory"),
+    "dtype": ("float32", "of activations: float32 or bfloat16"),
+    "time": ("auto", "scan, parallel, or auto: scan on CPU, parallel on accelerators"),
+}
+
+BASELINE = {
+    "lstm": {
+        "num_layers": (1, "layers"),
+        "width": (256, "width of states"),
+        "mlp_dim": (0, "hidden width of an MLP behind each layer"),
+        "tied_head": (True, "head is the transposed embedding"),
+    },
+    "transformer": {
+        "num_layers": (2, "layers"),
+        "width": (128, "width of the residual stream"),
+        "num_heads": (4, "attention heads"),
+        "mlp_dim": (352, "hidden width of the MLP"),
+        "tied_head": (True, "head is the transposed embedding"),
+    },
+    "deltanet": {
+        "num_layers": (2, "layers"),
+        "width": (128, "width of the residual stream"),
+        "num_heads": (2, "heads"),
+        "key_dim": (64, "width of keys per head"),
+        "value_dim": (64, "width of values per head; a layer's state is heads · key · value"),
+        "chunk_size": (16, "tokens per chunk of the chunked form"),
+        "mlp_dim": (352, "hidden width of the MLP"),
+        "tied_head": (True, "head is the transposed embedding"),
+    },
+}
+
+TRAIN = {
+    "batch_size": (32, "sequences per step"),
+    "accumulate_steps": (1, "parts of a batch, one after another, to save memory"),
+    "max_steps": (300, "steps"),
+    "max_minutes": (0.0, "compilation included; 0 for no limit"),
+    "learning_rate": (3e-3, "peak of the schedule"),
+    "warmup_steps": (20, "linear warm-up"),
+    "gradient_clip_norm": (1.0, "global norm"),
+    "weight_decay": (0.01, "of AdamW"),
+    "adam_b2": (0.99, "of AdamW"),
+    "average_decay": (0.0, "of the running average that is evaluated; 0 for none"),
+    "state_noise": (0.3, "standard deviation of noise on the controllers' first state"),
+    "curriculum": {
+        "shortest": (1, "shortest training length"),
+        "accuracy": (0.97, "a batch above it makes training lengths grow"),
+        "growth": (1.1, "factor per growth, plus one"),
+        "retreat": (0.0, "a batch below it makes training lengths shrink again"),
+    },
+    "log_every": (10, "steps"),
+    "eval_every": (50, "steps"),
+    "save_every": (50, "steps, a multiple of eval_every"),
+    "on_nonfinite": ("stop", "stop, or skip: learn nothing from such a batch"),
+    "nonfinite_patience": (10, "batches to skip in a row before giving up"),
+    "stop_at_loss": (0.0, "nats of validation; 0 never stops early"),
+}
+
+EVAL = {
+    "validation_sequences": (256, "sequences of a validation"),
+    "test_sequences": (1024, "sequences of the final evaluation over the range of training"),
+    "lengths": ((), "lengths evaluated within the range of training"),
+    "sequences_per_length": (256, "sequences at each of them"),
+    "long_lengths": ((), "lengths evaluated beyond the range of training"),
+    "sequences_per_long_length": (16, "sequences at each of them"),
+    "tokens_per_batch": (16_512, "tokens of an evaluation batch, which bounds memory"),
+}
+
+FIELDS = {
+    "task": ("", "name of a task, or module:Class"),
+    "seed": (0, "of parameters, data and noise"),
+    "data": {},
+    "mesh": {
+        "data": (-1, "devices that split a batch; -1 for all that are left"),
+        "expert": (1, "devices that share the experts of one copy of the model"),
+    },
+    "model": MODEL,
+    "baseline": BASELINE,
+    "train": TRAIN,
+    "eval": EVAL,
+}
+
+
+def base_config() -> ConfigDict:
+    """All fields at their defaults."""
+    return _defaults(FIELDS)
+
+
+def _defaults(fields):
+    defaults = lambda x: _defaults(x) if isinstance(x, dict) else x[0]
+    return ConfigDict({name: defaults(value) for name, value in fields.items()})
+
+
+def no_memory(config: ConfigDict) -> None:
+    for head in config.model.memory.heads.values():
+        head.count = 0
+
+
+def no_experts(config: ConfigDict) -> None:
+    """Without a target, which is a share of everything on: of the memory alone it would be a
+    far smaller budget."""
+    config.model.experts.count = 0
+    config.model.budget.target = 1.0
+
+
+def no_controller(config: ConfigDict) -> None:
+    config.model.controller.enabled = False
+
+
+def no_location(config: ConfigDict) -> None:
+    """Heads that follow pointers address by content instead."""
+    heads = config.model.memory.heads
+    for kind in ("ring", "loop", "stack"):
+        heads.content.count += heads[kind].count
+        heads[kind].count = 0
+
+
+def no_budget(config: ConfigDict) -> None:
+    """Gates stay, and nothing presses on them."""
+    config.model.budget.target = 1.0
+    config.model.budget.base_cost = 0.0
+
+
+def fixed_topk(config: ConfigDict) -> None:
+    """K experts, a write and a read at every token; no target, which nothing could follow."""
+    config.model.budget.routing = "topk"
+    config.model.budget.target = 1.0
+
+
+def dense_routing(config: ConfigDict) -> None:
+    """Everything on at every token."""
+    no_budget(config)
+    config.model.budget.routing = "topk"
+    # A reference, so that K is E also where a flag sets E later.
+    config.model.experts.top_k = config.model.experts.get_oneway_ref("count")
+
+
+def smaller_model(config: ConfigDict) -> None:
+    """Half as wide; vectors of pieces of words stay."""
+    config.model.width //= 2
+    config.model.experts.hidden_dim //= 2
+
+
+ABLATIONS = {
+    f.__name__: f
+    for f in (
+        no_memory,
+        no_experts,
+        no_controller,
+        no_location,
+        no_budget,
+        fixed_topk,
+        dense_routing,
+        smaller_model,
+    )
+}
+
+
+def with_ablations(config: ConfigDict, names: str | None) -> ConfigDict:
+    """The config after `--config=FILE:NAMES`, ablations with commas between, applied in that
+    order; None or empty for none. Raises ValueError for an unknown name."""
+    for name in names.split(",") if names else ():
+        if name not in ABLATIONS:
+            raise ValueError(f"unknown ablation {name!r}; known: {', '.join(ABLATIONS)}")
+        ABLATIONS[name](config)
+    return config

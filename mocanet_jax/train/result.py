@@ -1,0 +1,80 @@
+"""The outcome of a run: its final evaluation and what result.json or eval.json holds."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from mocanet_jax.evaluate.results import SequenceResults, TextResults
+from mocanet_jax.evaluate.sequence import SequenceEvaluator
+from mocanet_jax.evaluate.text import TextEvaluator
+from mocanet_jax.nn.summary import component_costs, realised_flops, state_size
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.files import write_json
+from mocanet_jax.runtime.processes import leads
+from mocanet_jax.train.checkpoint import Progress
+
+Evaluator = SequenceEvaluator | TextEvaluator
+
+
+class Evaluated(NamedTuple):
+    """A checkpoint and the run that it is of.
+
+    step, best: the checkpoint's. trained_steps, progress: of the run as a whole.
+    """
+
+    step: int
+    best: Progress
+    trained_steps: int
+    progress: Progress
+
+
+class Result(NamedTuple):
+    """What `train` and `evaluate` return.
+
+    file: where `summary` is kept. summary: values of JSON. params: of the evaluated
+    checkpoint, in host memory. evaluator: with the run's model, task and config.
+    """
+
+    workdir: Path
+    file: Path
+    summary: dict
+    results: SequenceResults | TextResults
+    params: dict
+    evaluator: Evaluator
+
+
+def final_result(
+    workdir: Path, file_name: str, evaluator: Evaluator, params: dict, of: Evaluated
+) -> Result:
+    """Evaluates `params`, in all processes, and writes `file_name`, in the first.
+
+    Raises UserError for a model that diverged.
+    """
+    model, progress = evaluator.model, of.progress
+    costs = component_costs(model, params)
+    results = evaluator.test(params, of.best.validation)
+    entries = results.entries()
+    summary = {
+        "task": evaluator.config.task,
+        "steps": of.step,
+        "trained_steps": of.trained_steps,
+        "wall_seconds": round(progress.wall_seconds, 2),
+        "train_seconds": round(progress.train_seconds, 2),
+        "solved_step": progress.solved_step,
+        "solved_seconds": progress.solved_seconds and round(progress.solved_seconds, 2),
+        "validation_loss": of.best.validation[evaluator.chosen_by],
+        "train_tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9)),
+        "parameters": sum(cost.parameters for cost in costs.values()),
+        "state_size": state_size(model, params),
+        "flops_per_token": sum(cost.flops for cost in costs.values()),
+        "eval/flops_per_token": round(realised_flops(model, costs, entries["eval/usage"])),
+        **entries,
+    }
+    if leads():
+        try:
+            write_json(workdir / file_name, summary)
+        except ValueError as error:
+            raise UserError(
+                f"{workdir}, step {of.step}: the model diverged: {error}"
+            ) from error
+    params = evaluator.layout.gathered(params)
+    return Result(workdir, workdir / file_name, summary, results, params, evaluator)

@@ -1,0 +1,287 @@
+"""An exported model answers as the live one does, without the package it was trained with."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mocanet_jax import cli
+from mocanet_jax import export as entry
+from mocanet_jax.inference import export
+from mocanet_jax.inference.predictor import TextPredictor
+from mocanet_jax.inference.restore import Restored, restored
+from mocanet_jax.runtime import safetensors
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.sharding import one_device
+from mocanet_jax.tasks.text.task import TextTask
+from mocanet_jax.train import build
+from mocanet_jax.train.checkpoint import Progress
+from mocanet_jax.train.settings import plain
+from mocanet_jax.train.step import initial_params
+from tests.train import tiny
+
+EXPORT_PAGE = Path(__file__).parents[2] / "docs" / "EXPORT.md"
+SHAPES = ((1, 1), (2, 9), (7, 33))
+"""Batch and time. At a time of 1 the live model takes another path, that of streaming."""
+
+TEXTS = ["A warm, funny film!", "dull", "it is NOT great, and the zorgy plot is tired..."]
+
+ALONE = """
+import sys
+for package in ("mocanet_jax", "flax", "optax", "orbax", "ml_collections", "safetensors"):
+    sys.modules[package] = None  # importing it fails
+"""
+
+ANSWER = """
+found = np.load("../inputs.npz")
+answers = {}
+for i in range(len(found.files) // 2):
+    outputs = model(found[f"tokens_{i}"], found[f"mask_{i}"])
+    answers |= {f"{name}_{i}": array for name, array in outputs.items()}
+np.savez("../answers.npz", **answers)
+np.savez("../weights.npz", **weights)
+"""
+
+
+def python_blocks(path):
+    return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def inputs(run):
+    """[(tokens, mask)] of every shape, with padding anywhere but on the first step."""
+    rng = np.random.default_rng(0)
+    highest = run.task.num_pieces if isinstance(run.task, TextTask) else run.task.vocab_size
+    found = []
+    for batch, time in SHAPES:
+        shape = (batch, time, *run.task.example().shape[2:])
+        tokens = rng.integers(highest, size=shape, dtype=np.int32)
+        if tokens.ndim == 3:
+            tokens[..., 0] %= run.task.vocab_size
+        mask = rng.random((batch, time)) < 0.8
+        mask[:, 0] = True
+        found.append((tokens, mask))
+    return found
+
+
+def in_a_process_of_its_own(folder, batches, more=""):
+    """What the README's Python makes of the batches: (outputs of each, weights)."""
+    named = {"tokens": 0, "mask": 1}
+    np.savez(
+        folder.parent / "inputs.npz",
+        **{f"{name}_{i}": b[k] for i, b in enumerate(batches) for name, k in named.items()},
+    )
+    script = "\n".join([ALONE, *python_blocks(folder / "README.md"), ANSWER, more])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-"],
+        input=script,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(folder.parent / "answers.npz") as answers:
+        outputs = [
+            {name[: -len(f"_{i}")]: answers[name] for name in answers if name.endswith(f"_{i}")}
+            for i in range(len(batches))
+        ]
+    with np.load(folder.parent / "weights.npz") as weights:
+        return outputs, dict(weights)
+
+
+def live_logits(run):
+    return jax.jit(
+        lambda tokens, mask: run.model.apply({"params": run.params}, tokens, mask=mask)[0]
+    )
+
+
+@pytest.fixture(scope="module")
+def copy_model(finished, tmp_path_factory):
+    """The export of a run of the copy task, as a machine with an accelerator would make it."""
+    folder = tmp_path_factory.mktemp("export") / "copy_model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build.jax, "default_backend", lambda: "gpu")
+        export.export_run(finished[0], folder, tiny.console())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text_model(finished_text, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "text_model"
+    export.export_run(finished_text[0], folder, tiny.console())
+    return folder
+
+
+def test_the_copy_model_answers_as_the_live_one(finished, copy_model):
+    """Otherwise a user's model is another than the one that was evaluated."""
+    run = restored(finished[0])
+    batches, live = inputs(run), live_logits(run)
+    outputs, weights = in_a_process_of_its_own(copy_model, batches)
+    for batch, found in zip(batches, outputs, strict=True):
+        assert found.keys() == {"logits"}
+        assert found["logits"].dtype == np.float32
+        np.testing.assert_allclose(found["logits"], live(*batch), rtol=0, atol=1e-6)
+    same_as_params(weights, run.params)
+
+
+@pytest.mark.slow
+def test_the_classifier_answers_as_the_live_one(finished_text, text_model):
+    """Numbers for numbers, and from raw English to calibrated probabilities."""
+    run = restored(finished_text[0])
+    batches, live = inputs(run), live_logits(run)
+    raw = f"np.save('../raw.npy', model(*batch({TEXTS!r}))['probabilities'])"
+    outputs, weights = in_a_process_of_its_own(text_model, batches, raw)
+    for batch, found in zip(batches, outputs, strict=True):
+        assert found.keys() == {"logits", "probabilities"}
+        mean = np.mean(live(*batch), axis=0)
+        np.testing.assert_allclose(found["logits"], mean, rtol=0, atol=1e-6)
+    predictor = TextPredictor(finished_text[0])
+    expected = [predictor.predict(text).probabilities for text in TEXTS]
+    found = np.load(text_model.parent / "raw.npy")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    same_as_params(weights, run.params)
+
+
+def same_as_params(weights, params):
+    """Every parameter under its dotted path, and nothing else."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    assert len(weights) == len(leaves)
+    for path, leaf in leaves:
+        np.testing.assert_array_equal(weights[".".join(key.key for key in path)], leaf)
+
+
+@pytest.mark.slow
+def test_one_file_is_for_every_platform(copy_model, text_model):
+    """Otherwise a model that was exported on a CPU cannot be served on an accelerator."""
+    for folder in (copy_model, text_model):
+        content = (folder / "model.stablehlo").read_bytes()
+        found = jax.export.deserialize(bytearray(content))
+        assert found.platforms == ("cpu", "cuda", "tpu")
+        assert found.out_tree == jax.tree.structure(
+            {"logits": 0} if folder == copy_model else {"logits": 0, "probabilities": 0}
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "ablation", ["no_memory", "no_controller", "no_location", "fixed_topk"]
+)
+def test_every_kind_of_model_can_be_exported(ablation):
+    """A part that only works for a known batch or time would refuse its users late."""
+    config = tiny.config(ablation)
+    task = build.build_task(config, Path())
+    model = build.build_model(config, task)
+    params, progress = initial_params(model, task), Progress(plain(config), {}, 0, 0, 0, True)
+    run = Restored(0, config, task, model, params, progress, one_device())
+    (out,) = export.exported(run).out_avals
+    assert str(out.shape) == f"(batch, time, {task.vocab_size})"
+
+
+@pytest.mark.slow
+def test_what_is_beside_the_program_is_that_of_the_run(
+    finished, finished_text, copy_model, text_model
+):
+    """Otherwise words get other numbers than in training, or the config is another run's."""
+    for workdir, folder in ((finished[0], copy_model), (finished_text[0], text_model)):
+        for name in ("config.json", "vocabulary.json"):
+            assert (folder / name).exists() == (workdir / name).exists()
+            if (folder / name).exists():
+                assert json.loads((folder / name).read_text()) == json.loads(
+                    (workdir / name).read_text()
+                )
+        assert "$" not in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def left_in(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("taken", ["directory", "file"])
+def test_what_is_there_is_left_alone(finished, tmp_path, taken, monkeypatch):
+    """Before any work: a user's files are not ours to replace."""
+    out = tmp_path / "model"
+    if taken == "directory":
+        out.mkdir()
+        (out / "mine").touch()
+    else:
+        out.touch()
+    before = left_in(tmp_path)
+    monkeypatch.setattr(export, "restored", lambda *_, **__: pytest.fail("work was done"))
+    with pytest.raises(UserError, match="is there already"):
+        export.export_run(finished[0], out, tiny.console())
+    assert left_in(tmp_path) == before
+
+
+def test_a_directory_without_a_model_makes_nothing(tmp_path):
+    with pytest.raises(UserError, match="no trained model"):
+        export.export_run(tmp_path / "none", tmp_path / "model", tiny.console())
+    assert left_in(tmp_path) == []
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Exports whose program is not made."""
+    program = SimpleNamespace(serialize=lambda: b"program", platforms=("cpu",))
+    monkeypatch.setattr(export, "exported", lambda run: program)
+
+
+def test_a_full_disk_is_told_in_one_line(finished, tmp_path, monkeypatch, quick):
+    """And leaves nothing that looks like a model."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(safetensors, "save", full)
+    with pytest.raises(UserError, match="model cannot be written: No space left on device"):
+        export.export_run(finished[0], tmp_path / "model", tiny.console())
+    assert left_in(tmp_path) == []
+
+
+def test_an_interrupted_export_leaves_nothing(finished, tmp_path, monkeypatch, quick, capsys):
+    """And says so, not that it can go on."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    flags = SimpleNamespace(workdir=str(finished[0]), out=str(tmp_path / "model"))
+    monkeypatch.setattr(entry.flags, "FLAGS", flags)
+    monkeypatch.setattr(entry.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(safetensors, "save", interrupted)
+    monkeypatch.setattr(cli.os, "_exit", sys.exit)
+    with pytest.raises(SystemExit) as left:
+        entry.main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "interrupted; nothing was written\n"
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"workdir": None, "out": "model"}, "no run given"),
+        ({"workdir": "runs/copy", "out": None}, "no place to write to"),
+    ],
+)
+def test_a_missing_flag_is_named(monkeypatch, flags, message):
+    monkeypatch.setattr(entry.flags, "FLAGS", SimpleNamespace(**flags))
+    with pytest.raises(UserError, match=message):
+        entry.main()
+
+
+def test_the_page_shows_python_that_runs(copy_model, monkeypatch):
+    """And does what the page says of it; a reader starts from copies of these lines."""
+    monkeypatch.chdir(copy_model.parent)
+    names = {}
+    for block in python_blocks(EXPORT_PAGE):
+        exec(compile(block, EXPORT_PAGE.name, "exec"), names)
+    assert names["logits"].shape[:2] == names["tokens"].shape
+    assert np.mean(names["losses"][-5:]) < 0.9 * np.mean(names["losses"][:5])
+    assert names["difference"] < 1e-5
+    for form, other in (("reads", "same_reads"), ("slots", "same_slots")):
+        assert jnp.max(jnp.abs(names[form] - names[other])) < 1e-5

@@ -1,0 +1,331 @@
+"""Models for comparison: what all keep, and each mixer against its definition in numpy.
+
+Axes: B batch, T time.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mocanet_jax.nn import summary
+from mocanet_jax.nn.models import deltanet, lstm, transformer
+from mocanet_jax.nn.models.baseline import Baseline
+from mocanet_jax.nn.models.deltanet import DeltaNetSpec
+from mocanet_jax.nn.models.lstm import LstmSpec
+from mocanet_jax.nn.models.transformer import TransformerSpec
+from tests.nn import small
+
+B, T = 3, 8
+SIZES = {"num_layers": 2, "width": 8, "mlp_dim": 6, "tied_head": True}
+DELTA = SIZES | {"num_heads": 2, "key_dim": 3, "value_dim": 5, "chunk_size": 4}
+SPECS = {
+    "lstm": LstmSpec(**SIZES | {"mlp_dim": 0}),
+    "transformer": TransformerSpec(**SIZES | {"tied_head": False}, num_heads=2, context=T),
+    "deltanet": DeltaNetSpec(**DELTA, form="chunked"),
+    "recurrent deltanet": DeltaNetSpec(**DELTA, form="recurrent"),
+}
+KINDS = ("lstm", "transformer", "deltanet")
+NETS = {name: Baseline(small.VOCABULARY, SPECS[name]) for name in KINDS}
+PADDING = np.array(
+    [
+        [0, 0, 0, 0, 1, 1, 1, 1],  # left
+        [1, 1, 0, 0, 1, 0, 0, 1],  # middle
+        [1, 1, 1, 1, 0, 0, 0, 0],  # right
+    ],
+    bool,
+)
+each = pytest.mark.parametrize("name", KINDS)
+
+
+def runner(name):
+    """A fresh state, and (tokens, state, mask) → (logits, state')."""
+    net = NETS[name]
+    params = small.random_params(net)
+    run = small.compiled(net, False, 1.0)
+
+    def apply(tokens, state, mask=None):
+        mask = jnp.ones(tokens.shape, bool) if mask is None else jnp.asarray(mask)
+        return run(params, tokens, state, mask)[:2]
+
+    return small.compiled_start(net, len(PADDING))(params), apply
+
+
+@each
+@pytest.mark.usefixtures("float64")
+def test_a_token_changes_no_output_before_it(name):
+    """Nor any of another sequence: sequence t differs from the last in token t alone."""
+    tokens = np.repeat(small.random_tokens(1, T), T + 1, axis=0)
+    places = np.arange(T)
+    tokens[places, places] = (tokens[places, places] + 1) % small.VOCABULARY
+    net = NETS[name]
+    logits = jax.jit(lambda p: net.apply({"params": p["params"]}, tokens)[0])(
+        small.random_params(net)
+    )
+    change = np.abs(logits[:-1] - logits[-1:]).max(axis=-1)
+    assert change[np.tril_indices(T, -1)].max() < 1e-12
+    assert change[places, places].min() > 1e-3
+
+
+@pytest.mark.usefixtures("float64")
+def test_logits_that_are_asked_for_are_those_of_their_steps():
+    """Otherwise training, which asks for scored steps alone, fits other tokens than meant."""
+    tokens, asked = small.random_tokens(B, T), np.array([[1, 7], [0, 0], [3, 2]])
+    for net in (NETS["lstm"], small.model()):
+        run = jax.jit(lambda params, at, net=net: net.apply(params, tokens, asked=at)[0])
+        params = small.random_params(net)
+        expected = np.take_along_axis(run(params, None), asked[..., None], axis=1)
+        np.testing.assert_allclose(run(params, asked), expected, rtol=0, atol=1e-12)
+
+
+@each
+@pytest.mark.usefixtures("float64")
+def test_segments_join_into_the_whole_sequence(name):
+    """Otherwise streaming computes another function than the one that was trained."""
+    state, apply = runner(name)
+    tokens = small.random_tokens(B, T)
+    expected, whole = apply(tokens, None)
+    found = []
+    for start, stop in ((0, 4), (4, 5), (5, 6), (6, 7), (7, T)):
+        logits, state = apply(tokens[:, start:stop], state)
+        found.append(logits)
+    np.testing.assert_allclose(np.concatenate(found, axis=1), expected, atol=1e-10)
+    chex.assert_trees_all_close(state, whole, atol=1e-10)
+
+
+@each
+@pytest.mark.usefixtures("float64")
+def test_padding_is_as_good_as_absent(name):
+    """Wherever it stands."""
+    fresh, apply = runner(name)
+    tokens = small.random_tokens(B, T)
+    padded, state = apply(tokens, fresh, PADDING)
+    compact, expected = apply(tokens[PADDING].reshape(B, -1), fresh)
+    np.testing.assert_allclose(padded[PADDING].reshape(compact.shape), compact, atol=1e-10)
+    chex.assert_trees_all_close(state, expected, atol=1e-10)
+
+
+@each
+@pytest.mark.usefixtures("float64")
+def test_pure_padding_leaves_the_state_untouched(name):
+    fresh, apply = runner(name)
+    tokens = small.random_tokens(B, T)
+    _, state = apply(tokens, fresh, PADDING)
+    _, after = apply(tokens, state, np.zeros((B, T), bool))
+    chex.assert_trees_all_equal(after, state)
+    first = lambda state: np.asarray(jax.tree.leaves(state)[0])
+    assert not np.allclose(first(state), first(fresh))
+
+
+@each
+def test_wrong_tokens_and_masks_are_refused(name):
+    net, tokens = NETS[name], jnp.zeros((2, 4), int)
+    for arguments in (
+        (tokens[0],),
+        (tokens.astype(float),),
+        (tokens, None, jnp.ones((2, 1), bool)),
+        (tokens, None, jnp.ones((2, 4))),
+    ):
+        with pytest.raises(AssertionError):
+            jax.eval_shape(net.init, jax.random.key(0), *arguments)
+
+
+WRONG = {
+    "no layers": (LstmSpec, SIZES | {"num_layers": 0}, "num_layers must be at least 1, not 0"),
+    "negative": (LstmSpec, SIZES | {"mlp_dim": -1}, "mlp_dim must be at least 0, not -1"),
+    "odd heads": (
+        TransformerSpec,
+        SIZES | {"num_heads": 8, "context": 4},
+        "width 8 is not divisible by twice 8 heads",
+    ),
+    "odd chunks": (
+        DeltaNetSpec,
+        DELTA | {"chunk_size": 6, "form": "chunked"},
+        "chunk_size must be a power of two, not 6",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_sizes_that_do_not_fit_are_refused(case):
+    kind, settings, message = WRONG[case]
+    with pytest.raises(ValueError, match=message):
+        kind(**settings)
+
+
+def mixer(spec, length=5):
+    """The output of a mixer with random parameters on [1, length, D], all of it from its
+    fresh state; its input, and its parameters as numpy arrays."""
+    module, rng = spec.mixer(), np.random.default_rng(0)
+    z, mask = rng.normal(size=(1, length, spec.width)), jnp.ones((1, length), bool)
+    start = module.initial_state(1)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), z, mask, start)["params"]
+    params = jax.tree.map(lambda x: 0.5 * rng.normal(size=x.shape), shapes)
+    output, _ = jax.jit(module.apply)({"params": params}, z, mask, start)
+    return output[0], z[0], params
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.usefixtures("float64")
+def test_an_lstm_by_hand():
+    output, z, params = mixer(SPECS["lstm"])
+    hidden = cell = np.zeros(8)
+    for t, x in enumerate(z):
+        gates = x @ params["input"]["kernel"] + params["input"]["bias"]
+        i, f, g, o = np.split(gates + hidden @ params["recurrent"], 4)
+        cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(g)
+        hidden = sigmoid(o) * np.tanh(cell)
+        np.testing.assert_allclose(output[t], hidden, atol=1e-12)
+
+
+def test_an_lstm_starts_out_remembering():
+    """With a forget gate of σ(0) = ½ a gradient halves at every step back."""
+    bias = lstm._remembering(jax.random.key(0), (4 * 8,))
+    np.testing.assert_array_equal(bias.reshape(4, 8), np.outer([0, 1, 0, 0], np.ones(8)))
+    recurrent = lstm._orthogonal(jax.random.key(0), (8, 4 * 8))
+    for gate in np.split(np.asarray(recurrent), 4, axis=1):
+        np.testing.assert_allclose(gate @ gate.T, np.eye(8), atol=1e-5)
+
+
+@pytest.mark.usefixtures("float64")
+def test_attention_by_hand():
+    """One token and head at a time; pairs of numbers turned as complex numbers."""
+    output, z, params = mixer(SPECS["transformer"])
+    qkv = (z @ params["input"]["kernel"]).reshape(len(z), 3, 2, 4)
+
+    def turned(x, position):
+        pairs = x[:2] + 1j * x[2:]
+        return pairs * np.exp(1j * position * np.array([1.0, 10_000**-0.5]))
+
+    for t in range(len(z)):
+        heads = []
+        for h in range(2):
+            query = turned(qkv[t, 0, h], t)
+            scores = [
+                np.vdot(turned(qkv[s, 1, h], s), query).real / np.sqrt(4) for s in range(t + 1)
+            ]
+            weights = np.exp(scores) / np.exp(scores).sum()
+            heads.append(weights @ qkv[: t + 1, 2, h])
+        expected = np.concatenate(heads) @ params["output"]["kernel"]
+        np.testing.assert_allclose(output[t], expected, atol=1e-12)
+
+
+@pytest.mark.usefixtures("float64")
+def test_rotary_products_depend_on_the_distance_alone():
+    rng = np.random.default_rng(0)
+    query, key = rng.normal(size=(2, 1, 1, 1, 6))
+
+    def product(at_query, at_key):
+        turned = [
+            transformer.rotated(jnp.asarray(x), jnp.array([[at]]))
+            for x, at in ((query, at_query), (key, at_key))
+        ]
+        return float(jnp.vdot(*turned))
+
+    assert product(0, 0) == pytest.approx(np.vdot(query, key))
+    assert product(107, 104) == pytest.approx(product(3, 0), rel=1e-9)
+    assert product(3, 0) != pytest.approx(product(4, 0), rel=1e-3)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_full_state_takes_no_more_tokens_in_silence():
+    """A token that could not be kept would be missing from all later ones. Padding is none."""
+    state, apply = runner("transformer")
+    _, state = apply(small.random_tokens(B, T), state)
+    mask = np.array([[True], [False], [False]])
+    logits, _ = apply(small.random_tokens(B, 1), state, mask)
+    assert np.isnan(logits[0]).all()
+    assert np.isfinite(logits[1:]).all()
+
+
+@pytest.mark.usefixtures("float64")
+def test_room_that_is_not_used_changes_nothing():
+    """Otherwise evaluation in longer states tests another model."""
+    state, apply = runner("transformer")
+    net, tokens = NETS["transformer"], small.random_tokens(B, T)
+    roomy = net.apply(small.random_params(net), B, 2 * T, method="initial_state")
+    assert roomy.layers[0].keys.shape == (B, 2 * T, 2, 4)
+    np.testing.assert_allclose(apply(tokens, roomy)[0], apply(tokens, state)[0], atol=1e-12)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", ["deltanet", "recurrent deltanet"])
+def test_a_gated_delta_net_by_hand(name):
+    """Token by token: convolution over four tokens, unit keys, gates, and the rule itself."""
+    output, z, params = mixer(SPECS[name])
+    silu = lambda x: x * sigmoid(x)
+    unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
+    linear = lambda name: z @ params[name]["kernel"]
+    channels = np.concatenate([np.zeros((3, 22)), linear("input")])
+    rate = np.exp(params["log_rate"])
+    held = np.zeros((2, 3, 5))
+    for t in range(len(z)):
+        mixed = silu((channels[t : t + 4] * params["convolution"]).sum(axis=0))
+        q, k, v = (x.reshape(2, -1) for x in np.split(mixed, [6, 12]))
+        q, k = unit(q) / np.sqrt(3), unit(k)
+        beta = sigmoid(linear("strength")[t])
+        step = np.log1p(np.exp(linear("decay")[t] + params["decay"]["bias"]))
+        held = np.exp(-rate * step)[:, None, None] * held
+        found = np.einsum("hs,hsp->hp", k, held)
+        held = held + np.einsum("h,hs,hp->hsp", beta, k, v - found)
+        read = np.einsum("hs,hsp->hp", q, held)
+        read /= np.sqrt((read**2).mean(axis=-1, keepdims=True) + 1e-6)
+        read = (read * params["norm"]["scale"]).reshape(-1) * silu(linear("gate")[t])
+        expected = read @ params["output"]["kernel"]
+        np.testing.assert_allclose(output[t], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gated_delta_net_starts_with_retentions_of_many_lengths():
+    key = jax.random.key(0)
+    step = jax.nn.softplus(deltanet._step_start(key, (1000,)))
+    rate = jnp.exp(deltanet._log_rate_start(key, (1000,)))
+    for found, low, high in ((step, 1e-3, 1e-1), (rate, 1.0, 16.0)):
+        np.testing.assert_allclose([found.min(), found.max()], [low, high], rtol=0.05)
+    np.testing.assert_allclose(np.median(step), 1e-2, rtol=0.2)
+
+
+@each
+def test_components_hold_all_parameters(name):
+    net = NETS[name]
+    params = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 2), int))["params"]
+    costs = summary.component_costs(net, params)
+    total = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert sum(cost.parameters for cost in costs.values()) == total
+    layers = [params[f"layers_{n}"] for n in range(2)]
+    for part in costs.keys() & {"mixer", "mlp"}:
+        own = sum(leaf.size for layer in layers for leaf in jax.tree.leaves(layer[part]))
+        assert costs[part].parameters == own
+    everything = sum(cost.flops for cost in costs.values())
+    assert summary.realised_flops(net, costs, 1.0) == everything
+
+
+WIDE = {"num_layers": 1, "width": 256, "mlp_dim": 256, "tied_head": True}
+LARGE = {
+    "lstm": LstmSpec(**WIDE),
+    "transformer": TransformerSpec(**WIDE, num_heads=4, context=128),
+    "deltanet": DeltaNetSpec(
+        **WIDE, num_heads=2, key_dim=64, value_dim=64, chunk_size=16, form="chunked"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_flops_are_those_that_xla_counts(name):
+    """Token by token, so that no loop hides work. An analytic model that forgets a product
+    makes a comparison at equal compute worthless."""
+    net, batch = Baseline(50, LARGE[name]), 64
+    tokens = jnp.zeros((batch, 1), int)
+    params = jax.eval_shape(net.init, jax.random.key(0), tokens)
+    costs = summary.component_costs(net, params["params"])
+
+    def logits(params):
+        state = net.apply(params, batch, method="initial_state")
+        return net.apply(params, tokens, state)[0]
+
+    program = jax.jit(logits).lower(params).compile(small.QUICK)
+    counted = program.cost_analysis()["flops"] / batch
+    assert counted == pytest.approx(sum(cost.flops for cost in costs.values()), rel=0.05)

@@ -1,0 +1,489 @@
+"""What the classifier must keep, whatever its parameters: members and texts that do not see
+each other, padding that is as good as absent, an order of words that counts, two directions
+alike.
+
+Axes: N members, B batch, T time, M pieces of a word, D width, C classes.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import chex
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
+from tests.nn import small
+
+VOCABULARY, CLASSES, PIECES, M = 13, 3, 17, 2
+N, B, T = 2, 3, 7
+D = small.EASY["embedding_dim"]
+SHARES = ("word_dropout", "embedding_dropout", "dropout")
+MASK = np.arange(T) < np.array([[T], [4], [2]])
+QUICK = small.QUICK
+
+KINDS = {
+    "both": {},
+    "parallel": {"time": "parallel"},
+    "one": {"bidirectional": False},
+    "topk": {"routing": "topk"},
+    "dropout": dict.fromkeys(SHARES, 0.2),
+    # Layers of a controller alone, which compile in no time.
+    "bare": {"num_experts": 0, "num_location_heads": 0, "num_content_heads": 0},
+}
+KINDS["bare one"] = KINDS["bare"] | KINDS["one"]
+each_direction = pytest.mark.parametrize("kind", ["both", "topk", "bare one"])
+in_float64 = pytest.mark.usefixtures("float64")
+
+
+@lru_cache
+def classifier(kind="both"):
+    own = ("bidirectional", *SHARES)
+    changes = KINDS[kind]
+    spec = ClassifierSpec(
+        vocab_size=VOCABULARY,
+        num_classes=CLASSES,
+        num_layers=1,
+        layer=small.spec(**{name: x for name, x in changes.items() if name not in own}),
+        num_pieces=PIECES,
+        max_pieces=M,
+        piece_dim=4,
+        num_members=N,
+        **{name: x for name, x in changes.items() if name in own},
+    )
+    return MocaClassifier(spec)
+
+
+def random_tokens(batch=B, length=T, seed=0):
+    """Words and their pieces; some pieces are missing."""
+    rng = np.random.default_rng(seed)
+    words = rng.integers(1, VOCABULARY, (batch, length, 1))
+    return np.concatenate([words, rng.integers(0, PIECES, (batch, length, M))], axis=-1)
+
+
+@lru_cache
+def shapes(kind):
+    with jax.enable_x64(False):
+        return jax.eval_shape(classifier(kind).init, jax.random.key(0), random_tokens())
+
+
+@lru_cache
+def random_params(kind):
+    """Numpy arrays, float64."""
+    rng = np.random.default_rng(0)
+    draw = lambda path, leaf: small.half_open(path, 0.5 * rng.normal(size=leaf.shape))
+    return jax.tree_util.tree_map_with_path(draw, shapes(kind))
+
+
+@lru_cache
+def compiled(kind):
+    """(params, tokens, mask) → (logits, settled state', aux) of evaluation, jitted."""
+
+    def run(params, tokens, mask):
+        logits, state, aux = classifier(kind).apply(params, tokens, None, mask)
+        return logits, jax.vmap(small.settled)(state), aux
+
+    return jax.jit(run, compiler_options=QUICK)
+
+
+def run(kind, tokens, mask=None, params=None):
+    mask = np.ones(tokens.shape[:2], bool) if mask is None else mask
+    return compiled(kind)(random_params(kind) if params is None else params, tokens, mask)
+
+
+@lru_cache
+def compiled_gradient():
+    """(params, key) → (gradient of a random loss on logits, logits) of training with dropout,
+    jitted."""
+
+    def loss(params, key):
+        logits = classifier("dropout").apply(
+            params, random_tokens(), None, MASK, True, 0.5, rngs={"dropout": key}
+        )[0]
+        target = np.random.default_rng(3).normal(size=logits.shape)
+        return jnp.sum(logits * jnp.asarray(target, logits.dtype)), logits
+
+    return jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)
+
+
+def train(params, seed=0):
+    return compiled_gradient()(params, jax.random.key(seed))
+
+
+def pick(tree, *indices):
+    return jax.tree.map(lambda x: x[indices], tree)
+
+
+def scattered(tokens, places):
+    """`tokens` [B, t] at `places` [t] of a batch of other tokens, and the mask of them."""
+    padded, mask = random_tokens(seed=5), np.zeros((B, T), bool)
+    padded[:, places], mask[:, places] = tokens, True
+    return padded, mask
+
+
+@pytest.mark.parametrize("kind", ["both", "parallel", "topk", "bare one"])
+@in_float64
+@given(st.sets(st.integers(0, T - 1), min_size=4, max_size=4))
+@example({0, 1, 2, 3})
+@example({3, 4, 5, 6})
+def test_masked_words_are_as_if_absent_wherever_they_stand(kind, places):
+    """A text's class would depend on how long the other texts of its batch are. Reading from
+    the end meets padding first, and must pass over it; what the padding holds does not
+    matter. The compact text is read step by step, whatever the form."""
+    compact = "both" if kind == "parallel" else kind
+    tokens = random_tokens(length=4)
+    expected, state, aux = run(compact, tokens)
+    logits, after, spent = run(kind, *scattered(tokens, sorted(places)))
+    np.testing.assert_allclose(logits, expected, atol=1e-9)
+    chex.assert_trees_all_close(after, state, atol=1e-9)
+    for name in ("balance_loss", "z_loss", "usage", "expected_share"):
+        chex.assert_trees_all_close(getattr(spent, name), getattr(aux, name), rtol=1e-9)
+
+
+@in_float64
+def test_a_text_of_one_word_among_longer_ones():
+    """The shortest text is an edge of every pooling: mean, maximum and attention are one. By
+    itself it is read without a loop over time."""
+    tokens = random_tokens()
+    among = run("both", tokens, np.arange(T) < np.array([[1], [T], [3]]))[0]
+    assert np.isfinite(among).all()
+    alone = run("both", tokens[:1, :1])[0]
+    np.testing.assert_allclose(among[:, :1], alone, atol=1e-9)
+
+
+@each_direction
+@in_float64
+def test_texts_do_not_see_each_other(kind):
+    """Neither memory, nor experts, nor the directions of two texts may be mixed."""
+    tokens, mask = random_tokens(), np.ones((B, T), bool)
+    before, state, _ = run(kind, tokens)
+    changed = tokens.copy()
+    changed[1] = random_tokens(1, seed=9)[0]
+    mask[1, 3:] = False
+    others, readings = (
+        np.array([0, 2]),
+        np.array([0, 2] if kind == "bare one" else [0, 2, 3, 5]),
+    )
+    for arguments in ((changed,), (tokens, mask)):
+        after, state_after, _ = run(kind, *arguments)
+        np.testing.assert_array_equal(after[:, others], before[:, others])
+        assert (np.abs(after[:, 1] - before[:, 1]).max(axis=-1) > 1e-3).all()
+        chex.assert_trees_all_equal(
+            *(pick(s, slice(None), readings) for s in (state, state_after))
+        )
+
+
+@in_float64
+def test_members_do_not_see_each_other():
+    """An ensemble whose members share anything but the text is not one."""
+    tokens, params = random_tokens(), random_params("both")
+    before, state, _ = run("both", tokens)
+    assert np.abs(before[0] - before[1]).max() > 1e-3
+    changed = jax.tree.map(lambda x: np.stack([x[0], x[0]]), params)
+    after, state_after, _ = run("both", tokens, params=changed)
+    chex.assert_trees_all_equal(
+        *(pick((x, s), 0) for x, s in ((before, state), (after, state_after)))
+    )
+    chex.assert_trees_all_equal(pick((after, state_after), 0), pick((after, state_after), 1))
+
+
+@each_direction
+@in_float64
+def test_the_order_of_words_matters(kind):
+    """Otherwise it is a bag of words, and "not good, bad" is "not bad, good"."""
+    tokens = random_tokens()
+    before = run(kind, tokens)[0]
+    for order in ([1, 0, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 6, 5], [6, 5, 4, 3, 2, 1, 0]):
+        after = run(kind, tokens[:, order])[0]
+        assert (np.abs(after - before).max(axis=-1) > 1e-4).all()
+
+
+@each_direction
+@in_float64
+def test_every_word_and_piece_matters(kind):
+    """A first or last word, or a piece, that is lost would be lost in every text."""
+    tokens = random_tokens()
+    before = run(kind, tokens)[0]
+    for t in range(T):
+        for place, count in enumerate((VOCABULARY, PIECES, PIECES)):
+            changed = tokens.copy()
+            changed[:, t, place] = 1 + changed[:, t, place] % (count - 1)
+            after = run(kind, changed)[0]
+            assert (np.abs(after - before).max(axis=-1) > 1e-5).all(), (t, place)
+
+
+def exchanged(params):
+    """Parameters in which the two directions have changed places."""
+
+    def swap(x):  # [N, n·2·D, …]: the D of each direction in turn
+        halves = x.reshape(N, -1, 2, D, *x.shape[2:])
+        return halves[:, :, ::-1].reshape(x.shape)
+
+    members = params["params"]["members"]
+    head = members["head"] | {"kernel": swap(members["head"]["kernel"])}
+    changes = {name: jax.tree.map(swap, members[name]) for name in ("norm", "attention")}
+    changes |= {"head": head, "direction": members["direction"][:, ::-1]}
+    return {"params": {"members": members | changes}}
+
+
+@in_float64
+def test_a_text_read_backwards_exchanges_the_directions():
+    """Otherwise the second direction is not the first one from the text's other end."""
+    tokens, params = random_tokens(), random_params("both")
+    logits, state, aux = run("both", tokens, MASK)
+    other, state_other, aux_other = run(
+        "both", tokens[:, ::-1], MASK[:, ::-1], exchanged(params)
+    )
+    np.testing.assert_allclose(other, logits, atol=1e-9)
+    turned = np.roll(np.arange(2 * B), B)
+    for one, two in (
+        (state, state_other),
+        (aux.layers[0].route, aux_other.layers[0].route),
+    ):
+        chex.assert_trees_all_close(pick(two, slice(None), turned), one, atol=1e-9)
+    chex.assert_trees_all_close(aux_other.usage, aux.usage, rtol=1e-9)
+
+
+@in_float64
+def test_each_direction_sees_what_it_has_read():
+    """A direction that sees ahead does what the other is for. Read forwards, a changed word
+    changes what follows; from the end, what stands before it."""
+    tokens = random_tokens()
+    decisions = lambda tokens: run("both", tokens)[2].layers[0].route.expert_logits
+    before = decisions(tokens)
+    assert before.shape == (N, 2 * B, T, small.EASY["num_experts"])
+    for t in range(T):
+        changed = tokens.copy()
+        changed[:, t, 0] = 1 + changed[:, t, 0] % (VOCABULARY - 1)
+        moved = np.abs(decisions(changed) - before).max(axis=-1) > 1e-9
+        forwards, backwards = moved[:, :B], moved[:, B:, ::-1]
+        np.testing.assert_array_equal(forwards, np.broadcast_to(np.arange(T) >= t, (N, B, T)))
+        np.testing.assert_array_equal(backwards, np.broadcast_to(np.arange(T) <= t, (N, B, T)))
+
+
+@pytest.mark.parametrize("kind", ["bare", "bare one"])
+@in_float64
+def test_pooling_by_hand(kind):
+    """Otherwise words are weighed wrongly. A controller that takes nothing in passes its
+    input on, so that logits follow from word vectors alone."""
+    params = jax.tree.map(np.copy, random_params(kind))
+    controller = params["params"]["members"]["layers_0"]["controller"]
+    controller["input"] = jax.tree.map(np.zeros_like, controller["input"])
+    tokens = random_tokens()
+    mask = np.random.default_rng(1).random((B, T)) < 0.6
+    mask[:, 2] = True
+    logits, _, aux = run(kind, tokens, mask, params)
+    for member in range(N):
+        p = pick(params["params"]["members"], member)
+        expected = [by_hand(p, text[live]) for text, live in zip(tokens, mask, strict=True)]
+        np.testing.assert_allclose(logits[member], expected, atol=1e-9)
+    for nothing in (aux.balance_loss, aux.z_loss, aux.dropped):
+        assert nothing.shape == ()
+        assert nothing == 0
+
+
+def by_hand(p, tokens):
+    """The logits of one text without padding, of a model whose layers pass their input on."""
+    features = []
+    for word, *pieces in tokens:
+        x = p["embed"]["words"]["embedding"][word]
+        own = [p["embed"]["pieces"]["embedding"][piece] for piece in pieces if piece]
+        if own:
+            x = x + np.mean(own, axis=0) @ p["embed"]["project"]["kernel"]
+        if "direction" in p:
+            x = np.concatenate([x + direction[0, 0] for direction in p["direction"]])
+        features.append(x / np.sqrt(np.mean(x**2) + 1e-6) * p["norm"]["scale"])
+    features = np.array(features)
+    weights = np.exp(features @ p["attention"]["kernel"])
+    attended = (weights * features).sum(axis=0) / weights.sum()
+    pooled = np.concatenate([features.mean(axis=0), features.max(axis=0), attended])
+    return pooled @ p["head"]["kernel"] + p["head"]["bias"]
+
+
+@pytest.mark.parametrize("kind", ["both", "topk"])
+@in_float64
+def test_losses_are_means_and_usage_is_a_sum(kind):
+    """The budget would count a part of what is spent; members' losses would outweigh that of
+    the task."""
+    _, _, aux = run(kind, random_tokens(), MASK)
+    (layer,) = aux.layers
+    assert abs(layer.experts.balance_loss[0] - layer.experts.balance_loss[1]) > 1e-6
+    np.testing.assert_allclose(aux.balance_loss, np.mean(layer.experts.balance_loss))
+    np.testing.assert_allclose(aux.z_loss, np.mean(layer.experts.z_loss))
+    np.testing.assert_allclose(aux.expected_share, np.mean(layer.expected_share))
+    np.testing.assert_allclose(aux.indecision, np.mean(layer.indecision))
+    assert aux.dropped == 0
+    words, prices = N * 2 * MASK.sum(), small.spec().prices  # members, directions
+    np.testing.assert_allclose(aux.usage.possible, words * np.array(prices))
+    assert aux.usage.counts.sum() == words
+    computed, live = np.asarray(layer.experts.computed), np.concatenate([MASK, MASK[:, ::-1]])
+    assert aux.usage.load.sum() == computed.sum()
+    np.testing.assert_allclose(aux.usage.experts, computed.sum() / 3 * prices.experts)
+    for part in ("writes", "reads"):
+        gates = np.asarray(getattr(layer.route, part))[:, live]
+        on = gates.mean(axis=-1).sum()
+        np.testing.assert_allclose(getattr(aux.usage, part), on * getattr(prices, part))
+        assert on == words if kind == "topk" else 0 < on < words
+    if kind == "topk":
+        np.testing.assert_allclose(aux.usage.experts, words * 2 / 3 * prices.experts)
+        assert aux.price == 0
+    else:
+        assert computed.sum() < 2 * words
+        price = random_params(kind)["params"]["members"]["price"]
+        assert price.shape == (N,)
+        np.testing.assert_allclose(aux.price, price.mean())
+
+
+@pytest.mark.parametrize("kind", ["both", "one"])
+def test_shapes_and_types(kind):
+    """A state of another batch would be broadcast; logits that are no float32 are a slip."""
+    net, readings = classifier(kind), B if kind == "one" else 2 * B
+    start = jax.eval_shape(lambda p: net.apply(p, B, method="initial_state"), shapes(kind))
+    logits, state, aux = jax.eval_shape(net.apply, shapes(kind), random_tokens())
+    assert (logits.shape, logits.dtype) == ((N, B, CLASSES), jnp.float32)
+    chex.assert_trees_all_equal_shapes_and_dtypes(start, state)
+    assert {leaf.shape[:2] for leaf in jax.tree.leaves(state)} == {(N, readings)}
+    (layer,) = aux.layers
+    assert {leaf.shape[:3] for leaf in jax.tree.leaves(layer.route)} == {(N, readings, T)}
+    assert layer.experts.indices.shape == (N, readings, T, 2)
+    assert (aux.usage.load.shape, aux.usage.counts.shape) == ((3,), (2 + 1,))
+    spent = aux.usage._replace(load=(), counts=())
+    sums = (aux.balance_loss, aux.z_loss, aux.expected_share, aux.price, spent)
+    assert {(x.shape, x.dtype) for x in jax.tree.leaves(sums)} == {((), jnp.dtype("float32"))}
+    assert (aux.dropped.shape, aux.dropped.dtype) == ((), jnp.int32)
+
+
+@in_float64
+def test_a_fresh_state_and_no_padding_are_the_default():
+    """Whoever hands neither over must get the same answer."""
+    net, tokens = classifier("bare"), random_tokens()
+
+    def explicit(params):
+        state = net.apply(params, B, method="initial_state")
+        return net.apply(params, tokens, state, jnp.ones((B, T), bool))[0]
+
+    implicit = lambda params: net.apply(params, tokens)[0]
+    got = jax.jit(lambda p: (explicit(p), implicit(p)), compiler_options=QUICK)(
+        random_params("bare")
+    )
+    np.testing.assert_array_equal(*got)
+
+
+def check_gradient(params):
+    """No part of any member is without a gradient, but for the price."""
+    gradient, _ = train(params)
+    chex.assert_trees_all_equal_shapes(gradient, params)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        name = jax.tree_util.keystr(path)
+        assert np.isfinite(leaf).all(), name
+        moved = np.abs(leaf).reshape(N, -1).max(axis=1)
+        assert (moved == 0 if path[-1].key == "price" else moved > 1e-6).all(), name
+
+
+@in_float64
+def test_every_parameter_is_trained():
+    """A parameter whose gradient is zero is dead weight."""
+    check_gradient(random_params("dropout"))
+
+
+@lru_cache
+def fresh():
+    """The initial parameters of a bare model, as float32 numpy arrays."""
+    with jax.enable_x64(False):
+        start = jax.jit(classifier("bare").init, compiler_options=QUICK)
+        return jax.device_get(start(jax.random.key(0), random_tokens(1, 2)))
+
+
+@in_float64
+def test_every_parameter_is_trained_from_the_start():
+    """Zeros among the initial values could keep a part from learning. Those of the other parts
+    of layers are tested with the sequence model."""
+    params = random_params("dropout")["params"]["members"]
+    start = jax.tree.map(np.float64, fresh()["params"]["members"])
+    start["layers_0"] = params["layers_0"] | start["layers_0"]
+    check_gradient({"params": {"members": start}})
+
+
+def test_members_start_apart():
+    """Members that start alike are one model at twice its cost."""
+    members = fresh()["params"]["members"]
+    for path, leaf in jax.tree_util.tree_leaves_with_path(members):
+        name = jax.tree_util.keystr(path)
+        if not any(constant in name for constant in ("bias", "scale", "price")):
+            assert np.abs(leaf[0] - leaf[1]).max() > 1e-3, name
+
+
+@in_float64
+def test_training_is_a_pure_function_of_its_key():
+    """A resumed run would differ, or every step drop the same numbers."""
+    params = random_params("dropout")
+    first, again, other = train(params), train(params), train(params, seed=1)
+    chex.assert_trees_all_equal(first, again)
+    assert (np.abs(first[1] - other[1]).max(axis=-1) > 1e-3).all()
+
+
+@in_float64
+def test_members_drop_different_numbers():
+    """Members with one parameter in common would otherwise learn alike."""
+    params = jax.tree.map(lambda x: np.stack([x[0], x[0]]), random_params("dropout"))
+    _, logits = train(params)
+    assert (np.abs(logits[0] - logits[1]).max(axis=-1) > 1e-3).all()
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_each_kind_of_dropout_is_of_training_only(name):
+    """One that is not applied leaves its setting without effect; one in evaluation makes
+    answers vary."""
+    spec, tokens = replace(classifier("bare").spec, **{name: 0.5}), random_tokens()
+    net = MocaClassifier(spec)
+    jax.eval_shape(net.apply, shapes("bare"), tokens)
+    trained = lambda params, **rngs: net.apply(params, tokens, train=True, **rngs)
+    with pytest.raises(flax.errors.InvalidRngError):
+        jax.eval_shape(trained, shapes("bare"))
+    key = {"dropout": jax.random.key(0)}
+    jax.eval_shape(lambda params: trained(params, rngs=key), shapes("bare"))
+
+
+def test_training_without_dropout_needs_no_key():
+    """An ablation without dropout would fail for want of randomness that it never uses."""
+    net, tokens = classifier("bare"), random_tokens()
+    jax.eval_shape(lambda params: net.apply(params, tokens, train=True), shapes("bare"))
+
+
+def refused(kind, tokens, mask):
+    with pytest.raises((AssertionError, ValueError)):
+        jax.eval_shape(classifier(kind).apply, shapes(kind), tokens, None, mask)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        random_tokens()[..., 0],  # no pieces
+        random_tokens()[..., :M],  # too few of them
+        random_tokens()[0],  # no batch
+        random_tokens().astype(np.float32),
+    ],
+    ids=lambda tokens: f"{tokens.dtype}{tokens.shape}",
+)
+def test_wrong_tokens_are_refused(tokens):
+    """Pieces would be taken for words, or words for texts."""
+    refused("both", tokens, None)
+
+
+@pytest.mark.parametrize("kind", ["both", "bare"])
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_a_mask_of_numbers_is_refused(dtype, kind):
+    """It would weigh words where it should choose them."""
+    refused(kind, random_tokens(), np.ones((B, T), dtype))
+
+
+@pytest.mark.parametrize("kind", ["both", "bare", "bare one"])
+@pytest.mark.parametrize("shape", [(B, 1), (1, T), (B, T, 1), (B, T - 1)], ids=str)
+def test_a_mask_of_another_shape_is_refused(shape, kind):
+    """It would be broadcast into a wrong answer."""
+    refused(kind, random_tokens(), np.ones(shape, bool))

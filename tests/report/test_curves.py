@@ -1,0 +1,191 @@
+"""Curves over training: complete pictures of any run that show every metric and every run."""
+
+import numpy as np
+import pytest
+from matplotlib import image
+from matplotlib.colors import to_hex
+
+from mocanet_jax.report import curves, pictures
+
+
+def training_rows(steps, usage=0.4):
+    """Of a run with two experts, validated every 50 steps."""
+    for step in range(1, steps + 1):
+        loss = 4.8 * np.exp(-step / 100) + 0.01
+        yield {"step": step, "train/loss": loss, "train/task_loss": 0.9 * loss}
+        yield {"step": step, "train/accuracy": 1 - loss / 5, "train/price": 0.02 * step}
+        yield {"step": step, "train/longest": 4 * 2 ** min(step // 50, 4)}
+        yield {
+            "step": step,
+            "train/usage": usage,
+            "train/usage_experts": 0.3,
+            "train/usage_writes": 0.5,
+            "train/usage_reads": 0.6,
+            "train/load_of_expert_0": 0.75,
+            "train/load_of_expert_1": 0.25,
+            "train/tokens_with_0_experts": 0.25,
+            "train/tokens_with_1_experts": 0.75,
+        }
+        if step % 50 == 0:
+            yield {"step": step, "eval/accuracy": 1 - loss / 5, "eval/exact_match": 0.5}
+
+
+def validated(step, loads, counts):
+    """One row of validation, with shares of the load and of tokens."""
+    load = {f"eval/load_of_expert_{n}": share for n, share in enumerate(loads)}
+    tokens = {f"eval/tokens_with_{n}_experts": share for n, share in enumerate(counts)}
+    return {"step": step} | load | tokens
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "picture.png"
+
+
+@pytest.fixture
+def axes(monkeypatch, path):
+    """Draws a picture and returns its axes, row by row."""
+
+    def draw(function, *data):
+        figures = []
+        monkeypatch.setattr(curves, "save", lambda figure, _: figures.append(figure))
+        function(*data, path)
+        return figures[0].axes
+
+    return draw
+
+
+def drawn(function, *data, path):
+    """The picture as an array [height, width, 4], checked to be alone in its folder."""
+    function(*data, path)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    pixels = image.imread(path)
+    assert pixels[..., :3].std() > 0.03, "an empty page"
+    return pixels
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        list(training_rows(200)),
+        [{"step": 1, "train/loss": 4.8}],
+        [{"step": 0, "eval/accuracy": 0.0}],
+        [{"step": 1, "train/loss": 0.0, "train/accuracy": 1.0}],
+        [{"step": s, "train/loss": loss} for s, loss in enumerate([1.0, np.nan, np.inf])],
+    ],
+    ids=["whole run", "one row", "step 0 without a loss", "zero loss", "diverged"],
+)
+def test_learning_curves_of_any_run(rows, path):
+    drawn(curves.learning_curves, rows, 0.3, path=path)
+
+
+def test_learning_curves_of_a_long_run(path):
+    rows = [{"step": s, "train/loss": 1 + 0.5 * np.sin(s)} for s in range(100_000)]
+    drawn(curves.learning_curves, rows, None, path=path)
+
+
+def test_learning_curves_show_the_metrics_that_are_there(axes):
+    rows = list(training_rows(100))
+    labels = [ax.get_ylabel() for ax in axes(curves.learning_curves, rows, None)]
+    assert labels == list(curves.PANELS)
+    without = [row for row in rows if not {"train/longest", "train/price"} & set(row)]
+    labels = [ax.get_ylabel() for ax in axes(curves.learning_curves, without, None)]
+    assert labels == [curves.LOSS, curves.ACCURACY, curves.USAGE]
+
+
+def test_usage_is_drawn_by_part_and_against_its_target(axes):
+    """In the colours that parts have in every picture."""
+    panels = axes(curves.learning_curves, list(training_rows(50)), 0.3)
+    usage = next(ax for ax in panels if ax.get_ylabel() == curves.USAGE)
+    lines = {line.get_label(): line for line in usage.lines}
+    heights = {name: set(line.get_ydata()) for name, line in lines.items()}
+    assert heights == {
+        "experts": {0.3},
+        "writes": {0.5},
+        "reads": {0.6},
+        "total": {0.4},
+        "target": {0.3},
+    }
+    for part, colour in pictures.PARTS.items():
+        assert to_hex(lines[part].get_color()) == colour.lower()
+
+
+def test_rows_of_a_resumed_run_replace_those_they_repeat(path):
+    first = [{"step": s, "train/loss": 5.0} for s in (1, 2, 3)]
+    again = [{"step": s, "train/loss": 1.0} for s in (2, 3)]
+    resumed = drawn(curves.learning_curves, first + again, None, path=path)
+    np.testing.assert_array_equal(
+        resumed, drawn(curves.learning_curves, first[:1] + again, None, path=path)
+    )
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda *a: curves.learning_curves(a[0], None, a[1]), curves.expert_load]
+)
+def test_curves_of_nothing_say_so_and_leave_nothing(draw, path):
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw([{"step": 1}], path)
+    assert not list(path.parent.iterdir())
+
+
+def test_a_comparison_has_one_colour_and_name_a_run(axes):
+    """Otherwise no one can tell whose curve is whose."""
+    runs = {name: (list(training_rows(50, usage)), target) for name, usage, target in NAMED}
+    panels = axes(curves.comparison, runs)
+    assert [ax.get_ylabel() for ax in panels] == list(curves.COMPARED)
+    named, _ = panels[0].figure.legends
+    assert [text.get_text().strip().replace(r"\$", "$") for text in named.texts] == list(runs)
+    styles = [(line.get_color(), line.get_linestyle()) for line in named.get_lines()]
+    assert len(set(styles)) == len(runs)
+    usage = panels[list(curves.COMPARED).index(curves.USAGE)]
+    of_run = lambda colour: {
+        height
+        for line in usage.lines
+        if line.get_color() == colour
+        for height in line.get_ydata()
+    }
+    assert of_run(styles[0][0]) == {0.1, 0.25}
+    assert of_run(styles[1][0]) == {0.2}
+
+
+NAMED = [("runs/copy", 0.1, 0.25), ("_a $5 run$", 0.2, None), ("longer" * 10, 0.3, 0.5)]
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_a_comparison_of_any_number_of_runs(count, path):
+    rows = list(training_rows(5))
+    runs = {f"{'_$' * (n % 2)}run {n}": (rows[: 4 + n], 0.5) for n in range(count)}
+    pixels = drawn(curves.comparison, runs, path=path)
+    assert pixels.shape[1] == 1440
+
+
+def test_twenty_runs_are_told_apart(axes):
+    runs = {f"run {n}": (list(training_rows(2)), None) for n in range(20)}
+    lines = axes(curves.comparison, runs)[0].figure.legends[0].get_lines()
+    assert len({(line.get_color(), str(line._dash_pattern)) for line in lines}) == 20
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["validated", "not yet validated"])
+def test_the_bars_are_the_last_shares(axes, ended):
+    """Of validation, where there was one: the load of experts sums to 1, and so do tokens."""
+    rows = list(training_rows(3))
+    load, counts = ([0.75, 0.25], [0.25, 0.75])
+    if ended:
+        load, counts = [0.1, 0.9], [0.5, 0.5]
+        rows += [validated(3, load, counts), validated(2, [1, 0], [0, 1])]
+    *_, bars, _, tokens = axes(curves.expert_load, rows)
+    for ax, shares in ((bars, load), (tokens, counts)):
+        heights = [bar.get_height() for bar in ax.patches]
+        assert heights == shares
+        assert sum(heights) == 1
+    assert [line.get_ydata()[0] for line in bars.lines] == [0.5], "the fair share"
+    assert ("validation" in bars.get_title("left")) == ended
+
+
+@pytest.mark.parametrize(("experts", "load"), [(1, 0.0), (8, 1.0), (40, 1.0)])
+def test_the_load_of_any_number_of_experts(experts, load, path):
+    """0 where no expert computes at all."""
+    row = validated(1, [load] + [0.0] * (experts - 1), [1 - load, load, 0.0])
+    rows = [{key.replace("eval", "train"): share for key, share in row.items()}, row]
+    drawn(curves.expert_load, rows, path=path)

@@ -1,0 +1,189 @@
+"""Running a study, and its statistics."""
+
+import math
+import signal
+
+import pytest
+
+from mocanet_jax.studies import study
+from mocanet_jax.studies.variants import Variant
+from tests.studies import fake_runs
+from tests.studies.fake_runs import FakeRuns, failed, outcome, variant
+
+BASELINE, OTHER = variant("baseline"), variant("no_memory")
+
+
+def cells(folder, *variants, seeds=1):
+    return [
+        study.Cell(one, seed, folder / one.name / f"seed_{seed}")
+        for seed in range(seeds)
+        for one in variants
+    ]
+
+
+def run(cells, runs, processes=1):
+    """(outcomes, how many had ended at each word of one)."""
+    told = []
+    return study.run(cells, processes, lambda count, _: told.append(count), runs), told
+
+
+def test_every_cell_runs_and_is_told_of(tmp_path):
+    runs = FakeRuns()
+    outcomes, told = run(cells(tmp_path, BASELINE, OTHER, seeds=2), runs)
+    assert runs.started == [
+        ("baseline", 0),
+        ("no_memory", 0),
+        ("baseline", 1),
+        ("no_memory", 1),
+    ]
+    assert told == [1, 2, 3, 4]
+    assert all(one.result == fake_runs.RESULT for one in outcomes)
+    assert all(one.seconds is not None for one in outcomes)
+
+
+def test_a_cell_with_a_result_is_not_run_again(tmp_path):
+    """Otherwise a study that was stopped begins anew."""
+    done, missing = cells(tmp_path, BASELINE, seeds=2)
+    fake_runs.leave_result(done)
+    runs = FakeRuns()
+    outcomes, _ = run([done, missing], runs)
+    assert runs.started == [("baseline", 1)]
+    assert [one.result for one in outcomes] == [fake_runs.RESULT] * 2
+    assert outcomes[0].seconds is None
+
+
+def test_a_result_of_another_config_is_not_taken(tmp_path):
+    """The run is started, and refuses the directory in its own words."""
+    (cell,) = cells(tmp_path, BASELINE)
+    fake_runs.leave_result(cell, config={"name": "baseline", "seed": 7})
+    runs = FakeRuns(baseline=2)
+    outcomes, _ = run([cell], runs)
+    assert runs.started == [("baseline", 0)]
+    assert outcomes[0].result is None
+
+
+def test_a_failing_cell_tells_its_last_line_and_the_others_go_on(tmp_path):
+    outcomes, _ = run(cells(tmp_path, BASELINE, OTHER), FakeRuns(baseline=2))
+    assert [one.problem for one in outcomes] == ["no such data", ""]
+    assert [one.result is None for one in outcomes] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "problem"),
+    [
+        (-9, "compiled\n", "ended by signal 9; see {log}"),
+        (1, "", "nothing was said"),
+        (1, "Traceback\n  x\nValueError: no\n\n", "ValueError: no"),
+        (0, "almost\n", "it left no result; almost"),
+    ],
+)
+def test_a_problem_is_told_in_one_line(tmp_path, code, log, problem):
+    (cell,) = cells(tmp_path, BASELINE)
+
+    def start(cell):
+        cell.log.parent.mkdir()
+        cell.log.write_text(log)
+        return fake_runs.FakeProcess(code)
+
+    outcomes, _ = run([cell], start)
+    assert outcomes[0].problem == problem.format(log=cell.log)
+
+
+def test_a_run_that_refuses_is_heard(tmp_path):
+    """The real process: its message comes through as one line."""
+    cell = study.Cell(
+        Variant("baseline", ("--config=none.py",), {}, {}), 0, tmp_path / "baseline" / "seed_0"
+    )
+    (one,) = study.run([cell], 1, lambda *_: None)
+    assert one.problem == "[Errno 2] No such file or directory: 'none.py'"
+    assert not cell.workdir.exists()
+
+
+def test_no_more_run_at_a_time_than_asked(tmp_path):
+    alive, most = [], []
+
+    class Slow(fake_runs.FakeProcess):
+        polls = 0
+
+        def poll(self):
+            self.polls += 1
+            if self.polls == 2:
+                self.returncode = 0
+                alive.remove(self)
+            return self.returncode
+
+    def start(cell):
+        fake_runs.leave_result(cell)
+        alive.append(Slow(None))
+        most.append(len(alive))
+        return alive[-1]
+
+    outcomes, _ = run(cells(tmp_path, BASELINE, OTHER, seeds=3), start, processes=2)
+    assert len(outcomes) == 6
+    assert max(most) == 2
+
+
+def test_an_interrupted_study_leaves_no_process_behind(tmp_path, monkeypatch):
+    """What runs is asked to stop, then ended; what has ended stays."""
+    monkeypatch.setattr(study, "GRACE_SECONDS", 0.0)
+    runs = FakeRuns(no_memory=None)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    both = cells(tmp_path, BASELINE, OTHER)
+    with pytest.raises(KeyboardInterrupt):
+        study.run(both, 2, interrupt, runs)
+    assert runs.processes["no_memory"].signals == [signal.SIGINT, signal.SIGKILL]
+    assert runs.processes["baseline"].signals == []
+    assert both[0].result() == fake_runs.RESULT
+
+
+def test_lines_name_variant_seed_accuracy_and_time(tmp_path):
+    runs, lines = FakeRuns(no_memory=2), []
+    study.conduct([BASELINE, OTHER], [0], 1, tmp_path, lines.append, runs)
+    assert lines == [
+        f"2 runs in {tmp_path}, 1 at a time",
+        "1 of 2  baseline  seed 0  accuracy 50.00%  0 s",
+        "2 of 2  no_memory  seed 0  failed: no such data",
+    ]
+    lines.clear()
+    study.conduct([BASELINE], [0], 1, tmp_path, lines.append, runs)
+    assert lines[1] == "1 of 1  baseline  seed 0  accuracy 50.00%  there before"
+
+
+def test_an_interval_of_three_values_by_hand():
+    """Mean 2, deviation 1; Student's 97.5 % quantile with 2 degrees of freedom is 4.3027."""
+    spread = study.spread([1.0, 3.0, 2.0])
+    assert spread.mean == 2.0
+    assert spread.half_width == pytest.approx(4.30265 / math.sqrt(3), rel=1e-5)
+    assert spread.values == (1.0, 3.0, 2.0)
+
+
+def test_one_value_has_no_interval_and_equal_values_have_none_to_show():
+    assert study.spread([0.25]) == study.Spread(0.25, None, (0.25,))
+    assert study.spread([0.25, 0.25]).half_width == 0.0
+
+
+def test_rows_by_hand():
+    """Two seeds of the baseline; of the other variant one more, and of it one failed."""
+    outcomes = [
+        outcome(BASELINE, 1, accuracy=0.5),
+        outcome(OTHER, 0, accuracy=0.5),
+        outcome(BASELINE, 0, accuracy=0.75),
+        outcome(OTHER, 2, accuracy=0.0),
+        failed(OTHER, 1, "no memory"),
+    ]
+    baseline, other = study.rows([BASELINE, OTHER, variant("absent")], outcomes)
+    assert (baseline.seeds, other.seeds) == ((0, 1), (0, 2))
+    assert baseline.measured["accuracy"].values == (0.75, 0.5)
+    assert baseline.difference is None
+    assert other.difference == study.Spread(-0.25, None, (-0.25,))  # seed 0, which both have
+    assert other.measured["milliseconds_per_step"].mean == 25.0
+    assert other.measured["steps"].mean == 200
+    assert "exact_match" not in other.measured
+
+
+def test_without_a_baseline_there_is_no_difference():
+    (row,) = study.rows([OTHER], [outcome(OTHER, 0)])
+    assert row.difference is None

@@ -1,0 +1,132 @@
+"""Which runs a study consists of."""
+
+from functools import partial
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from configs import copy
+from mocanet_jax import ablate, cli
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.studies import variants
+from mocanet_jax.train import build
+from mocanet_jax.train import config as train_config
+from mocanet_jax.train.settings import plain
+from mocanet_jax.train.step import initial_params
+from tests.test_cli import ROOT
+from tests.train import tiny, tiny_text
+
+COPY, TEXTS = (str(ROOT / "configs" / name) for name in ("copy.py", "sst2.py"))
+ablations = partial(variants.ablations, cli.config_of, train_config.with_ablations)
+budgets = partial(variants.budgets, cli.config_of)
+
+
+def test_every_ablation_belongs_to_the_study():
+    """Otherwise one is added and never measured."""
+    assert set(ablate.NAMES) == {variants.BASELINE, *train_config.ABLATIONS}
+
+
+def test_variants_are_told_by_flags():
+    """A run that is given by hand with the same flags has the config of the study."""
+    (baseline, experts), equal = ablations(COPY, {}, ["baseline", "no_experts"])
+    assert equal == []
+    assert baseline.flags == (f"--config={COPY}",)
+    assert experts.flags == (f"--config={COPY}:no_experts",)
+    assert baseline.config == plain(copy.get_config())
+    assert experts.config == plain(copy.get_config("no_experts"))
+
+
+def test_what_equals_the_baseline_is_left_out():
+    """Texts have no location heads, and a flag can make any ablation void."""
+    kept, equal = ablations(TEXTS, {"model.use_memory": False}, ablate.NAMES)
+    assert equal == ["no_memory", "no_location"]
+    assert [variant.name for variant in kept] == [
+        name for name in ablate.NAMES if name not in equal
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "kept"),
+    [
+        ("no_memory", "num_experts", 8, 8),
+        ("no_memory", "use_memory", True, False),
+        ("no_budget", "target_budget", 0.3, 1.0),
+        ("smaller_model", "embedding_dim", 64, 32),
+        ("dense_routing", "top_k_experts", 2, 4),
+    ],
+)
+def test_an_ablation_stands_against_flags(name, field, value, kept):
+    """Otherwise a flag undoes it, and the table compares the baseline with itself."""
+    (variant,), _ = ablations(COPY, {f"model.{field}": value}, [name])
+    assert variant.config["model"][field] == kept
+    assert plain(cli.config_of(list(variant.flags))) == variant.config
+
+
+def test_dense_routing_uses_the_experts_of_a_flag():
+    (variant,), _ = ablations(COPY, {"model.experts.count": 8}, ["dense_routing"])
+    assert variant.config["model"]["top_k_experts"] == 8
+
+
+def test_flags_of_any_type_arrive():
+    overrides = {"eval.lengths": (7,), "train.learning_rate": 1e-4, "task": "a b"}
+    (variant,), _ = ablations(COPY, overrides, ["baseline"])
+    assert variant.config["eval"]["lengths"] == [7]
+    assert variant.config["training"]["learning_rate"] == 1e-4
+    assert variant.config["task"] == "a b"
+
+
+def test_another_ablation_of_the_same_name_is_refused():
+    """Otherwise what runs is not what docs and tables say."""
+
+    def load(arguments):
+        return ConfigDict({"model": {"use_memory": True}})
+
+    with pytest.raises(UserError, match=r"mine.py:no_memory is not the ablation"):
+        variants.ablations(load, train_config.with_ablations, "mine.py", {}, ["no_memory"])
+
+
+def test_budgets_of_both_kinds():
+    found = budgets(COPY, {"model.experts.count": 8}, [0.5, 0.1, 0.5], [2, 1])
+    assert [variant.name for variant in found] == [
+        "dynamic_0.1",
+        "dynamic_0.5",
+        "topk_0",
+        "topk_1",
+        "topk_2",
+    ]
+    models = [variant.config["model"] for variant in found]
+    assert [m["routing"] for m in models] == ["dynamic"] * 2 + ["topk"] * 3
+    assert [m["target_budget"] for m in models] == [0.1, 0.5, 1.0, 1.0, 1.0]
+    assert [m["use_experts"] for m in models] == [True, True, False, True, True]
+    assert [m["top_k_experts"] for m in models] == [2, 2, 1, 1, 2]
+    assert {m["num_experts"] for m in models} == {8}
+    assert found[0].settings == {"routing": "dynamic", "target_budget": 0.1}
+    assert found[4].settings == {"routing": "topk", "top_k_experts": 2}
+
+
+def test_a_ceiling_can_be_set_and_what_is_varied_cannot():
+    dynamic, *_ = budgets(COPY, {"model.experts.top_k": 3}, [0.5], [1])
+    assert dynamic.config["model"]["top_k_experts"] == 3
+    with pytest.raises(UserError, match="target_budget is what the study varies"):
+        budgets(COPY, {"model.budget.target": 0.5}, [0.5], [1])
+
+
+@pytest.mark.parametrize("name", train_config.ABLATIONS)
+@pytest.mark.parametrize("task", ["copy", "sst2"])
+def test_every_ablation_builds_a_model(name, task, corpus, tmp_path):
+    """Shapes only. The tiny configs set fields of their own, so the ablation comes last, as
+    in configs."""
+    config = tiny.config() if task == "copy" else tiny_text.config(corpus)
+    baseline, config = plain(config), train_config.with_ablations(config, name)
+    assert (plain(config) == baseline) == ((task, name) == ("sst2", "no_location"))
+    built = build.build_task(config, tmp_path)
+    model = build.build_model(config, built)
+    params = jax.eval_shape(partial(initial_params, model, built))
+    names = {part.key for path, _ in jax.tree.leaves_with_path(params) for part in path}
+    absent = {"no_memory": "memory", "no_experts": "experts", "no_controller": "controller"}
+    for ablation, part in absent.items():
+        assert (part in names) == (name != ablation), part
+    if name == "no_location":
+        assert "keys" in names
+        assert "write_pointer" not in names

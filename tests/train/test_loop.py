@@ -1,0 +1,357 @@
+"""Whole runs: what they leave behind, and that stopping, going on and evaluating later give
+what an uninterrupted run gives."""
+
+import itertools
+import json
+import time
+from functools import partial
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from configs import copy
+from mocanet_jax.evaluate.sequence import SequenceEvaluator
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
+from mocanet_jax.train import build, loop, settings
+from mocanet_jax.train.checkpoint import Checkpoints, Progress
+from mocanet_jax.train.optimizer import build_optimizer
+from mocanet_jax.train.step import initial_train_state
+from tests.train import tiny
+
+TIMING = ("train/tokens_per_second",)
+OF_THE_CLOCK = ("wall_seconds", "train_seconds", "train_tokens_per_second")
+
+
+def contents(directory):
+    """Every file below a directory with its bytes."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def final_state(workdir, config):
+    task = build.build_task(config, workdir)
+    model = build.build_model(config, task)
+    optimizer = build_optimizer(config.train)
+    like = jax.eval_shape(partial(initial_train_state, model, task, optimizer, config))
+    with Checkpoints(workdir) as checkpoints:
+        return checkpoints.restore(checkpoints.latest_step(), like)
+
+
+def rows(workdir):
+    """metrics.jsonl without what depends on the clock."""
+    return [
+        {name: value for name, value in row.items() if name not in TIMING}
+        for row in read_metrics(workdir)
+    ]
+
+
+def interrupt_at(monkeypatch, step, group):
+    """The run is interrupted when it is about to record this row."""
+    write = Recorder.write
+
+    def interrupted(self, at, name, metrics):
+        if (at, name) == (step, group):
+            raise KeyboardInterrupt
+        write(self, at, name, metrics)
+
+    monkeypatch.setattr(Recorder, "write", interrupted)
+
+
+@pytest.fixture(scope="module")
+def resumed(shared_compilation, tmp_path_factory):
+    """A run that was stopped in its fourth step, after the checkpoint of the second, and
+    went on by the same call: (directory, result, what was printed)."""
+    workdir, console = tmp_path_factory.mktemp("resumed") / "run", tiny.console()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        interrupt_at(monkeypatch, 4, "train")
+        with pytest.raises(KeyboardInterrupt):
+            tiny.train(tiny.config(), workdir, tiny.console())
+    assert [row["step"] for row in read_metrics(workdir)] == [1, 1, 2, 2, 3, 3]
+    assert not (workdir / "result.json").exists()
+    result = tiny.train(tiny.config(), workdir, console)
+    return workdir, result, tiny.printed(console)
+
+
+def test_resuming_starts_at_the_checkpoint(resumed):
+    """Otherwise the comparison below is of two uninterrupted runs."""
+    assert f"resuming at step {tiny.SAVE_EVERY}" in resumed[2]
+
+
+def test_a_resumed_run_ends_in_the_state_of_an_uninterrupted_one(finished, resumed):
+    """Bit for bit: parameters, moments of the optimizer, step and curriculum."""
+    config = tiny.config()
+    one, other = final_state(finished[0], config), final_state(resumed[0], config)
+    assert int(one.step) == tiny.STEPS
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_a_resumed_run_leaves_the_metrics_of_an_uninterrupted_one(finished, resumed):
+    """Every row once, every value to the last bit; and the same evaluation."""
+    assert rows(resumed[0]) == rows(finished[0])
+    assert [row["step"] for row in rows(finished[0])] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    for name, value in finished[1].items():
+        assert name in OF_THE_CLOCK or resumed[1][name] == value, name
+
+
+def test_a_run_leaves_its_result(finished):
+    """Otherwise what reads results finds a field missing or of another form."""
+    workdir, returned = finished
+    result = json.loads((workdir / "result.json").read_text())
+    assert result == returned
+    assert result["task"] == "copy"
+    assert result["steps"] in range(1, tiny.STEPS + 1)
+    assert result["trained_steps"] == tiny.STEPS
+    assert 0 < result["train_seconds"] < result["wall_seconds"]
+    assert result["train_tokens_per_second"] > 0
+    assert (result["solved_step"], result["solved_seconds"]) == (None, None)
+    (validated,) = (
+        row for row in rows(workdir) if row["step"] == result["steps"] and "eval/loss" in row
+    )
+    assert result["validation_loss"] == validated["eval/loss"]
+    state = final_state(workdir, tiny.config())
+    assert result["parameters"] == sum(x.size for x in jax.tree.leaves(state.params))
+    for name in ("eval/accuracy", "eval/exact_match", "eval/usage"):
+        assert 0 <= result[name] <= 1, name
+    assert 0 < result["eval/flops_per_token"] <= result["flops_per_token"]
+    for name in ("eval/accuracy_by_length", "eval/exact_match_by_length"):
+        assert list(result[name]) == ["2", "4", "8"]
+    assert result["eval/sequences"] == 8
+
+
+def test_a_run_leaves_its_config_record_and_pictures(finished):
+    names = {path.name for path in finished[0].iterdir() if "tfevents" not in path.name}
+    assert names == {
+        "config.json",
+        "metrics.jsonl",
+        "result.json",
+        "checkpoints",
+        "lock",
+        "curves.png",
+        "accuracy_by_length.png",
+        "memory_layer_1.png",
+    }
+    config = json.loads((finished[0] / "config.json").read_text())
+    assert config == settings.plain(tiny.config())
+
+
+def test_evaluation_later_gives_the_numbers_of_the_run(finished):
+    """Otherwise a checkpoint is not the model that was reported."""
+    workdir, result = finished
+    evaluated = tiny.evaluate(tiny.config(), workdir, {})
+    assert json.loads((workdir / "eval.json").read_text()) == evaluated
+    (workdir / "eval.json").unlink()
+    assert list(evaluated) == list(result)
+    for name in (*OF_THE_CLOCK, "trained_steps"):  # of the best, not of the end
+        evaluated.pop(name)
+    assert evaluated.items() <= result.items()
+
+
+def test_numbers_that_json_does_not_have_are_told_and_not_written(finished, monkeypatch):
+    """Otherwise a model that diverged ends in a traceback, or in a file that no other reader
+    of JSON accepts."""
+    told = {"eval/accuracy": 0.5, "eval/usage": 0.5, "eval/loss": float("nan")}
+    monkeypatch.setattr(SequenceEvaluator, "report", lambda *_: told)
+    with pytest.raises(UserError, match=r"step \d+: the model diverged: .*nan"):
+        tiny.evaluate(tiny.config(), finished[0], {})
+    assert not (finished[0] / "eval.json").exists()
+
+
+def test_another_configs_directory_is_refused_and_left_alone(finished):
+    """Otherwise one run's record and checkpoints are mixed with another's."""
+    workdir = finished[0]
+    before = contents(workdir)
+    other = tiny.config(model__memory__active_slots=2, seed=5)
+    with pytest.raises(UserError) as error:
+        tiny.train(other, workdir, tiny.console())
+    assert "model.memory.active_slots (3 there, 2 now); seed (0 there, 5 now)" in str(
+        error.value
+    )
+    assert contents(workdir) == before
+
+
+def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
+    """Otherwise the same command changes a result that was already reported."""
+    workdir, result = finished
+
+    def refuse(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(loop, "_run", refuse)
+    record, console = (workdir / "metrics.jsonl").read_bytes(), tiny.console()
+    assert tiny.train(tiny.config(), workdir, console) == result
+    assert f"already finished at step {tiny.STEPS}" in tiny.printed(console)
+    assert (workdir / "metrics.jsonl").read_bytes() == record
+
+
+def test_training_stops_when_validation_is_good_enough(shared_compilation, tmp_path):
+    """Any loss is good enough here, so the first validation ends the run and is kept, although
+    no checkpoint was due. Without memory, its pictures are left out and nothing breaks."""
+    changes = {"train__stop_at_loss": 100.0, "model_use_experts": False}
+    changes |= {"eval__lengths": (), "eval__long_lengths": ()}
+    config, console = tiny.config("no_memory", **changes), tiny.console()
+    result = tiny.train(config, tmp_path / "run", console)
+    assert result["steps"] == 1
+    assert result["eval/usage"] == 0.0
+    assert result["eval/accuracy_by_length"] == {}
+    pictures = {path.name for path in (tmp_path / "run").glob("*.png")}
+    assert pictures == {"curves.png"}
+    again = tiny.console()
+    assert tiny.train(config, tmp_path / "run", again) == result
+    assert "already finished at step 1" in " ".join(tiny.printed(again).split())
+
+
+def ticking(monkeypatch, seconds):
+    """The loop's clock goes on by so much each time that it is looked at, from 0 on."""
+    ticks = itertools.count(0, seconds)
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), time=time.time)
+    monkeypatch.setattr(loop, "time", clock)
+
+
+def test_a_run_ends_when_its_minutes_are_over(shared_compilation, tmp_path, monkeypatch):
+    """With its validation, checkpoint and result, though none was due. Three looks at the clock
+    a step, of 10 s each: the second step ends after a minute. That validation is as good as a
+    task needs to count as solved, after two steps of 10 s."""
+    changes = {"train__eval_every": 5, "train__save_every": 5, "eval__long_lengths": ()}
+    config = tiny.config(train__max_minutes=1.0, **changes)
+    ticking(monkeypatch, 10)
+    validate = SequenceEvaluator.validate
+    told = lambda self, params: validate(self, params) | {"accuracy": loop.SOLVED}
+    monkeypatch.setattr(SequenceEvaluator, "validate", told)
+    result = tiny.train(config, tmp_path / "run", tiny.console())
+    assert (result["trained_steps"], result["steps"]) == (2, 2)
+    assert (result["solved_step"], result["solved_seconds"]) == (2, 20.0)
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
+        kept = checkpoints.progress(2)
+    assert kept.finished
+    more = tiny.config(train__max_minutes=2.0, **changes)
+    assert not loop._continued(kept, more, 2).finished, "more minutes train on"
+
+
+def test_a_config_from_before_there_was_a_limit_of_minutes_is_accepted():
+    """Otherwise older runs cannot be evaluated any more."""
+    config = copy.get_config()
+    del config.train.max_minutes
+    settings.check_settings(config)
+
+
+def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
+    """Otherwise one that is often stopped never ends, and counts as solved by the last step at
+    which it was good enough."""
+    ticking(monkeypatch, 30)
+    before = Progress({}, {}, 90.0, 50.0, 0.0, False, solved_step=2, solved_seconds=40.0)
+    clock = loop._Clock(before)
+    assert clock.minutes == (90 + 30) / 60
+    clock.note_solved(4)
+    assert clock.progress == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train__max_minutes": -1.0}, "max_minutes must be at least 0, not -1.0"),
+        ({"train__max_minutes": float("inf")}, "max_minutes must be a finite number"),
+        ({"train__max_steps": 0}, "train.max_steps must be at least 1, not 0"),
+        ({"train__learning_rate": 0.0}, "train.learning_rate must be above 0, not 0.0"),
+        ({"train__learning_rate": float("nan")}, "learning_rate must be above 0, not nan"),
+        ({"train__learning_rate": float("inf")}, "learning_rate must be a finite number"),
+        ({"train__average_decay": 1.0}, r"train.average_decay must be in \[0, 1\), not 1"),
+        ({"train__average_decay": -0.1}, r"train.average_decay must be in \[0, 1\)"),
+        ({"train__adam_b2": 1.0}, r"train.adam_b2 must be in \[0, 1\), not 1.0"),
+        ({"train__adam_b2": -0.1}, r"train.adam_b2 must be in \[0, 1\)"),
+        ({"train__weight_decay": -0.1}, "train.weight_decay must be at least 0, not -0.1"),
+        ({"train__weight_decay": float("nan")}, "weight_decay must be at least 0, not nan"),
+        ({"train__state_noise": -0.1}, "train.state_noise must be at least 0, not -0.1"),
+        ({"train__stop_at_loss": -0.1}, "train.stop_at_loss must be at least 0, not -0.1"),
+        ({"train__curriculum__accuracy": 1.1}, r"accuracy must be in \[0, 1\], not 1.1"),
+        ({"train__curriculum__retreat": 1.1}, r"retreat must be in \[0, 1\], not 1.1"),
+        ({"train__curriculum__accuracy": -0.1}, r"accuracy must be in \[0, 1\], not -0.1"),
+        (
+            {"model__budget__base_cost_when_grown": -0.1},
+            "budget_loss_when_grown must be at least 0",
+        ),
+        (
+            {"model__memory__quantisation_penalty": -0.1},
+            "commitment_loss_weight must be at least 0",
+        ),
+        (
+            {"model__experts__z_loss_weight": float("inf")},
+            "model.experts.z_loss_weight must be a finite number",
+        ),
+        ({"train__warmup_steps": 5}, "warmup_steps must be between 0 and max_steps 5, not 5"),
+        ({"train__save_every": 3, "train__eval_every": 2}, "must be a multiple of"),
+        ({"seed": -1}, r"seed must be in \[0, 2\^32\), not -1"),
+        (
+            {"eval__lengths": (2, 0)},
+            r"eval.lengths takes whole numbers from 1 on, not \(2, 0\)",
+        ),
+        (
+            {"eval__lengths": (2.5,)},
+            r"eval.lengths takes whole numbers from 1 on, not \(2.5,\)",
+        ),
+        ({"eval__lengths": ("a", 2)}, "eval.lengths takes whole numbers from 1 on"),
+        ({"eval__test_sequences": 0}, "eval.test_sequences takes whole numbers from 1 on"),
+        ({"task": "paste"}, "unknown task 'paste'; known tasks: copy"),
+        ({"data__longest": 0}, "config.data: lengths need"),
+        ({"model__num_layers": 0}, "num_layers must be at least 1, not 0"),
+        ({"model__time": "fast"}, "time must be auto, scan or parallel, not 'fast'"),
+        ({"model__budget__target": 1.5}, r"target_budget is a share in \[0, 1\], not 1.5"),
+        ({"model_num_memory_heads": 3}, "embedding_dim 16 is not divisible by 3"),
+        ({"model_num_memory_heads": 0}, "num_location_heads must be between 0 and 0, .* not 1"),
+        (
+            {"model_num_memory_heads": 2, "model__memory__heads__association__count": 2},
+            "num_location_heads must be between 0 and 0, what the other kinds leave of "
+            "num_memory_heads 2, not 1",
+        ),
+        (
+            {"model__memory__heads__priority_queue__count": -1},
+            "num_order_heads must be between 0 and 0, .* not -1",
+        ),
+        (
+            {"model_tape": "reel"},
+            'config.model: tape must be "ring", "loop" or "stack", not \'reel\'',
+        ),
+        (
+            {"model__memory__heads__loop__max_wraps": 0},
+            "config.model: max_laps must be at least 1, not 0",
+        ),
+        (
+            {"model__controller__counters": (1,)},
+            r"config.model: counters must have sizes from 2 on",
+        ),
+        (
+            {"model__memory__active_slots": 9},
+            "top_k_slots must be between 1 and num_memory_slots 8",
+        ),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_is_written(
+    changes, message, tmp_path
+):
+    """Otherwise the mistake shows as a traceback out of a library, or not at all."""
+    with pytest.raises(UserError, match=message):
+        tiny.train(tiny.config(**changes), tmp_path / "run", tiny.console())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_that_is_no_json_leaves_no_config(tmp_path):
+    """A path of bytes that are no text, say: half a file would claim the directory."""
+    loop.make_workdir(tmp_path / "run")
+    with pytest.raises(UserError, match="cannot write into"):
+        loop.claim_workdir(tmp_path / "run", {"path": "\udcff"})
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_published_copy_config_learns_to_copy(tmp_path):
+    """The whole claim: exact recall in the range of training, and far beyond it."""
+    result = tiny.train(copy.get_config(), tmp_path / "run", tiny.console())
+    assert result["eval/accuracy"] >= 0.999
+    assert result["eval/exact_match"] >= 0.99
+    assert result["eval/accuracy_by_length"]["500"] >= 0.99

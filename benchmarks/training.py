@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
+from mocanet_jax.train.step import initial_train_state, train_steps
 
 from mocanet_jax.nn.summary import component_costs, realised_flops
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
 from mocanet_jax.train.build import build_model, build_task
 from mocanet_jax.train.optimizer import build_optimizer
-from mocanet_jax.train.step import initial_train_state, train_steps
 
 
 class Steps:

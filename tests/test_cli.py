@@ -13,6 +13,7 @@ from absl import flags
 from absl.testing import flagsaver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mocanet_jax.train.step import TrainState
 
 from configs import copy, sst2
 from mocanet_jax import cli, main
@@ -20,7 +21,6 @@ from mocanet_jax.train import loop
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.config import ABLATIONS
 from mocanet_jax.train.settings import field, plain
-from mocanet_jax.train.step import TrainState
 
 ROOT = Path(__file__).parent.parent
 CONFIG = f"--config={ROOT / 'configs' / 'copy.py'}"

@@ -26,8 +26,9 @@ import jax.numpy as jnp
 from mocanet_jax.core.addressing import Address
 
 CHUNK_SIZE = 256
-"""A write that its gate shut out is told what it would have been worth to the reads of its own
-chunk, and to no later ones: what is not written is not kept."""
+"""C. A write that its gate excludes receives the gradient of what it would have contributed to
+the
+reads of its own chunk, and of no later ones: what is not written is not kept."""
 
 
 class Associations(NamedTuple):
@@ -40,6 +41,19 @@ class Associations(NamedTuple):
     values: jax.Array
     strengths: jax.Array
     count: jax.Array
+
+
+class Entries(NamedTuple):
+    """What the tokens of a sequence write and ask for.
+
+    query: float [B, T, H, Q]. key: float [B, T, H, K]. value: float [B, T, H, P]. strength:
+    float [B, T, H], at least 0; 0 writes nothing and takes no slot.
+    """
+
+    query: jax.Array
+    key: jax.Array
+    value: jax.Array
+    strength: jax.Array
 
 
 Score = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
@@ -64,23 +78,19 @@ def no_associations(
 
 def recall(
     state: Associations,
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    strength: jax.Array,
+    entries: Entries,
     sink: jax.Array,
     chunk_size: int = CHUNK_SIZE,
     score: Score = by_content,
 ) -> tuple[jax.Array, Associations, tuple[Address, Address]]:
     """Writes and reads of a sequence.
 
-    query: float [B, T, H, Q]. key: float [B, T, H, K]. value: float [B, T, H, P]. strength:
-        float [B, T, H], at least 0; 0 writes nothing and takes no slot. sink: float [B, H], a
-        score.
+    sink: float [B, H], a score. chunk_size: C.
     Returns what was read, [B, T, H, P], the next state, and of every token the slot of its
     write and the slot that its read weighed most, with the weight in [0, 1]: addresses
-    [B, T, H, 1], to look at.
+    [B, T, H, 1].
     """
+    query, key, value, strength = entries
     chex.assert_rank([query, key, value, strength], [4, 4, 4, 3])
     chex.assert_equal_shape_prefix([query, key, value, strength], 3)
     chex.assert_type([query, key, value, strength, sink], float)
@@ -96,17 +106,18 @@ def recall(
         x = jnp.moveaxis(x, 0, 1)
         return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
 
-    state, did = jax.lax.scan(
-        lambda state, x: _chunk(state, *x, sink, score),
+    state, outputs = jax.lax.scan(
+        lambda state, chunk: _chunk(state, chunk, sink, score),
         state,
-        jax.tree.map(by_chunk, (query, key, value, strength)),
+        jax.tree.map(by_chunk, entries),
     )
-    reads, slots = jax.tree.map(whole, did)
+    reads, slots = jax.tree.map(whole, outputs)
     return reads, state, slots
 
 
-def _chunk(state, query, key, value, strength, sink, score):
+def _chunk(state, entries, sink, score):
     """One chunk: query, key, value [B, C, H, …]; strength [B, C, H]; sink [B, H]."""
+    query, key, value, strength = entries
     num_slots = state.keys.shape[2]
     strength = jnp.moveaxis(strength, 1, 2)  # [B, H, C]
     numbers = state.count[..., None] + jnp.cumsum(strength > 0, axis=2, dtype=jnp.int32)
@@ -147,8 +158,8 @@ def _chunk(state, query, key, value, strength, sink, score):
     every = jnp.concatenate([every, slot], axis=-1)[:, :, None]
     read_slot = jnp.take_along_axis(every, best, axis=-1)
     share = jnp.take_along_axis(weights / total, best, axis=-1)
-    did = (Address(slot[..., None], jnp.ones_like(share)), Address(read_slot, share))
-    did = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 2), did)
+    slots = (Address(slot[..., None], jnp.ones_like(share)), Address(read_slot, share))
+    slots = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 2), slots)
 
     kept = (strength > 0) & (count[..., None] - numbers < num_slots)
     at = jnp.where(kept, slot, num_slots)
@@ -164,4 +175,4 @@ def _chunk(state, query, key, value, strength, sink, score):
         put(state.strengths, strength),
         count,
     )
-    return state, (reads, did)
+    return state, (reads, slots)

@@ -1,32 +1,66 @@
-"""What a forward pass costs, and what share of it was spent.
+"""The compute budget: what a forward pass costs, what share of it was spent, and the multiplier
+that holds it under a target.
 
-Prices are FLOPs per token from an analytic model that counts matrix products and
-the memory's own arithmetic (one multiply-add is 2 FLOPs) and leaves out norms and
-activations. *Usage* is the price of the parts that tokens engaged over the price
-of everything that could have been engaged: all E experts, the write and the read.
-The controller, the router and the head are always on and have no part in it.
+Three units, three names: *FLOPs* per token, from an analytic model that counts matrix products
+and the memory's own arithmetic (one multiply-add is 2 FLOPs) and leaves out norms and
+activations; *shares*, FLOPs over those of everything that can be gated: all E experts, all
+writes and reads; and *logits*, in which gates compare (gating.py). *Usage* is the realised
+share. The controller, the router and the head are always on and have no part in it.
 
-The budget keeps usage under a target share τ by one number, the price of compute λ. It acts
-twice: as the threshold that gates must pass (gating.py), and in the loss.
+The budget keeps usage under a target share τ by one number, the multiplier λ ≥ 0, the dual
+variable of the constraint. It acts twice: as λ · share, the threshold in logits that a gate
+must pass, and in the loss:
+
+    loss = task loss + penalty(aux, λ, config);    λ ← update(λ, usage, config)
 
 Axes: B batch, T time, E experts, K active experts.
 """
 
-from typing import NamedTuple
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
 PRESSURE = 0.05
-"""Nats of the loss for the full compute, per squared logit of λ, above the target."""
+"""Nats for the full compute, per squared logit of λ, above the target."""
 
 PRESSURE_BAND = 0.1
 """Width of usage around the target, as a share of it, over which the pressure sets in."""
 
 
-class Prices(NamedTuple):
-    """FLOPs per token of the parts of one layer that can be switched off."""
+@dataclass(frozen=True)
+class BudgetConfig:
+    """routing: "dynamic" engages a part only where its gate is open, with K and A as ceilings;
+        "topk" engages K experts, a write and a read at every token.
+    target: τ in [0, 1], share of the FLOPs of everything on. It sizes the experts' room in
+        training, too.
+    base_cost: nats for the full compute, whatever the target; ≥ 0.
+    multiplier_rate: step size of λ, in logits; ≥ 0.
+    """
+
+    routing: Literal["dynamic", "topk"] = "dynamic"
+    target: float = 1.0
+    base_cost: float = 0.05
+    multiplier_rate: float = 0.3
+
+    def __post_init__(self):
+        if self.routing not in ("dynamic", "topk"):
+            raise ValueError(
+                f'budget.routing must be "dynamic" or "topk", not {self.routing!r}'
+            )
+        if not 0 <= self.target <= 1:
+            raise ValueError(f"budget.target must be in [0, 1], not {self.target}")
+        for name in ("base_cost", "multiplier_rate"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"budget.{name} must be at least 0, not {getattr(self, name)}")
+
+
+class Flops(NamedTuple):
+    """Numbers of the parts of one layer that can be gated: FLOPs per token, shares of them, or
+    thresholds in logits."""
 
     experts: float
     writes: float
@@ -37,7 +71,7 @@ class Usage(NamedTuple):
     """Sums over unmasked tokens, to be added over layers and batches, then divided once.
 
     experts, writes, reads: float [], FLOPs spent on each part.
-    possible: Prices of float [], the FLOPs of everything on.
+    possible: Flops of float [], the FLOPs of everything on.
     load: float [E], tokens that each expert computed.
     counts: float [K + 1], tokens that 0, 1, …, K experts computed.
     """
@@ -45,12 +79,12 @@ class Usage(NamedTuple):
     experts: jax.Array
     writes: jax.Array
     reads: jax.Array
-    possible: Prices
+    possible: Flops
     load: jax.Array
     counts: jax.Array
 
     def shares(self) -> dict[str, jax.Array]:
-        """Realised shares in [0, 1] of each part and of the total; a part of price 0 is 0."""
+        """Realised shares in [0, 1] of each part and of the total; a part of 0 FLOPs is 0."""
         spent = {"experts": self.experts, "writes": self.writes, "reads": self.reads}
         shares = {name: _ratio(x, getattr(self.possible, name)) for name, x in spent.items()}
         shares["total"] = _ratio(sum(spent.values()), sum(self.possible))
@@ -80,18 +114,13 @@ class AlwaysOn(NamedTuple):
         return {"usage": jnp.ones(())}
 
 
-def expert_price(embedding_dim: int, hidden_dim: int) -> float:
-    """One token through one two-layer expert."""
-    return 4.0 * embedding_dim * hidden_dim
-
-
-def memory_price(embedding_dim: int, num_active: int, accesses: int) -> float:
+def memory_flops(width: int, num_active: int, accesses: int) -> float:
     """One token's access: a D×D projection and `accesses` passes over A rows of each head.
 
     A write passes twice (recall the old value, add the new one). A read has passed once before
     its gate is decided, so that what is left to save is the projection.
     """
-    return 2.0 * embedding_dim**2 + 2.0 * accesses * num_active * embedding_dim
+    return 2.0 * width**2 + 2.0 * accesses * num_active * width
 
 
 def usage(
@@ -99,7 +128,7 @@ def usage(
     writes: jax.Array,
     reads: jax.Array,
     mask: jax.Array,
-    prices: Prices,
+    flops: Flops,
     k: int,
 ) -> Usage:
     """Usage of one layer on one batch.
@@ -117,48 +146,58 @@ def usage(
     per_token = jnp.sum(computed, axis=-1)
     counts = jnp.sum(jax.nn.one_hot(per_token, k + 1) * mask[..., None], axis=(0, 1))
     return Usage(
-        prices.experts * jnp.sum(load) / max(len(load), 1),
-        prices.writes * jnp.sum(writes * mask),
-        prices.reads * jnp.sum(reads * mask),
-        Prices(*(price * tokens for price in prices)),
+        flops.experts * jnp.sum(load) / max(len(load), 1),
+        flops.writes * jnp.sum(writes * mask),
+        flops.reads * jnp.sum(reads * mask),
+        Flops(*(f * tokens for f in flops)),
         load,
         counts,
     )
 
 
-def charge(
-    expected_share: jax.Array, share: jax.Array, target: float, price: jax.Array, thrift: float
+def penalty(
+    aux: Any, multiplier: jax.Array, config: BudgetConfig, base_cost: jax.Array | None = None
 ) -> jax.Array:
     """The budget's term of the loss, in nats: what gates learn to avoid spending.
 
-        (thrift + 0.05 h λ²) · expected share,    h = clip(1/2 + (share − τ) / (0.1 τ), 0, 1)
+        (base_cost + 0.05 h λ²) · expected share,    h = clip(1/2 + (usage − τ) / (0.1 τ), 0, 1)
 
-    expected_share: differentiable, in [0, 1]. share: realised in the same batch. target: τ.
-    price: λ. thrift: nats for the full compute, whatever the target.
+    aux: what a layer or a model returned for a batch, with expected_share (differentiable) and
+    usage. multiplier: λ, float []. base_cost: in place of the config's.
 
-    Well within the target only thrift is left, which closes what is of no use. Around it, h
-    lets the pressure fade in and out with the excess of this very batch, so that a task that
-    needs more than τ settles at τ, where half the pressure of some λ balances what the next
-    part is worth, instead of swinging between everything and nothing, as any constant price
-    would have it: of parts of equal use all would be worth it or none.
+    Well within the target only the base cost is left, which closes gates of no use. Around it,
+    h lets the pressure fade in and out with the excess of this very batch, so that a task that
+    needs more than τ settles at τ, where half the pressure of some λ balances the contribution
+    of the next part, instead of swinging between everything and nothing, as any constant
+    coefficient would have it: of parts of equal contribution all would stay on or none.
     """
-    excess = jax.lax.stop_gradient((share - target) / max(PRESSURE_BAND * target, 1e-6))
-    pressure = PRESSURE * jnp.clip(0.5 + excess, 0.0, 1.0) * price**2
-    return (thrift + pressure) * expected_share
+    usage, target = aux.usage.shares()["total"], config.target
+    excess = jax.lax.stop_gradient((usage - target) / max(PRESSURE_BAND * target, 1e-6))
+    pressure = PRESSURE * jnp.clip(0.5 + excess, 0.0, 1.0) * multiplier**2
+    base = config.base_cost if base_cost is None else base_cost
+    return (base + pressure) * aux.expected_share
 
 
-def adapted_price(
-    price: jax.Array, share: jax.Array, target: float, rate: jax.Array, highest: float
+def update(
+    multiplier: jax.Array,
+    usage: Usage | jax.Array,
+    config: BudgetConfig,
+    highest: float = math.inf,
+    rate: jax.Array | None = None,
 ) -> jax.Array:
-    """λ after a step that used `share` of everything: λ + rate · clip(share/τ − 1, ±1), kept in
-    [0, highest].
+    """λ after a step (dual ascent): λ + rate · clip(usage/τ − 1, ±1), kept in [0, highest].
+
+    usage: realised, as Usage or as a share in [0, 1]. highest: λ at which every gate is closed,
+    LayerConfig.max_multiplier. rate: in place of the config's multiplier_rate.
 
     Integral control: λ rises while usage is above the target and falls to 0 below it. What it
     moves, a threshold on bounded logits, acts at once and does not pass through the optimizer,
     so that nothing winds up (a coefficient of a loss has neither property).
     """
-    excess = jnp.clip(share / max(target, 1e-6) - 1.0, -1.0, 1.0)
-    return jnp.clip(price + rate * excess, 0.0, highest)
+    share = usage.shares()["total"] if isinstance(usage, Usage | AlwaysOn) else usage
+    excess = jnp.clip(share / max(config.target, 1e-6) - 1.0, -1.0, 1.0)
+    rate = config.multiplier_rate if rate is None else rate
+    return jnp.clip(multiplier + rate * excess, 0.0, highest)
 
 
 def _ratio(part, whole):

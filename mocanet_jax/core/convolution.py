@@ -6,6 +6,7 @@ Axes: B batch, T time, D width, W tokens that the convolution sees.
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mocanet_jax.core.rows import placed, taken
 
@@ -54,3 +55,14 @@ def _permuted(x, at, back):
 _permuted.defvjp(
     lambda x, at, back: (taken(x, at), back), lambda back, g: (taken(g, back), None, None)
 )
+
+
+def looking_at(*lags: int) -> jax.nn.initializers.Initializer:
+    """An initializer of taps, [W, D], that see the tokens so many steps back, and some
+    noise."""
+
+    def start(key, shape, dtype=jnp.float32):
+        noise = 0.1 * jax.random.normal(key, shape, dtype)
+        return noise.at[-1 - np.array(lags)].add(1.0)
+
+    return start

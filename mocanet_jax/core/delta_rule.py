@@ -14,6 +14,8 @@ V ∈ [S, P] becomes
 and never on V, so a sequence can be run token by token, or as matrix products in chunks.
 """
 
+from typing import NamedTuple
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -22,21 +24,26 @@ MIN_LOG_RETENTION = -60.0
 """Retentions below exp(-60) act as 0; keeps differences of logarithms finite."""
 
 
-def recurrent(
-    state: jax.Array,
-    write_keys: jax.Array,
-    read_keys: jax.Array,
-    value: jax.Array,
-    strength: jax.Array,
-    log_retention: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
+class Tokens(NamedTuple):
+    """What the tokens of a sequence do to the state.
+
+    write_keys, read_keys: float [B, T, H, S]. value: float [B, T, H, P]. strength: β, float
+    [B, T, H]. log_retention: log α, float [B, T, H], at most 0.
+    """
+
+    write_keys: jax.Array
+    read_keys: jax.Array
+    value: jax.Array
+    strength: jax.Array
+    log_retention: jax.Array
+
+
+def recurrent(state: jax.Array, tokens: Tokens) -> tuple[jax.Array, jax.Array]:
     """A sequence token by token, as a scan over time of cost O(S·P) a step.
 
-    state: float [B, H, S, P]. write_keys, read_keys: [B, T, H, S]. value: [B, T, H, P].
-    strength: β, [B, T, H]. log_retention: log α, [B, T, H], at most 0.
-    Returns what was read, [B, T, H, P], and the next state.
+    state: float [B, H, S, P]. Returns what was read, [B, T, H, P], and the next state.
     """
-    _check(state, write_keys, read_keys, value, strength, log_retention)
+    _check(state, tokens)
 
     def one_step(state, x):
         k, q, v, beta, log_alpha = x
@@ -45,21 +52,15 @@ def recurrent(
         state = state + k[..., None] * delta[:, :, None]
         return state, jnp.einsum("bhs,bhsp->bhp", q, state)
 
-    log_retention = jnp.maximum(log_retention, MIN_LOG_RETENTION)
-    sequence = (write_keys, read_keys, value, strength, log_retention)
-    time_major = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), sequence)
+    log_retention = jnp.maximum(tokens.log_retention, MIN_LOG_RETENTION)
+    tokens = tokens._replace(log_retention=log_retention)
+    time_major = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), tokens)
     state, reads = jax.lax.scan(one_step, state, time_major)
     return jnp.moveaxis(reads, 0, 1), state
 
 
 def chunked(
-    state: jax.Array,
-    write_keys: jax.Array,
-    read_keys: jax.Array,
-    value: jax.Array,
-    strength: jax.Array,
-    log_retention: jax.Array,
-    chunk_size: int = 16,
+    state: jax.Array, tokens: Tokens, chunk_size: int = 16
 ) -> tuple[jax.Array, jax.Array]:
     """A sequence, as matrix products inside chunks of C tokens; arguments as `recurrent`.
 
@@ -74,7 +75,8 @@ def chunked(
 
     chunk_size: C, a power of two; T need not be a multiple of it.
     """
-    _check(state, write_keys, read_keys, value, strength, log_retention)
+    _check(state, tokens)
+    write_keys, read_keys, value, strength, log_retention = tokens
     if chunk_size < 1 or chunk_size & (chunk_size - 1):
         raise ValueError(f"chunk_size must be a power of two, not {chunk_size}")
     length = value.shape[1]
@@ -114,14 +116,15 @@ def chunked(
     return reads.reshape(reads.shape[0], -1, *reads.shape[3:])[:, :length], state
 
 
-def _check(state, write_keys, read_keys, value, strength, log_retention):
+def _check(state, tokens):
+    write_keys, read_keys, value, strength, log_retention = tokens
     chex.assert_rank(state, 4)
     batch, heads, keys, width = state.shape
     shape = (batch, value.shape[1], heads)
     chex.assert_shape([write_keys, read_keys], (*shape, keys))
     chex.assert_shape(value, (*shape, width))
     chex.assert_shape([strength, log_retention], shape)
-    chex.assert_type([state, write_keys, read_keys, value, strength, log_retention], float)
+    chex.assert_type([state, *tokens], float)
 
 
 @jax.custom_vjp

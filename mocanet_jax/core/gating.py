@@ -1,58 +1,41 @@
-"""Gates that open where a part is worth its price.
+"""Gates that open where a part's logit is above a threshold.
 
 Axes: B batch, T time, E experts.
 
-A part of the model (an expert, a write, a read) has a logit at every token, and a price: its
-share of the compute of everything on. It is engaged where
+A part of the model (an expert, a write, a read) has a logit at every token, and a share of the
+FLOPs of everything on. It is engaged where
 
-    logit > λ · price
+    logit > λ · share
 
-λ, the price of compute in logits, is the same for all parts and tokens. It is the shadow price
-of the budget (budget.py moves it): when compute is dear only what has earned a high logit
-stays on, and among parts of equal logit the cheap ones stay.
-"""
+The multiplier λ ≥ 0, in logits, is the same for all parts and tokens. It is the dual variable
+of the budget (budget.py updates it): where it is high only parts of high logits stay on, and
+among parts of equal logits those of few FLOPs."""
 
 import chex
 import jax
 import jax.numpy as jnp
 
 BOUND = 6.0
-"""Logits of gates stay within ±BOUND, so that a gate that was shut for long can come back and
-a price of BOUND shuts every gate."""
+"""Logits of gates stay within ±BOUND, so that a gate that was closed for long can open again,
+and a threshold of BOUND closes every gate."""
 
 
-def margin(logits: jax.Array, cost: jax.Array | float) -> jax.Array:
-    """Bounded logits above what the part costs; float, the shape of logits.
+def margin(logits: jax.Array, threshold: jax.Array | float) -> jax.Array:
+    """Bounded logits minus the threshold; float, the shape of logits.
 
-    cost: λ · price in logits, at least 0, broadcast against logits.
+    threshold: λ · share, in logits, at least 0, broadcast against logits.
     """
     chex.assert_type(logits, float)
-    return BOUND * jnp.tanh(logits / BOUND) - cost
-
-
-def rounded_gate(margins: jax.Array, rounding: jax.Array | float) -> jax.Array:
-    """sigmoid(margin), partly or wholly rounded to 1 where the margin is above 0 and else 0.
-
-    rounding: in [0, 1], broadcast against margins. The gradient is that of the sigmoid for
-        every value (straight-through, Bengio et al., 2013).
-    """
-    soft = jax.nn.sigmoid(margins)
-    gate = (1 - rounding) * soft + rounding * jnp.where(margins > 0, 1.0, 0.0)
-    return jax.lax.stop_gradient(gate) + (soft - jax.lax.stop_gradient(soft))
-
-
-def open_gate(margins: jax.Array) -> jax.Array:
-    """1 where the margin is above 0, else 0, with the gradient of its sigmoid: a shut gate
-    feels what it would gain by opening, for parts whose value is known while they are shut."""
-    return rounded_gate(margins, 1.0)
+    return BOUND * jnp.tanh(logits / BOUND) - threshold
 
 
 def engaged(value: jax.Array, margins: jax.Array) -> jax.Array:
-    """`value` where the margin is above 0, else 0; learns as sigmoid(margin) · value.
+    """`value` where the margin is above 0, else 0; the gradient is that of
+    sigmoid(margin) · value.
 
-    As open_gate, and what is shut out is told, too, what it would be worth: a write that no
-    read looks at and a read of what was never written are each worthless alone, and would stay
-    shut together for ever.
+    So the value, too, receives a gradient where the gate is closed: a write that no read looks
+    at and a read of what was never written are each of no use alone, and would stay closed
+    together for ever.
     """
     soft = jax.nn.sigmoid(margins) * value
     return soft + jax.lax.stop_gradient(jnp.where(margins > 0, value, 0.0) - soft)
@@ -70,7 +53,7 @@ def expert_weight(margins: jax.Array) -> jax.Array:
     out without a jump (as the ReLU gates of ReMoE, Wang et al., 2024, but bounded).
 
     The gradient is that of tanh on both sides of the threshold: an expert that computes though
-    its weight is 0 is told what it would gain.
+    its weight is 0 receives the gradient of what it would contribute.
     """
     weight = jnp.tanh(0.5 * margins)
     return jnp.where(margins > 0, weight, weight - jax.lax.stop_gradient(weight))

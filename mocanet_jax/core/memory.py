@@ -48,6 +48,21 @@ class MemoryState(NamedTuple):
     log_decay: jax.Array | None
 
 
+class Accesses(NamedTuple):
+    """One write and one read of every head at every token of a sequence, or at one token
+    (without the time axis).
+
+    write, read: addresses [B, T, H, A]. value: float [B, T, H, P]. strength: β, float [B, T, H]
+    in [0, 1]. log_retention: log α, float [B, T, H], at most 0; None for α = 1.
+    """
+
+    write: Address
+    read: Address
+    value: jax.Array
+    strength: jax.Array
+    log_retention: jax.Array | None = None
+
+
 def initial_memory(slots: jax.Array, retention: bool = True) -> MemoryState:
     """A state that holds `slots`, float [B, H, S, P], with no decay pending.
 
@@ -64,21 +79,14 @@ def content(state: MemoryState) -> jax.Array:
     return state.slots * jnp.exp(state.log_decay)[..., None]
 
 
-def step(
-    state: MemoryState,
-    write: Address,
-    read: Address,
-    value: jax.Array,
-    strength: jax.Array,
-    log_retention: jax.Array | None = None,
-) -> tuple[jax.Array, MemoryState]:
+def step(state: MemoryState, accesses: Accesses) -> tuple[jax.Array, MemoryState]:
     """One token: write, then read. Cost O(A·P), and O(S) scalars for retention.
 
-    write, read: addresses [B, H, A]. value: [B, H, P]. strength: [B, H] in [0, 1].
-    log_retention: [B, H], log α, at most 0; None means α = 1.
+    accesses: without a time axis, [B, H, …].
     Returns what was read, [B, H, P], and the next state.
     """
-    _check((), state, write, read, value, strength, log_retention)
+    _check(0, state, accesses)
+    write, read, value, strength, log_retention = accesses
     slots, log_decay = state
     if log_retention is not None:
         log_decay = log_decay + jnp.maximum(log_retention, MIN_LOG_RETENTION)[..., None]
@@ -97,25 +105,18 @@ def step(
     return found, MemoryState(slots, log_decay)
 
 
-def recurrent(
-    state: MemoryState,
-    write: Address,
-    read: Address,
-    value: jax.Array,
-    strength: jax.Array,
-    log_retention: jax.Array | None = None,
-) -> tuple[jax.Array, MemoryState]:
+def recurrent(state: MemoryState, accesses: Accesses) -> tuple[jax.Array, MemoryState]:
     """A sequence, as a scan over time of cost O(A·P) a step, independent of S.
 
-    write, read: addresses [B, T, H, A]. value: [B, T, H, P].
-    strength: [B, T, H] in [0, 1]. log_retention: [B, T, H], log α, or None for α = 1.
+    accesses: [B, T, H, …].
     Returns what was read, [B, T, H, P], and the next state.
 
     Decay since a slot was last written is a difference of sums of log α over this call, so
     digits are lost as those sums grow: feed very long sequences that forget much in
     segments, each of which starts its sums anew.
     """
-    _check(value.shape[1:2], state, write, read, value, strength, log_retention)
+    _check(1, state, accesses)
+    write, read, value, strength, log_retention = accesses
     batch, heads, num_slots, width = state.slots.shape
     flat = _time_major_flat
     # One table of N·S rows and plain row numbers: XLA turns a gather along one
@@ -131,8 +132,7 @@ def recurrent(
             state.log_decay, write_indices, read_indices, flat(log_retention)
         )
         decay, read_weights = jnp.exp(write_decay), read_weights * jnp.exp(read_decay)
-    reads, table = _scan_rows(
-        state.slots.reshape(-1, width),
+    rows = _Rows(
         write_indices + first_row,
         write_weights,
         read_indices + first_row,
@@ -141,18 +141,13 @@ def recurrent(
         flat(strength),
         decay,
     )
+    reads, table = _scan_rows(state.slots.reshape(-1, width), rows)
     reads = jnp.moveaxis(reads.reshape(-1, batch, heads, width), 0, 1)
     return reads, MemoryState(_in_place(table.reshape(state.slots.shape)), log_decay)
 
 
 def chunked(
-    state: MemoryState,
-    write: Address,
-    read: Address,
-    value: jax.Array,
-    strength: jax.Array,
-    log_retention: jax.Array | None = None,
-    chunk_size: int = 16,
+    state: MemoryState, accesses: Accesses, chunk_size: int = 16
 ) -> tuple[jax.Array, MemoryState]:
     """A sequence, as matrix products inside chunks of C tokens; arguments as `recurrent`.
 
@@ -160,26 +155,23 @@ def chunked(
 
     chunk_size: C, a power of two; T need not be a multiple of it.
     """
-    _check(value.shape[1:2], state, write, read, value, strength, log_retention)
+    _check(1, state, accesses)
+    write, read, value, strength, log_retention = accesses
     if log_retention is None:
         log_retention = jnp.zeros_like(strength)
     num_slots = state.slots.shape[2]
-    reads, slots = delta_rule.chunked(
-        content(state),
-        dense_weights(write, num_slots),
-        dense_weights(read, num_slots),
-        value,
-        strength,
-        log_retention,
-        chunk_size,
-    )
+    keys = (dense_weights(address, num_slots) for address in (write, read))
+    tokens = delta_rule.Tokens(*keys, value, strength, log_retention)
+    reads, slots = delta_rule.chunked(content(state), tokens, chunk_size)
     return reads, initial_memory(slots, state.log_decay is not None)
 
 
-def _check(time, state, write, read, value, strength, log_retention):
-    """time: (T,) for a sequence, () for one token."""
+def _check(time_axes, state, accesses):
+    """time_axes: 1 for a sequence, 0 for one token."""
+    write, read, value, strength, log_retention = accesses
     chex.assert_rank(state.slots, 4)
     batch, heads, _, width = state.slots.shape
+    time = value.shape[1 : 1 + time_axes]
     if state.log_decay is not None:
         chex.assert_shape(state.log_decay, state.slots.shape[:-1])
     elif log_retention is not None:
@@ -255,19 +247,30 @@ def _pending_decay(log_decay, write_indices, read_indices, log_retention):
     )
 
 
-@jax.custom_vjp
-def _scan_rows(table, wi, w, ri, u, value, beta, decay):
-    """The recurrent form on one table of rows.
+class _Rows(NamedTuple):
+    """Accesses to one table of rows: wi, ri: row numbers [T, N, A]. w, u: weights [T, N, A] of
+    writes and reads, u with the decay at the read folded in. value: [T, N, P]. beta: [T, N].
+    decay: [T, N, A], applied to the rows that are written; None for none."""
 
-    table: [N·S, P]. wi, ri: row numbers [T, N, A]. w, u: weights [T, N, A], u with
-    the decay at the read folded in. value: [T, N, P]. beta: [T, N].
-    decay: [T, N, A], applied to the rows that are written; None for none.
+    wi: jax.Array
+    w: jax.Array
+    ri: jax.Array
+    u: jax.Array
+    value: jax.Array
+    beta: jax.Array
+    decay: jax.Array | None
+
+
+@jax.custom_vjp
+def _scan_rows(table, rows):
+    """The recurrent form on one table of rows, [N·S, P].
+
     Returns reads [T, N, P] and the table after the last step.
 
     Differentiating the scan would add a dense table of gradients at every step;
     the gradient below touches the same A rows as the forward pass.
     """
-    return _scan_rows_forward(table, wi, w, ri, u, value, beta, decay)[0]
+    return _scan_rows_forward(table, rows)[0]
 
 
 def _decayed(rows, decay):
@@ -275,7 +278,7 @@ def _decayed(rows, decay):
     return rows if decay is None else decay[..., None] * rows
 
 
-def _scan_rows_forward(table, wi, w, ri, u, value, beta, decay):
+def _scan_rows_forward(table, rows):
     def one_step(table, x):
         wi, w, ri, u, value, beta, decay = x
         found = table[wi]
@@ -286,17 +289,15 @@ def _scan_rows_forward(table, wi, w, ri, u, value, beta, decay):
         read = table[ri]
         return table, (jnp.einsum("na,nap->np", u, read), found, read)
 
-    table, (reads, found, read) = jax.lax.scan(
-        one_step, table, (wi, w, ri, u, value, beta, decay)
-    )
-    return (reads, table), (wi, w, ri, u, value, beta, decay, found, read)
+    table, (reads, found, read) = jax.lax.scan(one_step, table, rows)
+    return (reads, table), (rows, found, read)
 
 
 def _scan_rows_backward(residuals, cotangents):
     d_reads, d_table = cotangents
 
     def one_step(d_table, x):
-        wi, w, ri, u, value, beta, decay, found, read, d_read = x
+        (wi, w, ri, u, value, beta, decay), found, read, d_read = x
         d_table = d_table.at[ri].add(u[..., None] * d_read[:, None], unique_indices=True)
         d_written, rows = d_table[wi], _decayed(found, decay)
         d_delta = jnp.einsum("na,nap->np", w, d_written)
@@ -313,7 +314,7 @@ def _scan_rows_backward(residuals, cotangents):
     d_table, (d_w, d_u, d_value, d_beta, d_decay) = jax.lax.scan(
         one_step, d_table, (*residuals, d_reads), reverse=True
     )
-    return d_table, None, d_w, None, d_u, d_value, d_beta, d_decay
+    return d_table, _Rows(None, d_w, None, d_u, d_value, d_beta, d_decay)
 
 
 _scan_rows.defvjp(_scan_rows_forward, _scan_rows_backward)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.evaluate.results import SequenceResults
 from mocanet_jax.evaluate.step import Evaluated, eval_step
-from mocanet_jax.nn.models.protocol import SequenceModel
+from mocanet_jax.nn.models.protocol import SequenceModel, Trained
 from mocanet_jax.runtime.random_streams import TEST, VALIDATION, stream
 from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
@@ -41,17 +41,17 @@ class SequenceEvaluator:
             out_shardings=self.layout.replicated,
         )
 
-    def validate(self, params) -> dict[str, float]:
+    def validate(self, trained: Trained) -> dict[str, float]:
         """Metrics on a fixed set of sequences over the task's range of lengths."""
-        return self._over_range(params, VALIDATION, self.config.eval.validation_sequences)
+        return self._over_range(trained, VALIDATION, self.config.eval.validation_sequences)
 
-    def test(self, params, validation: dict[str, float]) -> SequenceResults:
+    def test(self, trained: Trained, validation: dict[str, float]) -> SequenceResults:
         """Metrics over the range, and at every length that the config lists.
 
         validation: what `validate` returned for these parameters; not needed here.
         """
         settings, task = self.config.eval, self.task
-        overall = self._over_range(params, TEST, settings.test_sequences)
+        overall = self._over_range(trained, TEST, settings.test_sequences)
         lengths = sorted({*settings.lengths, *settings.long_lengths})
         longest = max(lengths, default=task.longest)
         by_length = {}
@@ -63,7 +63,7 @@ class SequenceEvaluator:
                 else settings.sequences_per_long_length
             )
             key = jax.random.fold_in(stream(self.config.seed, TEST), length)
-            by_length[length] = self._mean(params, key, (length, length), count, fit)
+            by_length[length] = self._mean(trained, key, (length, length), count, fit)
         return SequenceResults(overall, by_length)
 
     def describe(self, validation: dict[str, float]) -> str:
@@ -79,12 +79,12 @@ class SequenceEvaluator:
         growth = Fraction(fit, self.task.longest)
         return self.model.slots_for(growth, self.task.num_steps(fit))
 
-    def _over_range(self, params, name, count):
+    def _over_range(self, trained, name, count):
         task = self.task
         key = stream(self.config.seed, name)
-        return self._mean(params, key, (task.shortest, task.longest), count, task.longest)
+        return self._mean(trained, key, (task.shortest, task.longest), count, task.longest)
 
-    def _mean(self, params, key, lengths, count, fit):
+    def _mean(self, trained, key, lengths, count, fit):
         """Sums over batches of one size, whole batches until `count` sequences are reached.
 
         The batch shrinks with the sequence, so that one compilation serves every length of
@@ -96,18 +96,18 @@ class SequenceEvaluator:
         total = None
         for i in range(math.ceil(count / batch)):
             key_i = jax.random.fold_in(key, i)
-            sums = self._run(params, key_i, bounds, batch, fit, self.enlarged_slots(fit))
+            sums = self._run(trained, key_i, bounds, batch, fit, self.enlarged_slots(fit))
             total = sums if total is None else jax.tree.map(jnp.add, total, sums)
         return _means(total)
 
-    def _sample_and_score(self, params, key, lengths, batch, fit, num_slots) -> Evaluated:
+    def _sample_and_score(self, trained, key, lengths, batch, fit, num_slots) -> Evaluated:
         sample = partial(self.task.sample, fit=fit)
         batch = sample(key, batch, (lengths[0], lengths[1]))
-        return eval_step(params, self.model, self.task, batch, num_slots)
+        return eval_step(trained, self.model, self.task, batch, num_slots)
 
 
 def _means(sums: Evaluated) -> dict[str, float]:
-    means = sums.scores.means() | sums.usage.metrics() | sums.elsewhere.shares()
+    means = sums.scores.means() | sums.usage.metrics() | sums.off_task.shares()
     means["loss"] = means.pop("task_loss")
     means["sequences"] = sums.scores.sequences
     return {name: float(value) for name, value in jax.device_get(means).items()}

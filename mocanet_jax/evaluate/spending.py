@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mocanet_jax.nn.layer import LayerAux, LayerSpec
+from mocanet_jax.nn.config import LayerConfig
+from mocanet_jax.nn.layer import LayerAux
 
 
 class Spending(NamedTuple):
@@ -25,16 +26,16 @@ class Spending(NamedTuple):
         return self.experts + self.writes + self.reads
 
 
-def spending(spec: LayerSpec, layers: Sequence[LayerAux]) -> Spending:
-    """The mean over layers, which all have one price; arrays [..., T].
+def spending(config: LayerConfig, layers: Sequence[LayerAux]) -> Spending:
+    """The mean over layers, which all have the same FLOPs; arrays [..., T].
 
     layers: what each did, with arrays [..., T, H] and [..., T, K]. A masked token spends
         nothing. Parts that the model lacks spend nothing; it has at least one.
     """
     experts = [aux.experts.computed for aux in layers if aux.experts is not None]
-    writes = [aux.route.writes for aux in layers if aux.route.writes is not None]
-    reads = [aux.route.reads for aux in layers if aux.route.reads is not None]
+    writes = [aux.memory.writes for aux in layers if aux.memory is not None]
+    reads = [aux.memory.reads for aux in layers if aux.memory is not None]
     count = lambda gates: np.mean([np.sum(g, axis=-1) for g in gates], axis=0) if gates else 0.0
     counts = count(experts), count(writes), count(reads)
-    parts = [unit * n for unit, n in zip(spec.unit_shares, counts, strict=True)]
+    parts = [unit * n for unit, n in zip(config.unit_shares, counts, strict=True)]
     return Spending(*np.broadcast_arrays(*parts))

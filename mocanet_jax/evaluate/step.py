@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import budget
-from mocanet_jax.nn.models.protocol import SequenceModel
+from mocanet_jax.nn.models.protocol import SequenceModel, Trained
 from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.nn.stack import ModelAux
 from mocanet_jax.tasks.synthetic.sequence import Batch, Scores, SequenceTask, score
 
 
-class Elsewhere(NamedTuple):
+class OffTask(NamedTuple):
     """Accesses to memory where the task has no use for them: sums over steps of one batch and
     over memory heads, float []. reads: at steps that are not scored, of which there are
     `unscored`. writes: at steps whose token is not a symbol, `idle` of them.
@@ -29,8 +29,8 @@ class Elsewhere(NamedTuple):
     def shares(self) -> dict[str, jax.Array]:
         """In [0, 1]; 0 where there is no such step or no memory."""
         return {
-            "reads_elsewhere": self.reads / jnp.maximum(self.unscored, 1),
-            "writes_elsewhere": self.writes / jnp.maximum(self.idle, 1),
+            "off_task_reads": self.reads / jnp.maximum(self.unscored, 1),
+            "off_task_writes": self.writes / jnp.maximum(self.idle, 1),
         }
 
 
@@ -39,40 +39,44 @@ class Evaluated(NamedTuple):
 
     scores: Scores
     usage: budget.Usage | budget.AlwaysOn
-    elsewhere: Elsewhere
+    off_task: OffTask
     dropped: jax.Array
 
 
 def eval_step(
-    params, model: SequenceModel, task: SequenceTask, batch: Batch, num_slots: int | None
+    trained: Trained,
+    model: SequenceModel,
+    task: SequenceTask,
+    batch: Batch,
+    num_slots: int | None,
 ) -> Evaluated:
     """Scores of one batch with whole-slot pointers and no dropped tokens.
 
     num_slots: slots of the memory, None for the trained number.
     """
-    variables, batch = {"params": params}, split_batch(batch)
-    state = model.apply(variables, len(batch.tokens), num_slots, method="initial_state")
-    logits, _, aux = model.apply(variables, batch.tokens, state, batch.mask)
+    batch = split_batch(batch)
+    state = trained.initial_state(model, len(batch.tokens), num_slots)
+    logits, _, aux = trained.apply(model, batch.tokens, state, batch.mask)
     return Evaluated(
         score(logits, batch),
         aux.usage,
-        accesses_elsewhere(aux, task, batch),
+        off_task_accesses(aux, task, batch),
         aux.dropped.astype(jnp.float32),
     )
 
 
-def accesses_elsewhere(aux: ModelAux, task: SequenceTask, batch: Batch) -> Elsewhere:
+def off_task_accesses(aux: ModelAux, task: SequenceTask, batch: Batch) -> OffTask:
     """Over all layers with a memory."""
     unscored = batch.mask & ~batch.scored
     idle = batch.mask & ((batch.tokens == task.blank) | (batch.tokens == task.marker))
-    routes = [layer.route for layer in aux.layers if layer.route.reads is not None]
+    memories = [layer.memory for layer in aux.layers if layer.memory is not None]
     count = lambda gates, where: sum(
         (jnp.sum(gate * where[..., None]) for gate in gates), start=jnp.zeros(())
     )
-    heads = sum(route.reads.shape[-1] for route in routes)
-    return Elsewhere(
-        count([route.reads for route in routes], unscored),
+    heads = sum(memory.reads.shape[-1] for memory in memories)
+    return OffTask(
+        count([memory.reads for memory in memories], unscored),
         heads * jnp.sum(unscored, dtype=jnp.float32),
-        count([route.writes for route in routes], idle),
+        count([memory.writes for memory in memories], idle),
         heads * jnp.sum(idle, dtype=jnp.float32),
     )

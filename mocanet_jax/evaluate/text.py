@@ -18,6 +18,7 @@ from mocanet_jax.evaluate.calibration import (
 )
 from mocanet_jax.evaluate.results import TextResults, text_results
 from mocanet_jax.nn.models.classifier import MocaClassifier
+from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.text.labelled import LabelledTexts
@@ -49,16 +50,16 @@ class TextEvaluator:
             partial(_logits_and_usage, model), out_shardings=self.layout.replicated
         )
 
-    def validate(self, params) -> dict[str, float]:
+    def validate(self, trained: Trained) -> dict[str, float]:
         held_out, texts = self.task.held_out_texts, self.task.evaluation_texts
-        logits, _ = self.logits(params, held_out.tokens)
+        logits, _ = self.logits(trained, held_out.tokens)
         temperature = fit_temperature(logits, held_out.labels)
         metrics = {
             "held_out_accuracy": float(np.mean(logits.argmax(axis=-1) == held_out.labels)),
             "held_out_loss": cross_entropy(logits, held_out.labels, temperature),
             "temperature": temperature,
         }
-        return metrics | self._scored(params, texts, temperature).metrics
+        return metrics | self._scored(trained, texts, temperature).metrics
 
     def describe(self, validation: dict[str, float]) -> str:
         return (
@@ -66,17 +67,17 @@ class TextEvaluator:
             f"(held out of training: {validation['held_out_accuracy']:.2%})"
         )
 
-    def test(self, params, validation: dict[str, float]) -> TextResults:
+    def test(self, trained: Trained, validation: dict[str, float]) -> TextResults:
         """Results on the validation split, with the temperature that `validate` found."""
-        return self._scored(params, self.task.evaluation_texts, validation["temperature"])
+        return self._scored(trained, self.task.evaluation_texts, validation["temperature"])
 
-    def _scored(self, params, texts: LabelledTexts, temperature: float) -> TextResults:
-        logits, usage = self.logits(params, texts.tokens)
+    def _scored(self, trained, texts: LabelledTexts, temperature: float) -> TextResults:
+        logits, usage = self.logits(trained, texts.tokens)
         shares = {name: float(share) for name, share in usage.metrics().items()}
         log_p = log_probabilities(logits, temperature)
         return text_results(texts, log_p, shares, self.task.classes)
 
-    def logits(self, params, texts: list[list[str]]) -> tuple[np.ndarray, budget.Usage]:
+    def logits(self, trained, texts: list[list[str]]) -> tuple[np.ndarray, budget.Usage]:
         """float [N, C] of tokenised texts in their order, and what they used together."""
         order = np.argsort([len(words) for words in texts], kind="stable")
         rows, usages = [], []
@@ -86,7 +87,7 @@ class TextEvaluator:
             tokens, mask = self.task.pad(batch, length)
             fill = ((0, BATCH - len(batch)), (0, 0))
             logits, usage = self._run(
-                params, np.pad(tokens, (*fill, (0, 0))), np.pad(mask, fill)
+                trained, np.pad(tokens, (*fill, (0, 0))), np.pad(mask, fill)
             )
             rows.append(np.asarray(logits)[: len(batch)])
             usages.append(usage)
@@ -94,7 +95,7 @@ class TextEvaluator:
         return logits, jax.tree.map(lambda *parts: sum(parts), *usages)
 
 
-def _logits_and_usage(model, params, tokens, mask):
+def _logits_and_usage(model, trained, tokens, mask):
     tokens, mask = split_batch((tokens, mask))
-    logits, _, aux = model.apply({"params": params}, tokens, mask=mask)
+    logits, _, aux = trained.apply(model, tokens, mask=mask)
     return jnp.mean(logits, axis=0), aux.usage

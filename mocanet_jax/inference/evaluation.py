@@ -28,4 +28,4 @@ def evaluate(config: ConfigDict, workdir: Path, overrides: dict) -> Result:
     run = restored(workdir, change=change, arrange=build_layout)
     evaluator = build_evaluator(run.model, run.task, run.config, run.layout)
     of = Evaluated(run.step, run.progress, run.step, run.progress)
-    return final_result(workdir, "eval.json", evaluator, run.params, of)
+    return final_result(workdir, "eval.json", evaluator, run.trained, of)

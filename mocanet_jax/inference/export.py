@@ -38,7 +38,7 @@ def export_run(workdir: Path, out: Path, console: Console) -> None:
     run = restored(workdir, change=_use_scan)
     model = exported(run)
     content = model.serialize()
-    weights = flatten_dict(jax.tree.map(np.asarray, run.params), sep=".")
+    weights = flatten_dict(jax.tree.map(np.asarray, run.trained.params), sep=".")
     try:
         with new_directory(out) as folder:
             (folder / MODEL_FILE).write_bytes(content)
@@ -83,7 +83,7 @@ def inference(run: Restored) -> Callable[[jax.Array, jax.Array], dict[str, jax.A
     """
 
     def logits(tokens, mask):
-        return run.model.apply({"params": run.params}, tokens, mask=mask)[0]
+        return run.trained.apply(run.model, tokens, mask=mask)[0]
 
     if not isinstance(run.task, TextTask):
         return lambda tokens, mask: {"logits": logits(tokens, mask)}

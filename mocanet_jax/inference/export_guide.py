@@ -6,7 +6,7 @@ from string import Template
 import jax
 
 from mocanet_jax.inference.restore import Restored
-from mocanet_jax.nn.layer import LayerSpec
+from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.models.words import UNKNOWN_WORD
 from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.tasks.text.vocabulary import FIRST_WORD, NGRAM_LENGTHS
@@ -164,10 +164,10 @@ def _of_sequence(run):
     return "", arguments, CALL_SEQUENCE.substitute(memory=_memory(run.model.layer))
 
 
-def _memory(layer: LayerSpec | None) -> str:
+def _memory(layer: LayerConfig | None) -> str:
     if layer is None or not layer.num_heads:
         return ""
-    slots = layer.num_memory_slots
+    slots = layer.memory.num_slots
     return f" The memory has its trained\nsize, {slots} slots, whatever the length."
 
 

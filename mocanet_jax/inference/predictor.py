@@ -69,7 +69,7 @@ class TextPredictor:
     def __init__(self, workdir: Path, step: int | None = None):
         run = restored(workdir, step)
         self.step, self.config, self.validation = run.step, run.config, run.progress.validation
-        self.task, self.model, self.params = run.task, run.model, run.params
+        self.task, self.model, self.trained = run.task, run.model, run.trained
         if not isinstance(self.task, TextTask):
             raise UserError(f"{workdir} holds a {self.config.task} run, not a classifier")
         self.classes = self.task.classes
@@ -77,8 +77,8 @@ class TextPredictor:
         self._logits = jax.jit(lambda *batch: self._apply(*batch)[0])
         self._layers = jax.jit(lambda *batch: self._apply(*batch)[1])
 
-    def _apply(self, params, tokens, mask):
-        logits, _, aux = self.model.apply({"params": params}, tokens, mask=mask)
+    def _apply(self, trained, tokens, mask):
+        logits, _, aux = trained.apply(self.model, tokens, mask=mask)
         return jnp.mean(logits, axis=0), aux.layers
 
     def predict(self, text: str) -> Prediction | None:
@@ -88,7 +88,7 @@ class TextPredictor:
         if not read:
             return None
         tokens, mask = self._pad(read)
-        logits = self._logits(self.params, tokens, mask)
+        logits = self._logits(self.trained, tokens, mask)
         known = [word in self.task.vocabulary for word in read]
         return Prediction(read, cut, known, probabilities(logits, self.temperature)[0])
 
@@ -99,7 +99,7 @@ class TextPredictor:
             return None
         count, predicted = len(prediction.words), prediction.predicted
         tokens, mask = self._pad(prediction.words)
-        layers = self._layers(self.params, tokens, mask)
+        layers = self._layers(self.trained, tokens, mask)
         whole = prediction.probabilities[predicted]
         at_once = max(1, MAX_WORDS // mask.shape[1])
         influence = []
@@ -107,7 +107,7 @@ class TextPredictor:
             without = np.repeat(mask, at_once, axis=0)
             rows = np.arange(min(at_once, count - start))
             without[rows, start + rows] = False
-            logits = self._logits(self.params, np.repeat(tokens, at_once, axis=0), without)
+            logits = self._logits(self.trained, np.repeat(tokens, at_once, axis=0), without)
             p = probabilities(logits[: len(rows)], self.temperature)
             influence.append(whole - p[:, predicted])
         influence = np.concatenate(influence)
@@ -118,7 +118,7 @@ class TextPredictor:
     def spending(self, prediction: Prediction) -> Spending:
         """What the words of a prediction cost, float [L]: means over members, layers and
         directions."""
-        layers = jax.device_get(self._layers(self.params, *self._pad(prediction.words)))
+        layers = jax.device_get(self._layers(self.trained, *self._pad(prediction.words)))
         spent = spending(self.model.layer, layers)
         per_word = lambda part: np.mean(_readings(part, len(prediction.words)), axis=0)
         return Spending(*map(per_word, spent))
@@ -135,14 +135,18 @@ def _engaged(layers, count):
             experts += _readings(
                 np.where(layer.experts.computed, layer.experts.indices, -1), count
             )
-        if layer.route.write is not None:
-            address = layer.route.write
-            strongest = np.argmax(address.weights, axis=-1)[..., None]
-            chosen = np.take_along_axis(address.indices, strongest, axis=-1)
-            writes = layer.route.writes[..., : chosen.shape[-2]]
-            slots += _readings(np.where(writes > 0, chosen[..., 0], -1), count)
+        if layer.memory is not None:
+            chosen = [_strongest(trace.write) for trace in layer.memory.traces]
+            chosen = np.concatenate(chosen, axis=-1)
+            slots += _readings(np.where(layer.memory.writes > 0, chosen, -1), count)
     stacked = lambda parts: np.stack(parts) if parts else None
     return stacked(experts), stacked(slots)
+
+
+def _strongest(address):
+    """The slot of highest weight: [..., A] → [...]."""
+    best = np.argmax(address.weights, axis=-1)[..., None]
+    return np.take_along_axis(address.indices, best, axis=-1)[..., 0]
 
 
 def _readings(values, count):

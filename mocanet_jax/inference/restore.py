@@ -8,23 +8,24 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from mocanet_jax.nn.models.protocol import Model
+from mocanet_jax.nn.models.protocol import Model, Trained
+from mocanet_jax.nn.parameters import recorded
 from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.train.build import rebuild
 from mocanet_jax.train.checkpoint import Progress, saved_run
-from mocanet_jax.train.step import initial_params
+from mocanet_jax.train.state import initial_trained
 
 
 class Restored(NamedTuple):
     """config: what the run was trained with, as changed. progress: that of `step`.
-    layout: of params."""
+    layout: of its arrays."""
 
     step: int
     config: ConfigDict
     task: Task
     model: Model
-    params: dict
+    trained: Trained
     progress: Progress
     layout: Layout
 
@@ -48,6 +49,8 @@ def restored(
         change(config)
         task, model = rebuild(config, workdir)
         layout = arrange(config)
-        like = layout.abstract(jax.eval_shape(partial(initial_params, model, task)))
-        params = checkpoints.restore_params(step, like)
-    return Restored(step, config, task, model, params, progress, layout)
+        with recorded() as declarations:
+            shapes = jax.eval_shape(partial(initial_trained, model, task))
+        like = layout.abstract(shapes, declarations.split_axis)
+        trained = checkpoints.restore_trained(step, like)
+    return Restored(step, config, task, model, trained, progress, layout)

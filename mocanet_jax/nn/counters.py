@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mocanet_jax.core.precision import full
-from mocanet_jax.core.rounding import rounded_choice
+from mocanet_jax.core.straight_through import hard_choice
 
 
 class CounterState(NamedTuple):
@@ -43,23 +43,23 @@ class Counters(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: jax.Array, mask: jax.Array, state: CounterState, rounding: jax.Array | float
+        self, z: jax.Array, mask: jax.Array, state: CounterState, hardness: jax.Array | float
     ) -> tuple[jax.Array, CounterState]:
-        """z: [B, T, D]; mask: bool [B, T]. rounding: of turns, [] or [B], in [0, 1]; 1 turns by
+        """z: [B, T, D]; mask: bool [B, T]. hardness: of turns, [] or [B], in [0, 1]; 1 turns by
         whole places. Returns [B, T, D], linear in the characters, and the next state."""
         logits = full(nn.Dense(sum(self.sizes), dtype=self.dtype, name="turn")(z))
-        rounding = jnp.broadcast_to(rounding, mask.shape[:1])[:, None, None]
+        hardness = jnp.broadcast_to(hardness, mask.shape[:1])[:, None, None]
         turns = []
         for size, logit in zip(
             self.sizes, jnp.split(logits, np.cumsum(self.sizes)[:-1], axis=-1), strict=True
         ):
             character = np.outer(np.arange(size), 1 + np.arange(size // 2)) / size
-            turns.append(rounded_choice(logit, rounding) @ jnp.exp(2j * jnp.pi * character))
+            turns.append(hard_choice(logit, hardness) @ jnp.exp(2j * jnp.pi * character))
         turns = jnp.where(mask[..., None], jnp.concatenate(turns, axis=-1), 1.0)
         start = jax.lax.complex(state.characters[..., 0], state.characters[..., 1])
         places = jnp.cumprod(turns.at[:, 0].multiply(start), axis=1)
         places = jnp.stack([places.real, places.imag], axis=-1)
-        told = nn.Dense(z.shape[-1], use_bias=False, dtype=self.dtype, name="output")(
+        output = nn.Dense(z.shape[-1], use_bias=False, dtype=self.dtype, name="output")(
             places.reshape(*mask.shape, -1)
         )
-        return told, CounterState(places[:, -1])
+        return output, CounterState(places[:, -1])

@@ -1,10 +1,11 @@
-"""A set of small MLPs, of which each token uses a few.
+"""A set of small networks, of which each token uses a few.
 
 Axes: B batch, T time, D width, E experts, K active experts, F expert hidden width,
 C capacity.
 """
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -12,17 +13,61 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import dispatch, gating, mixture
-from mocanet_jax.core.mixture import ExpertWeights
 from mocanet_jax.nn import partition
+from mocanet_jax.nn.parameters import declared
 
 GATHER_BELOW = 1
-"""Choices of a batch, times this, up to which fetching the weights of each beats computing all
-E experts (benchmarks/dispatch.py)."""
+"""Choices of a batch, times this, up to which fetching the parameters of each beats computing
+all E experts (benchmarks/dispatch.py)."""
+
+HE = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
+
+
+class MlpExpert(nn.Module):
+    """contract · relu(expand · x + bias). hidden_dim: F."""
+
+    hidden_dim: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """x: [..., D]. Returns [..., D]."""
+        hidden = nn.relu(nn.Dense(self.hidden_dim, kernel_init=HE, name="expand")(x))
+        return nn.Dense(x.shape[-1], use_bias=False, kernel_init=HE, name="contract")(hidden)
+
+
+class GatedExpert(nn.Module):
+    """contract · (silu(gate · x) ⊙ (expand · x)), as SwiGLU (Shazeer, 2020). hidden_dim: F."""
+
+    hidden_dim: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """x: [..., D]. Returns [..., D]."""
+        dense = partial(nn.Dense, use_bias=False)
+        hidden = nn.silu(dense(self.hidden_dim, name="gate")(x))
+        hidden *= dense(self.hidden_dim, name="expand")(x)
+        return dense(x.shape[-1], name="contract")(hidden)
+
+
+KINDS = {"mlp": MlpExpert, "gated": GatedExpert}
+"""By their names in config.model.experts.kind."""
+
+
+@lru_cache
+def expert_flops(expert: nn.Module, width: int) -> float:
+    """Forward FLOPs of one token through one expert: a multiply-add for every number of its
+    matrices (parameters with two or more axes), unless the module has a method
+    `flops(width)`."""
+    if hasattr(expert, "flops"):
+        return float(expert.flops(width))
+    init = lambda key: expert.init(key, jnp.zeros((1, width)))
+    leaves = jax.tree.leaves(jax.eval_shape(init, jax.random.key(0)))
+    return 2.0 * sum(leaf.size for leaf in leaves if leaf.ndim >= 2)
 
 
 class ExpertsAux(NamedTuple):
     """indices: int32 [B, T, K]. computed: bool [B, T, K], the choices that did compute.
-    balance_loss, z_loss: float []. dropped: int32 [].
+    balance_loss, z_loss: float []. dropped: int32 [], choices that found no room.
     """
 
     indices: jax.Array
@@ -35,21 +80,24 @@ class ExpertsAux(NamedTuple):
 class Experts(nn.Module):
     """A mixture of experts of which only chosen ones compute: at most K a token.
 
-    dynamic: logits are margins above the experts' price (core/gating.py), and only experts
+    expert: any module that maps [..., D] to [..., D], each token by itself, with parameters
+        alone (no state, no random numbers).
+    count: E. top_k: K.
+    dynamic: logits are margins above the experts' threshold (core/gating.py), and only experts
         above it compute; without, every token uses its K best.
     mean_k: experts that a token uses on average, which sizes the room for tokens.
     capacity_factor: room per expert in training, as a multiple of the even share. In
         evaluation every expert has room for every token, so that nothing is dropped.
-    exploration: share of tokens that in training try their best expert though its gate is shut,
-        to learn what it would be worth; needs the "router" rng.
+    exploration: share of tokens that in training try their best expert though its gate is
+        closed, so that it learns what it would contribute; needs the "router" rng.
     """
 
-    num_experts: int
-    hidden_dim: int
+    expert: nn.Module
+    count: int
     top_k: int
-    capacity_factor: float
     dynamic: bool
     mean_k: float
+    capacity_factor: float
     exploration: float
 
     @nn.compact
@@ -58,53 +106,47 @@ class Experts(nn.Module):
 
         Returns [B, T, D], zero for tokens whose every choice was dropped, and ExpertsAux.
         """
-        width = z.shape[-1]
-        start = nn.initializers.variance_scaling(
-            2.0, "fan_in", "truncated_normal", in_axis=-2, out_axis=-1, batch_axis=0
-        )
-        expand = self.param("expand", start, (self.num_experts, width, self.hidden_dim))
-        bias = self.param("bias", nn.initializers.zeros, (self.num_experts, self.hidden_dim))
-        contract = self.param("contract", start, (self.num_experts, self.hidden_dim, width))
-
+        expert = self.expert.clone(parent=None)
+        parameters = declared(self, "each", self._init(expert), z.shape[-1], axis="experts")
         # Operands of products have the type of z (core/precision.py).
-        weights = ExpertWeights(*(w.astype(z.dtype) for w in (expand, bias, contract)))
+        parameters = jax.tree.map(lambda leaf: leaf.astype(z.dtype), parameters)
+        apply = lambda p, x: expert.apply({"params": p}, x)
         gates, live = self._choose(logits, mask, train)
         gates = gates._replace(weights=gates.weights.astype(z.dtype))
         capacity = dispatch.expert_capacity(
-            z.shape[1], self.num_experts, self.mean_k, self.capacity_factor if train else None
+            z.shape[1], self.count, self.mean_k, self.capacity_factor if train else None
         )
         if capacity < z.shape[1]:
-            output, computed, dropped = self._dispatched(z, gates, live, weights, capacity)
+            plan = dispatch.plan_dispatch(gates.indices, live, self.count, capacity)
+            output = _dispatched(apply, parameters, z, gates, plan)
+            computed, dropped = plan.kept, plan.dropped
         else:
             choices = gates.indices.size  # no number where a program for any B is exported
-            few = isinstance(choices, int) and GATHER_BELOW * choices <= self.num_experts
+            few = isinstance(choices, int) and GATHER_BELOW * choices <= self.count
             mix = mixture.gathered if few else mixture.dense
-            output, computed, dropped = mix(z, gates, live, weights), live, jnp.int32(0)
+            output, computed, dropped = mix(apply, parameters, z, gates, live), live, 0
         return output, ExpertsAux(
             gates.indices,
             computed,
             dispatch.load_balance_loss(logits, gates.indices, live, mask),
             jnp.zeros(()) if self.dynamic else dispatch.router_z_loss(logits, mask),
-            dropped,
+            jnp.int32(dropped),
         )
 
-    def _dispatched(self, z, gates, live, weights, capacity):
-        """Output, the choices that found room, and how many did not."""
-        plan = dispatch.plan_dispatch(gates.indices, live, self.num_experts, capacity)
-        tokens = partition.to_experts(dispatch.gather_tokens(z, plan))
-        shape = tokens.shape
-        tokens = tokens.reshape(self.num_experts, -1, z.shape[-1])
-        hidden = jnp.einsum("end,edf->enf", tokens, weights.expand) + weights.bias[:, None]
-        results = jnp.einsum("enf,efd->end", nn.relu(hidden), weights.contract)
-        results = partition.from_experts(results.reshape(shape))
-        results = dispatch.gather_results(results, plan)
-        output = jnp.einsum("btkd,btk->btd", results, gates.weights)
-        return output, plan.kept, plan.dropped
+    def _init(self, expert) -> Callable:
+        """(key, D) → parameters of E experts, arrays [E, …]."""
+
+        def init(key, width):
+            one = lambda key: expert.init(key, jnp.zeros((1, width)))["params"]
+            return jax.vmap(one)(jax.random.split(key, self.count))
+
+        return init
 
     def _choose(self, logits, mask, train):
         """Gates, and which of their choices take a place: bool [B, T, K]."""
         if not self.dynamic:
-            gates = partition.by_sequence(partial(dispatch.top_k_gates, k=self.top_k), logits)
+            best = partial(dispatch.top_k_gates, k=self.top_k)
+            gates = partition.by_sequence(best, logits)
             return gates, jnp.broadcast_to(mask[..., None], gates.indices.shape)
         margins, indices = partition.by_sequence(partial(jax.lax.top_k, k=self.top_k), logits)
         live = margins > 0
@@ -114,3 +156,13 @@ class Experts(nn.Module):
             live = live.at[..., 0].set(live[..., 0] | tried)
         gates = dispatch.Gates(indices, gating.expert_weight(margins))
         return gates, live & mask[..., None]
+
+
+def _dispatched(apply, parameters, z, gates, plan):
+    """[B, T, D], with tokens moved to the buffers of their experts and back."""
+    tokens = partition.to_experts(dispatch.gather_tokens(z, plan))
+    shape = tokens.shape  # [E, B, C, D]
+    results = jax.vmap(apply)(parameters, tokens.reshape(shape[0], -1, shape[-1]))
+    results = partition.from_experts(results.reshape(shape))
+    results = dispatch.gather_results(results, plan)
+    return jnp.einsum("btkd,btk->btd", results, gates.weights)

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import budget
-from mocanet_jax.core.rows import taken
-from mocanet_jax.nn.layer import LayerAux, LayerSpec, LayerState, MocaLayer
+from mocanet_jax.nn.config import LayerConfig
+from mocanet_jax.nn.layer import LayerAux, LayerState, MocaLayer
 
 
 class ModelState(NamedTuple):
@@ -25,7 +25,7 @@ class ModelState(NamedTuple):
 class ModelAux(NamedTuple):
     """layers: what each layer did. balance_loss, z_loss: float [], means over layers.
     dropped: int32 [], expert choices that found no room. usage: summed over layers.
-    expected_share, indecision: float [], means over layers. price: float [], λ.
+    expected_share, penalty: float [], means over layers.
     """
 
     layers: tuple[LayerAux, ...]
@@ -34,8 +34,7 @@ class ModelAux(NamedTuple):
     dropped: jax.Array
     usage: budget.Usage | budget.AlwaysOn
     expected_share: jax.Array
-    indecision: jax.Array
-    price: jax.Array
+    penalty: jax.Array
 
 
 def checked_mask(tokens: jax.Array, mask: jax.Array | None) -> jax.Array:
@@ -49,20 +48,12 @@ def checked_mask(tokens: jax.Array, mask: jax.Array | None) -> jax.Array:
     return mask
 
 
-def price(module: nn.Module, spec: LayerSpec) -> jax.Array:
-    """λ, float []: a parameter of `module` that the budget moves (core/budget.py) and no
-    gradient does; 0 where routing is fixed."""
-    if spec.routing == "topk":
-        return jnp.zeros(())
-    return jax.lax.stop_gradient(module.param("price", nn.initializers.zeros, ()))
-
-
-def build(spec: LayerSpec, count: int) -> list[MocaLayer]:
+def build(config: LayerConfig, count: int) -> list[MocaLayer]:
     """`count` layers, for a module's setup; with names and parameters that do not depend on
     `remat`."""
-    # Argument 4 is `train`, which Python asks about.
-    kind = nn.remat(MocaLayer, static_argnums=(4,)) if spec.remat else MocaLayer
-    return [kind(spec) for _ in range(count)]
+    # Argument 4 is `train`, which Python branches on.
+    kind = nn.remat(MocaLayer, static_argnums=(4,)) if config.remat else MocaLayer
+    return [kind(config) for _ in range(count)]
 
 
 def initial_state(
@@ -73,30 +64,32 @@ def initial_state(
     return ModelState(tuple(layer.initial_state(batch, num_slots) for layer in layers))
 
 
+class Settings(NamedTuple):
+    """How a stack is run. train: whether experts have bounded room and explore. hardness: [] or
+    [B], in [0, 1], of decisions that are made hard. multiplier: λ ≥ 0, float [], in logits."""
+
+    train: bool
+    hardness: jax.Array | float
+    multiplier: jax.Array | float
+
+
 def run(
     layers: Sequence[MocaLayer],
     x: jax.Array,
     mask: jax.Array,
-    states: Sequence[LayerState],
-    train: bool,
-    rounding: jax.Array | float,
-    price: jax.Array | float,
-) -> tuple[jax.Array, tuple[LayerState, ...], tuple[LayerAux, ...]]:
-    """x [B, T, D] through every layer; returns x', the next states and what layers did."""
-    after, did = [], []
-    for layer, state in zip(layers, states, strict=True):
-        x, state, aux = layer(x, mask, state, train, rounding, price)
-        after.append(state)
-        did.append(aux)
-    return x, tuple(after), tuple(did)
+    state: ModelState,
+    settings: Settings,
+) -> tuple[jax.Array, ModelState, ModelAux]:
+    """x [B, T, D] through every layer; returns x', the next state and what the layers did."""
+    states, auxs = [], []
+    for layer, before in zip(layers, state.layers, strict=True):
+        x, after, aux = layer(x, mask, before, *settings)
+        states.append(after)
+        auxs.append(aux)
+    return x, ModelState(tuple(states)), collect(tuple(auxs))
 
 
-def at_steps(x: jax.Array, steps: jax.Array | None) -> jax.Array:
-    """x [B, T, D] at int [B, N] in [0, T): [B, N, D]; all of x for None."""
-    return x if steps is None else taken(x, steps)
-
-
-def collect(layers: tuple[LayerAux, ...], price: jax.Array) -> ModelAux:
+def collect(layers: tuple[LayerAux, ...]) -> ModelAux:
     """Losses averaged and counts summed over layers."""
     experts = [aux.experts for aux in layers if aux.experts is not None]
     mean = lambda values: sum(values) / max(len(values), 1) + jnp.zeros(())
@@ -107,6 +100,5 @@ def collect(layers: tuple[LayerAux, ...], price: jax.Array) -> ModelAux:
         sum((e.dropped for e in experts), start=jnp.zeros((), jnp.int32)),
         jax.tree.map(lambda *parts: sum(parts), *(aux.usage for aux in layers)),
         mean([aux.expected_share for aux in layers]),
-        mean([aux.indecision for aux in layers]),
-        price,
+        mean([aux.penalty for aux in layers]),
     )

@@ -9,16 +9,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core import budget
-from mocanet_jax.nn import pointers
-from mocanet_jax.nn.layer import LayerSpec
+from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.models.baseline import Baseline
 from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.models.sequence import MocaNet
-from mocanet_jax.nn.router import ASSOCIATION_WIDTH, CONVOLUTION_WIDTH
-
-PLACING = 14.0
-"""FLOPs for each pair of slots whose order is compared and counted (core/order.py)."""
+from mocanet_jax.nn.parameters import path_names
 
 ENGAGED_BY_CHOICE = ("memory", "experts")
 """Components whose compute usage is a share of; the others are always on."""
@@ -54,12 +49,12 @@ def realised_flops(
 ) -> float:
     """Forward FLOPs per token of what was on: all that always is, and what was engaged.
 
-    costs: of component_costs. usage: share in [0, 1] of the price of everything on.
+    costs: of component_costs. usage: share in [0, 1] of the FLOPs of everything on.
     """
     always = sum(cost.flops for name, cost in costs.items() if name not in ENGAGED_BY_CHOICE)
     if model.layer is None:
         return always
-    return always + usage * _passes(model) * sum(model.layer.prices)
+    return always + usage * _passes(model) * sum(model.layer.flops)
 
 
 def state_size(model: MocaNet | MocaClassifier | Baseline, params: dict) -> int:
@@ -80,41 +75,29 @@ def _passes(model) -> int:
     return spec.num_members * (1 + spec.bidirectional) * spec.num_layers
 
 
-def layer_flops(spec: LayerSpec) -> dict[str, float]:
+def layer_flops(config: LayerConfig) -> dict[str, float]:
     """Forward FLOPs per token of one layer with everything on that its ceilings allow: K
-    experts, a write and a read. Looking at the slots to be read is the router's."""
-    d = spec.embedding_dim
-    location, content, heads = spec.num_location_heads, spec.num_content_heads, spec.num_heads
-    gates = 2 * heads * (spec.routing == "dynamic")
-    order = spec.num_order_heads
-    steered = pointers.LOGITS * location * len(pointers.START[spec.tape])
-    outputs = spec.num_experts + gates + heads + steered + content + 5 * order
-    router = 2.0 * d * outputs
-    if spec.tape == "loop":
-        router += 2.0 * d * location * (spec.max_laps + 1)
-    if content:
-        width = content * d // heads
-        router += 2.0 * CONVOLUTION_WIDTH * d
-        router += 2 * (2.0 * d * width + 2.0 * spec.num_memory_slots * width)
-    if spec.num_association_heads:
-        width = spec.num_association_heads * d // heads
-        router += 2 * (2.0 * ASSOCIATION_WIDTH * d + 2.0 * d * width)
-        router += 4.0 * spec.num_memory_slots * width
-    if order:
-        held = spec.num_memory_slots + 1
-        router += 2.0 * CONVOLUTION_WIDTH * d
-        router += order * (PLACING * held**2 + 2.0 * held * (d // heads))
-    if heads:
-        width = (location + content) * d // heads
-        router += 2.0 * width * spec.top_k_slots + 2.0 * d * (spec.routing == "dynamic")
-    expert = budget.expert_price(d, spec.expert_hidden_dim)
-    characters = sum(size // 2 for size in spec.counters)
+    experts, a write and a read. The projections of heads are the router's, but for values,
+    which are part of a write."""
+    d = config.width
+    counters = config.controller.counters if config.controller else ()
+    characters = sum(size // 2 for size in counters)
+    gates = config.num_experts + config.dynamic * 2 * config.num_heads
+    addressing = 2.0 * d * config.dynamic if config.memory else 0.0  # how much was found
+    if config.memory:
+        for head in config.memory.heads:
+            sized = head.clone(parent=None, sizes=config.sizes)
+            projected = (p for n, p in sized.projections().items() if n != "value")
+            addressing += sized.flops() + 2.0 * d * sum(p.features for p in projected)
+    flops = config.flops
     return {
-        "controller": spec.use_controller * (4.0 * d**2 + 2.0 * d),
-        "counters": 2.0 * d * (sum(spec.counters) + 2 * characters),
-        "router": router,
-        "memory": spec.prices.writes + spec.prices.reads,
-        "experts": bool(spec.num_experts) * spec.top_k_experts * expert,
+        "controller": bool(config.controller) * (4.0 * d**2 + 2.0 * d),
+        "counters": 2.0 * d * (sum(counters) + 2 * characters),
+        "router": 2.0 * d * gates + addressing,
+        "memory": flops.writes + flops.reads,
+        "experts": config.experts.top_k * flops.experts / config.num_experts
+        if config.experts
+        else 0.0,
     }
 
 
@@ -122,15 +105,16 @@ def _words_and_attention_flops(spec: ClassifierSpec, params):
     """The sum over a word's pieces, what brings it to D, and attention; a classifier's head
     works once a sequence and is left out."""
     attention = 2.0 * params["attention"]["kernel"].size  # of all members
-    words = 2.0 * spec.piece_dim * (spec.max_pieces + spec.layer.embedding_dim)
+    words = 2.0 * spec.piece_dim * (spec.max_pieces + spec.layer.width)
     return attention + spec.num_members * words
 
 
 def _component(path, parts) -> str:
-    """Which of the `parts` of a layer, or what else."""
-    names = [part.key for part in path]
+    """Which of the `parts` of a layer a parameter belongs to, or what else."""
+    names = path_names(path)
     if names[0] in ("embed", "direction", "head", "attention"):
         return "embedding and head"
     part = names[1] if len(names) > 2 else names[0]
-    part = "router" if part == "price" else part
+    if part == "projections":
+        part = "memory" if names[2].endswith("_value") else "router"
     return part if part in parts else "norms"

@@ -9,7 +9,7 @@ from rich.console import Console
 from mocanet_jax.evaluate.spending import spending
 from mocanet_jax.inference.predictor import TextPredictor
 from mocanet_jax.inference.restore import restored
-from mocanet_jax.nn.layer import LayerSpec
+from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.report import curves, sequence_pictures, text_pictures
 from mocanet_jax.report import sequence as sequence_report
 from mocanet_jax.report.pictures import percent
@@ -79,7 +79,7 @@ def _of_checkpoint(workdir, texts, target) -> Pictures:
     if texts or issubclass(TASKS.get(task, object), TextTask):
         return _of_classifier(TextPredictor(workdir), texts, target)
     run = restored(workdir)
-    example = sequence_report.example(run.config, run.model, run.task, run.params)
+    example = sequence_report.example(run.config, run.model, run.task, run.trained)
     views = sequence_report.memory_views(run.model.layer, example)
     pictures = {
         name: partial(sequence_pictures.memory_over_time, view) for name, view in views.items()
@@ -98,8 +98,8 @@ def _of_classifier(predictor, texts, target) -> Pictures:
     return {"spending.png": partial(text_pictures.spending, spent, target)}
 
 
-def _can_spend(spec: LayerSpec | None) -> bool:
-    return spec is not None and sum(spec.prices) > 0
+def _can_spend(config: LayerConfig | None) -> bool:
+    return config is not None and sum(config.flops) > 0
 
 
 def _sentences(task: TextTask) -> list[str]:

@@ -20,7 +20,7 @@ def report(result: Result, console: Console) -> None:
     else:
         task = evaluator.task
         sequence_report.show(console, results, (task.shortest, task.longest))
-        sequence_report.draw(workdir, evaluator, result.params, results)
+        sequence_report.draw(workdir, evaluator, result.trained, results)
     rows = read_metrics(workdir)
     if rows:
         target = budget_target(evaluator.config)

@@ -10,8 +10,9 @@ from rich.console import Console
 from mocanet_jax.core.addressing import dense_weights
 from mocanet_jax.evaluate.results import SequenceResults
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
-from mocanet_jax.nn.layer import LayerAux, LayerSpec
-from mocanet_jax.nn.models.protocol import SequenceModel
+from mocanet_jax.nn.config import LayerConfig
+from mocanet_jax.nn.layer import LayerAux
+from mocanet_jax.nn.models.protocol import SequenceModel, Trained
 from mocanet_jax.report import sequence_pictures
 from mocanet_jax.report.sequence_pictures import Answered, MemoryView
 from mocanet_jax.report.terminal import table
@@ -29,7 +30,7 @@ class Example(NamedTuple):
 
 
 def draw(
-    workdir: Path, evaluator: SequenceEvaluator, params: dict, results: SequenceResults
+    workdir: Path, evaluator: SequenceEvaluator, trained: Trained, results: SequenceResults
 ) -> None:
     """accuracy_by_length.png and, for one example, memory_layer_N.png."""
     model, task = evaluator.model, evaluator.task
@@ -40,17 +41,17 @@ def draw(
             (task.shortest, task.longest),
             workdir / "accuracy_by_length.png",
         )
-    views = memory_views(model.layer, example(evaluator.config, model, task, params))
+    views = memory_views(model.layer, example(evaluator.config, model, task, trained))
     for name, view in views.items():
         sequence_pictures.memory_over_time(view, workdir / name)
 
 
-def example(config, model: SequenceModel, task: SequenceTask, params) -> Example:
+def example(config, model: SequenceModel, task: SequenceTask, trained: Trained) -> Example:
     """The first sequence of the final evaluation's stream, of EXAMPLE_LENGTH or less."""
     length = min(EXAMPLE_LENGTH, task.longest)
     batch = task.sample(stream(config.seed, TEST), 1, (length, length), length)
-    apply = jax.jit(lambda p: model.apply({"params": p}, batch.tokens, mask=batch.mask))
-    logits, _, aux = jax.device_get(apply(params))
+    apply = jax.jit(lambda t: t.apply(model, batch.tokens, mask=batch.mask))
+    logits, _, aux = jax.device_get(apply(trained))
     batch = jax.device_get(batch)
     live = int(batch.mask[0].sum())
     sequence = Answered(
@@ -65,43 +66,46 @@ def example(config, model: SequenceModel, task: SequenceTask, params) -> Example
     return Example(sequence, jax.tree.map(first, aux.layers))
 
 
-def memory_views(spec: LayerSpec | None, example: Example) -> dict[str, MemoryView]:
+def memory_views(config: LayerConfig | None, example: Example) -> dict[str, MemoryView]:
     """What each layer with a memory did on the example, by the names of its pictures."""
-    if spec is None or not spec.num_heads:
+    if config is None or not config.memory:
         return {}
     return {
-        f"memory_layer_{n}.png": _view(spec, aux, example.sequence, f"layer {n}")
+        f"memory_layer_{n}.png": _view(config, aux, example.sequence, f"layer {n}")
         for n, aux in enumerate(example.layers, start=1)
     }
 
 
-def _view(spec: LayerSpec, aux: LayerAux, sequence: Answered, name: str) -> MemoryView:
-    route = aux.route
+def _view(config: LayerConfig, aux: LayerAux, sequence: Answered, name: str) -> MemoryView:
+    memory, traces = aux.memory, aux.memory.traces
+    num_slots = config.memory.num_slots
 
-    def dense(*addresses):  # of kinds of heads, each [T, H, A], together [H, S, T]
-        weights = [
-            dense_weights(address, spec.num_memory_slots)
-            for address in addresses
-            if address is not None
-        ]
+    def dense(addresses):  # of kinds of heads, each [T, H, A], together [H, S, T]
+        weights = [dense_weights(address, num_slots) for address in addresses]
         return np.transpose(np.concatenate(weights, axis=1), (1, 2, 0))
 
-    written, recalled = route.recalled or (None, None)
+    def pointers(positions):  # [T, H], NaN for heads without pointers
+        if all(p is None for p in positions):
+            return None
+        shapes = [trace.strength.shape for trace in traces]
+        missing = (np.full(shape, np.nan) for shape in shapes)
+        both = zip(positions, missing, strict=True)
+        return np.concatenate([m if p is None else p for p, m in both], axis=1)
 
     experts = None
     if aux.experts is not None:
         experts = np.where(aux.experts.computed, aux.experts.indices, -1)
     return MemoryView(
         sequence=sequence,
-        write_weights=dense(route.write, written),
-        read_weights=dense(route.read, recalled),
-        strength=route.strength,
-        writes=route.writes > 0,
-        reads=route.reads > 0,
-        write_pointer=None if route.positions is None else route.positions[:, 0],
-        read_pointer=None if route.positions is None else route.positions[:, 1],
+        write_weights=dense([trace.write for trace in traces]),
+        read_weights=dense([trace.read for trace in traces]),
+        strength=np.concatenate([trace.strength for trace in traces], axis=1),
+        writes=memory.writes > 0,
+        reads=memory.reads > 0,
+        write_pointer=pointers([trace.write_pointer for trace in traces]),
+        read_pointer=pointers([trace.read_pointer for trace in traces]),
         experts=experts,
-        num_experts=spec.num_experts,
+        num_experts=config.num_experts,
         layer=name,
     )
 

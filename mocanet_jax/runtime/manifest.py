@@ -10,7 +10,7 @@ from pathlib import Path
 from mocanet_jax.runtime.files import read_json, write_json
 
 NAME = "manifest.json"
-LAYOUT = 1
+LAYOUT = 2
 """Of what a checkpoint holds; raised when older ones can no longer be read."""
 
 

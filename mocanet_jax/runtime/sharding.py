@@ -27,8 +27,10 @@ DATA, EXPERT = "data", "expert"
 RULES = (("batch", (DATA, EXPERT)), ("experts", EXPERT), ("batch_of_experts", DATA))
 """Axes as modules name them (nn/partition.py), and the axes of the mesh they are split over."""
 
-EXPERT_AXES = {"expand": -3, "bias": -2, "contract": -3}
-"""Which axis of a parameter of `experts` is E; members of an ensemble put one before it."""
+
+SplitAxis = Callable[[tuple[str, ...], int], tuple[str, int] | None]
+"""Names along the path of a parameter and its number of axes → name (of RULES) and number of
+the axis that devices split, None for a parameter that every device holds whole."""
 
 
 class Layout:
@@ -38,18 +40,17 @@ class Layout:
         self.mesh = mesh
         self.replicated = NamedSharding(mesh, PartitionSpec())
 
-    def shardings(self, tree):
+    def shardings(self, tree, split_axis: SplitAxis):
         """Of every leaf of parameters, or of whatever holds arrays under the same names."""
-        return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: NamedSharding(self.mesh, _spec(path, leaf)), tree
-        )
+        sharding = lambda path, leaf: NamedSharding(self.mesh, _spec(path, leaf, split_axis))
+        return jax.tree_util.tree_map_with_path(sharding, tree)
 
-    def abstract(self, tree):
+    def abstract(self, tree, split_axis: SplitAxis):
         """Shapes, dtypes and shardings, which is what a checkpoint is restored by."""
         return jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
             tree,
-            self.shardings(tree),
+            self.shardings(tree, split_axis),
         )
 
     def jit(self, run: Callable, **settings) -> Callable:
@@ -66,12 +67,13 @@ class Layout:
         return jax.device_get(jax.jit(lambda x: x, out_shardings=self.replicated)(tree))
 
 
-def _spec(path, leaf) -> PartitionSpec:
-    names = [part.key for part in path if isinstance(part, jax.tree_util.DictKey)]
-    if names[-2:-1] != ["experts"]:
+def _spec(path, leaf, split_axis) -> PartitionSpec:
+    names = tuple(part.key for part in path if isinstance(part, jax.tree_util.DictKey))
+    split = split_axis(names, leaf.ndim) if names else None
+    if split is None:
         return PartitionSpec()
-    before = leaf.ndim + EXPERT_AXES[names[-1]]
-    return PartitionSpec(*[None] * before, EXPERT)
+    name, axis = split
+    return PartitionSpec(*[None] * axis, dict(RULES)[name])
 
 
 def one_device() -> Layout:

@@ -35,9 +35,9 @@ class Task(Protocol):
         """`run` of the batch of one step, a named tuple of arrays [B, …] with tokens, mask and
         `scored_count`. Traced; a task with batches of several shapes traces `run` for each."""
 
-    def asked(self, batch) -> tuple[dict, Any]:
-        """Arguments that ask a model for no more logits than are scored, and the batch as
-        `score` needs it with those."""
+    def scored_positions(self, batch) -> tuple[jax.Array | None, Any]:
+        """Steps whose logits are scored, int [B, N], None for all that the model returns; and
+        the batch as `score` needs it with those."""
 
     def score(self, logits: jax.Array, batch) -> Any:
         """Sums over a batch, with a method `means` that names at least task_loss, accuracy."""

@@ -5,13 +5,18 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from mocanet_jax.core.budget import BudgetConfig
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.evaluate.text import TextEvaluator
-from mocanet_jax.nn.layer import LayerSpec
+from mocanet_jax.nn.config import ControllerConfig, ExpertsConfig, LayerConfig, MemoryConfig
+from mocanet_jax.nn.experts import KINDS as EXPERTS
+from mocanet_jax.nn.heads import KINDS as HEADS
+from mocanet_jax.nn.heads import Head
 from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.models.protocol import Model
 from mocanet_jax.nn.models.sequence import MocaNet
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.objects import import_object
 from mocanet_jax.runtime.sharding import Layout
 from mocanet_jax.tasks.languages.binary_addition import BinaryAdditionTask
 from mocanet_jax.tasks.languages.bucket_sort import BucketSortTask
@@ -131,16 +136,10 @@ def build_model(config: ConfigDict, task: Task) -> Model:
 
 def _build_moca(config, task):
     m = config.model
-    if m.time not in ("auto", "scan", "parallel"):
-        raise UserError(f"config.model: time must be auto, scan or parallel, not {m.time!r}")
     if m.num_layers < 1:
         raise UserError(f"config.model: num_layers must be at least 1, not {m.num_layers}")
-    if not 0 <= m.budget.target <= 1:
-        raise UserError(
-            f"config.model: budget.target is a share in [0, 1], not {m.budget.target}"
-        )
     try:
-        layer = _layer_spec(m)
+        layer = layer_config(m)
         if not isinstance(task, TextTask):
             return MocaNet(task.vocab_size, m.num_layers, layer)
         spec = ClassifierSpec(
@@ -157,36 +156,59 @@ def _build_moca(config, task):
     return MocaClassifier(spec)
 
 
-def _layer_spec(m):
+def layer_config(model: ConfigDict) -> LayerConfig:
+    """The layers that config.model describes. Raises ValueError for sizes that do not fit."""
+    if model.time not in ("auto", "scan", "parallel"):
+        raise ValueError(f"time must be auto, scan or parallel, not {model.time!r}")
     fastest = "scan" if jax.default_backend() == "cpu" else "parallel"
-    heads = m.memory.heads
-    pointers = [kind for kind in ("ring", "loop", "stack") if heads[kind].count]
-    if len(pointers) > 1:
-        raise ValueError(f"heads of one kind of tape at a time, not {', '.join(pointers)}")
-    tape = pointers[0] if pointers else "ring"
-    stepping = "priority_queue" if heads.priority_queue.count else tape
-    return LayerSpec(
-        embedding_dim=m.width,
-        num_experts=m.experts.count,
-        expert_hidden_dim=m.experts.hidden_dim,
-        top_k_experts=m.experts.top_k,
-        expert_capacity_factor=m.experts.capacity_factor,
-        num_location_heads=heads[tape].count,
-        num_content_heads=heads.content.count,
-        num_association_heads=heads.association.count,
-        num_order_heads=heads.priority_queue.count,
-        num_memory_slots=m.memory.num_slots,
-        top_k_slots=m.memory.active_slots,
-        router_temperature=heads.content.temperature,
-        pointer_sharpness=heads[stepping].sharpness,
-        use_controller=m.controller.enabled,
-        tape=tape,
-        max_laps=heads.loop.max_wraps,
-        counters=tuple(m.controller.counters),
-        routing=m.budget.routing,
-        target_budget=m.budget.target,
-        exploration=m.experts.exploration,
-        remat=m.remat,
-        activations=m.dtype,
-        time=fastest if m.time == "auto" else m.time,
+    heads = _heads(model.memory.heads)
+    memory, experts = model.memory, model.experts
+    return LayerConfig(
+        width=model.width,
+        controller=ControllerConfig(tuple(model.controller.counters))
+        if model.controller.enabled
+        else None,
+        memory=MemoryConfig(heads, memory.num_slots, memory.active_slots) if heads else None,
+        experts=ExpertsConfig(
+            experts.count,
+            experts.top_k,
+            _kind("experts.kind", EXPERTS, experts.kind)(experts.hidden_dim),
+            experts.capacity_factor,
+            experts.exploration,
+        )
+        if experts.count
+        else None,
+        budget=BudgetConfig(
+            model.budget.routing,
+            model.budget.target,
+            model.budget.base_cost,
+            model.budget.multiplier_rate,
+        ),
+        time=fastest if model.time == "auto" else model.time,
+        remat=model.remat,
+        dtype=model.dtype,
     )
+
+
+def _heads(kinds) -> tuple[Head, ...]:
+    """Heads of every kind whose count is not 0. A kind of one's own is named by its field
+    `kind`, as module:Class; its other fields are arguments of the class."""
+    heads = []
+    for name, fields in kinds.items():
+        fields = dict(fields)
+        kind = _kind(f"memory.heads.{name}", HEADS, fields.pop("kind", name))
+        if fields["count"] < 0:
+            raise ValueError(f"memory.heads.{name}.count must not be negative")
+        if fields["count"]:
+            heads.append(kind(**fields))
+    return tuple(heads)
+
+
+def _kind(field, known, name):
+    if ":" in name:
+        return import_object(name)
+    if name not in known:
+        raise ValueError(
+            f"{field}: unknown kind {name!r}; known: {', '.join(known)}, or module:Class"
+        )
+    return known[name]

@@ -13,11 +13,13 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.runtime import manifest
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.files import replace_text
 from mocanet_jax.runtime.processes import leads, wait_for_all
-from mocanet_jax.train.step import TrainState
+from mocanet_jax.train.curriculum import CurriculumState
+from mocanet_jax.train.state import TrainState
 from mocanet_jax.train.workdir import read_config
 
 OVER_BUDGET = 1000.0
@@ -149,8 +151,8 @@ class Checkpoints:
             if leads():
                 replace_text(self._workdir / SAVING, str(step))
             items = ocp.args.Composite(
-                params=ocp.args.StandardSave(state.evaluated),
-                training=ocp.args.StandardSave(_without_params(state)),
+                trained=ocp.args.StandardSave(state.trained._asdict()),
+                training=ocp.args.StandardSave(_without_trained(state)),
                 progress=ocp.args.JsonSave(progress._asdict()),
             )
             with _patient_event_loops():
@@ -197,14 +199,17 @@ class Checkpoints:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         restored = self._restore(
             step,
-            params=ocp.args.StandardRestore(abstract.evaluated),
-            training=ocp.args.StandardRestore(_without_params(abstract)),
+            trained=ocp.args.StandardRestore(abstract.trained._asdict()),
+            training=ocp.args.StandardRestore(_without_trained(abstract)),
         )
-        return _joined(restored["params"], restored["training"])
+        return _joined(Trained(**restored["trained"]), restored["training"])
 
-    def restore_params(self, step: int, like: dict) -> dict:
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        return self._restore(step, params=ocp.args.StandardRestore(abstract))["params"]
+    def restore_trained(self, step: int, like: Trained) -> Trained:
+        """What evaluation uses; `like` as of `restore`."""
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
+        return Trained(
+            **self._restore(step, trained=ocp.args.StandardRestore(abstract))["trained"]
+        )
 
     def _restore(self, step, **items):
         """Raises UserError where files are missing, damaged or hold other arrays."""
@@ -292,11 +297,14 @@ class _PatientEventLoop(asyncio.SelectorEventLoop):
         super().close()
 
 
-def _without_params(state: TrainState) -> dict:
-    """What the item of evaluated parameters does not hold."""
-    held = "params" if state.average is None else "average"
-    return {name: part for name, part in state._asdict().items() if name != held}
+def _without_trained(state: TrainState) -> dict:
+    """What the item of evaluated parameters and multiplier does not hold, in plain
+    containers."""
+    held = ("multiplier", "params" if state.average is None else "average")
+    return {name: part for name, part in state._asdict().items() if name not in held}
 
 
-def _joined(evaluated: dict, rest: dict) -> TrainState:
-    return TrainState(**rest, **{"average" if "params" in rest else "params": evaluated})
+def _joined(trained: Trained, rest: dict) -> TrainState:
+    held = "average" if "params" in rest else "params"
+    rest = rest | {"curriculum": CurriculumState(*rest["curriculum"])}
+    return TrainState(**rest, **{held: trained.params}, multiplier=trained.multiplier)

@@ -44,6 +44,7 @@ MODEL = {
     "experts": {
         "count": (4, "E"),
         "top_k": (1, "K, the most experts a token can use"),
+        "kind": ("mlp", "mlp, gated, or module:Class, called with hidden_dim"),
         "hidden_dim": (128, "F, hidden width of an expert"),
         "capacity_factor": (1.25, "room per expert in training, times the even share"),
         "exploration": (0.01, "share of tokens that in training try a shut expert"),

@@ -9,11 +9,10 @@ from typing import NamedTuple, NoReturn
 
 import jax
 import numpy as np
-import optax
 import psutil
 from ml_collections import ConfigDict
 
-from mocanet_jax.nn.models.protocol import Model
+from mocanet_jax.nn.parameters import Declarations, declarations_of
 from mocanet_jax.nn.summary import component_costs
 from mocanet_jax.runtime.errors import Stopped, UserError
 from mocanet_jax.runtime.lock import locked
@@ -26,7 +25,6 @@ from mocanet_jax.runtime.processes import (
 )
 from mocanet_jax.runtime.sharding import build_layout, check_batch
 from mocanet_jax.runtime.signals import StopRequest
-from mocanet_jax.tasks.task import Task
 from mocanet_jax.train.build import build_evaluator, build_model, build_task
 from mocanet_jax.train.checkpoint import (
     NEVER_BEST,
@@ -39,12 +37,8 @@ from mocanet_jax.train.monitor import Monitor, Silent
 from mocanet_jax.train.optimizer import build_optimizer, learning_rate_schedule
 from mocanet_jax.train.result import Evaluated, Evaluator, Result, final_result
 from mocanet_jax.train.settings import budget_target, check_settings, plain
-from mocanet_jax.train.step import (
-    FINITE_TERMS,
-    initial_train_state,
-    started_from,
-    train_steps,
-)
+from mocanet_jax.train.state import initial_params
+from mocanet_jax.train.trainer import FINITE_TERMS, Trainer
 from mocanet_jax.train.workdir import check_workdir, claim_workdir, make_workdir
 
 SILENT = Silent()
@@ -68,15 +62,16 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
     that cannot be used, a directory of another config or one that another process trains in;
     and where training diverges or cannot save. Raises Stopped where a signal ended it.
     """
-    task, model, optimizer, evaluator = prepared(config, workdir)
-    layout = evaluator.layout
-    initial = partial(initial_train_state, model, task, optimizer, config)
-    like = layout.abstract(jax.eval_shape(initial))
-    placed = layout.shardings(like)
+    trainer, evaluator, declarations = prepared(config, workdir)
+    task, model, layout = evaluator.task, evaluator.model, evaluator.layout
+    split = declarations.split_axis
+    like = layout.abstract(jax.eval_shape(trainer.initial_state), split)
+    placed = layout.shardings(like, split)
     if not inspected(workdir).sound:
         task.read()
-        state = layout.jit(initial, out_shardings=placed)(np.uint32(config.seed))
-        state = started_from(state, task.initialise(state.params))
+        initial = layout.jit(trainer.initial_state, out_shardings=placed)
+        state = initial(np.uint32(config.seed))
+        state = state.with_params(task.initialise(state.params))
         state = jax.device_put(state, placed)
     wait_for_all("the directory was looked at")
     if leads():
@@ -99,25 +94,22 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
         if not progress.finished:
             monitor.costs(component_costs(model, state.params))
             run = layout.jit(
-                partial(
-                    train_steps, model=model, task=task, optimizer=optimizer, config=config
-                ),
+                trainer.steps,
                 donate_argnums=0,
                 out_shardings=(placed, layout.replicated, layout.replicated),
             )
             progress = _run(workdir, monitor, checkpoints, evaluator, run, state, progress)
         step, last = checkpoints.best_step(), checkpoints.latest_step()
         best = checkpoints.progress(step)
-        params = checkpoints.restore_params(step, like.params)
+        trained = checkpoints.restore_trained(step, like.trained)
     of = Evaluated(step, best, last, progress)
-    return final_result(workdir, "result.json", evaluator, params, of)
+    return final_result(workdir, "result.json", evaluator, trained, of)
 
 
 class Prepared(NamedTuple):
-    task: Task
-    model: Model
-    optimizer: optax.GradientTransformation
+    trainer: Trainer
     evaluator: Evaluator
+    declarations: Declarations
 
 
 def prepared(config: ConfigDict, workdir: Path) -> Prepared:
@@ -131,9 +123,10 @@ def prepared(config: ConfigDict, workdir: Path) -> Prepared:
     check_batch(layout, config.train)
     task = build_task(config, workdir)
     model = build_model(config, task)
-    optimizer = build_optimizer(config.train)
+    declarations = declarations_of(initial_params, model, task)
+    optimizer = build_optimizer(config.train, declarations)
     evaluator = build_evaluator(model, task, config, layout)
-    return Prepared(task, model, optimizer, evaluator)
+    return Prepared(Trainer(model, task, optimizer, config), evaluator, declarations)
 
 
 def _continued(progress: Progress, config: ConfigDict, step: int) -> Progress:
@@ -225,7 +218,7 @@ def _run(workdir, monitor, checkpoints, evaluator, run, state, progress) -> Prog
 
             last = step == training.max_steps or _out_of_time(clock, training)
             if last or step % training.eval_every == 0:
-                validation = evaluator.validate(state.evaluated)
+                validation = evaluator.validate(state.trained)
                 _check_finite(validation, step)
                 recorder.write(step, "eval", validation)
                 monitor.validated(step, evaluator.describe(validation))

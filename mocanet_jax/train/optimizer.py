@@ -1,30 +1,18 @@
 """AdamW with warm-up, cosine decay and clipping."""
 
+from functools import partial
+
 import jax
 import optax
 from ml_collections import ConfigDict
 
-UNDECAYED = {
-    "scale",
-    "bias",
-    "fill",
-    "ring_slots",
-    "content_slots",
-    "keys",
-    "association_sharpness",
-    "association_sink",
-    "order_sink",
-    "price",
-    "log_rate",
-}
-"""Parameters without weight decay, by the last part of their name: norms, biases, slots,
-and scores that have a scale of their own."""
+from mocanet_jax.nn.parameters import Declarations, path_names
 
 
-def decay_mask(params) -> dict:
+def decay_mask(params, declarations: Declarations) -> dict:
     """True for every parameter that weight decay shrinks; the tree of `params`."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, _: path[-1].key not in UNDECAYED, params
+        lambda path, _: declarations.decays(path_names(path)), params
     )
 
 
@@ -39,13 +27,16 @@ def learning_rate_schedule(training: ConfigDict) -> optax.Schedule:
     )
 
 
-def build_optimizer(training: ConfigDict) -> optax.GradientTransformation:
+def build_optimizer(
+    training: ConfigDict, declarations: Declarations
+) -> optax.GradientTransformation:
+    """declarations: of the model's parameters (nn/parameters.py)."""
     return optax.chain(
         optax.clip_by_global_norm(training.gradient_clip_norm),
         optax.adamw(
             learning_rate_schedule(training),
             b2=training.adam_b2,
             weight_decay=training.weight_decay,
-            mask=decay_mask,
+            mask=partial(decay_mask, declarations=declarations),
         ),
     )

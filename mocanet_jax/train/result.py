@@ -6,6 +6,7 @@ from typing import NamedTuple
 from mocanet_jax.evaluate.results import SequenceResults, TextResults
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.evaluate.text import TextEvaluator
+from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.nn.summary import component_costs, realised_flops, state_size
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.files import write_json
@@ -30,7 +31,7 @@ class Evaluated(NamedTuple):
 class Result(NamedTuple):
     """What `train` and `evaluate` return.
 
-    file: where `summary` is kept. summary: values of JSON. params: of the evaluated
+    file: where `summary` is kept. summary: values of JSON. trained: of the evaluated
     checkpoint, in host memory. evaluator: with the run's model, task and config.
     """
 
@@ -38,20 +39,20 @@ class Result(NamedTuple):
     file: Path
     summary: dict
     results: SequenceResults | TextResults
-    params: dict
+    trained: Trained
     evaluator: Evaluator
 
 
 def final_result(
-    workdir: Path, file_name: str, evaluator: Evaluator, params: dict, of: Evaluated
+    workdir: Path, file_name: str, evaluator: Evaluator, trained: Trained, of: Evaluated
 ) -> Result:
-    """Evaluates `params`, in all processes, and writes `file_name`, in the first.
+    """Evaluates `trained`, in all processes, and writes `file_name`, in the first.
 
     Raises UserError for a model that diverged.
     """
     model, progress = evaluator.model, of.progress
-    costs = component_costs(model, params)
-    results = evaluator.test(params, of.best.validation)
+    costs = component_costs(model, trained.params)
+    results = evaluator.test(trained, of.best.validation)
     entries = results.entries()
     summary = {
         "task": evaluator.config.task,
@@ -64,7 +65,7 @@ def final_result(
         "validation_loss": of.best.validation[evaluator.chosen_by],
         "train_tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9)),
         "parameters": sum(cost.parameters for cost in costs.values()),
-        "state_size": state_size(model, params),
+        "state_size": state_size(model, trained.params),
         "flops_per_token": sum(cost.flops for cost in costs.values()),
         "eval/flops_per_token": round(realised_flops(model, costs, entries["eval/usage"])),
         **entries,
@@ -76,5 +77,5 @@ def final_result(
             raise UserError(
                 f"{workdir}, step {of.step}: the model diverged: {error}"
             ) from error
-    params = evaluator.layout.gathered(params)
-    return Result(workdir, workdir / file_name, summary, results, params, evaluator)
+    trained = evaluator.layout.gathered(trained)
+    return Result(workdir, workdir / file_name, summary, results, trained, evaluator)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mocanet_jax.core.rounding import indecision, rounded, rounded_choice
 
 from mocanet_jax.core.addressing import expected_shift
-from mocanet_jax.core.rounding import indecision, rounded, rounded_choice
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mocanet_jax.train.step import initial_params
 
 from mocanet_jax.evaluate import calibration
 from mocanet_jax.evaluate import text as text_evaluator
 from mocanet_jax.evaluate.text import TextEvaluator
 from mocanet_jax.tasks.text.tokenizer import tokenize
 from mocanet_jax.train import build
-from mocanet_jax.train.step import initial_params
 from tests.train import tiny_text
 
 BATCH = 4

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mocanet_jax.train.step import initial_params
 
 from mocanet_jax import cli
 from mocanet_jax import export as entry
@@ -24,7 +25,6 @@ from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.train import build
 from mocanet_jax.train.checkpoint import Progress
 from mocanet_jax.train.settings import plain
-from mocanet_jax.train.step import initial_params
 from tests.train import tiny
 
 EXPORT_PAGE = Path(__file__).parents[2] / "docs" / "EXPORT.md"

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mocanet_jax.nn.memory_bank import BankState, MemoryBank
+from mocanet_jax.nn.route import Keys, Order, Route
 
 from mocanet_jax.core import memory
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.core.associations import recall
 from mocanet_jax.core.order import by_place
-from mocanet_jax.nn.memory_bank import BankState, MemoryBank
-from mocanet_jax.nn.route import Keys, Order, Route
 
 B, T, D, S, COST = 2, 7, 4, 3, 0.4
 

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mocanet_jax.nn.route import Route
 from rich.console import Console
 
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.evaluate.results import SequenceResults as Results
 from mocanet_jax.nn.experts import ExpertsAux
 from mocanet_jax.nn.layer import LayerAux
-from mocanet_jax.nn.route import Route
 from mocanet_jax.nn.stack import ModelAux
 from mocanet_jax.report import sequence as sequence_report
 from mocanet_jax.tasks.synthetic.copy import CopyTask

@@ -19,13 +19,13 @@ from pathlib import Path
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from mocanet_jax.train.step import initial_train_state, train_step
 
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.runtime.sharding import Layout, build_layout, one_device
 from mocanet_jax.train import build
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.optimizer import build_optimizer
-from mocanet_jax.train.step import initial_train_state, train_step
 from tests.train import tiny
 
 STEPS = 20

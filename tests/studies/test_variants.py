@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import pytest
 from ml_collections import ConfigDict
+from mocanet_jax.train.step import initial_params
 
 from configs import copy
 from mocanet_jax import ablate, cli
@@ -13,7 +14,6 @@ from mocanet_jax.studies import variants
 from mocanet_jax.train import build
 from mocanet_jax.train import config as train_config
 from mocanet_jax.train.settings import plain
-from mocanet_jax.train.step import initial_params
 from tests.test_cli import ROOT
 from tests.train import tiny, tiny_text
 

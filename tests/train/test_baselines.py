@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export as jax_export
+from mocanet_jax.train.step import initial_params
 
 from configs import copy
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
@@ -23,7 +24,6 @@ from mocanet_jax.tasks.languages.reverse_string import ReverseStringTask
 from mocanet_jax.train import build
 from mocanet_jax.train.baselines import BASELINES
 from mocanet_jax.train.optimizer import decay_mask
-from mocanet_jax.train.step import initial_params
 from tests.train import tiny, tiny_text
 
 TASK = ReverseStringTask(shortest=1, longest=4, first_longest=1)

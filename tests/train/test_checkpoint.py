@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
+from mocanet_jax.train.step import TrainState
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train.checkpoint import (
@@ -18,7 +19,6 @@ from mocanet_jax.train.checkpoint import (
     read_config,
     saved_run,
 )
-from mocanet_jax.train.step import TrainState
 
 OPTIMIZER = optax.adamw(0.1)
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from mocanet_jax.train.step import initial_train_state
 
 from configs import copy
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
@@ -18,7 +19,6 @@ from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
 from mocanet_jax.train import build, loop, settings
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.optimizer import build_optimizer
-from mocanet_jax.train.step import initial_train_state
 from tests.train import tiny
 
 TIMING = ("train/tokens_per_second",)

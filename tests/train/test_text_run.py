@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mocanet_jax.train.step import Faults
 
 from mocanet_jax.evaluate.text import TextEvaluator
 from mocanet_jax.runtime.errors import UserError
@@ -18,7 +19,6 @@ from mocanet_jax.tasks.text.labelled import read_tsv
 from mocanet_jax.tasks.text.vocabulary import load_vocabulary
 from mocanet_jax.train import build, loop
 from mocanet_jax.train.settings import plain
-from mocanet_jax.train.step import Faults
 from tests.train import tiny, tiny_text
 
 OF_THE_CLOCK = (

@@ -6,12 +6,12 @@ from pathlib import Path
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from mocanet_jax.train.step import TrainState, initial_train_state
 
 from configs import sst2
 from mocanet_jax.train import build
 from mocanet_jax.train.checkpoint import Checkpoints
 from mocanet_jax.train.optimizer import build_optimizer
-from mocanet_jax.train.step import TrainState, initial_train_state
 from tests.train import tiny
 
 STEPS, SAVE_EVERY, BUCKETS = 6, 2, (4, 8)

@@ -1,4 +1,4 @@
-"""What the models for comparison share: embed → N blocks → norm → logits for every token.
+"""What the baselines share: embed → N blocks → norm → logits for every token.
 
     x' = x + mixer(norm(x));  x'' = x' + mlp(norm(x'))
 
@@ -27,7 +27,7 @@ head starts without an opinion, and Adam's steps can turn a row."""
 
 @dataclass(frozen=True)
 class BaselineSpec:
-    """Sizes of a model for comparison; each kind adds its mixer and that one's sizes.
+    """Sizes of a baseline; each kind adds its mixer and that one's sizes.
 
     width: D. mlp_dim: F, 0 for blocks without an MLP. tied_head: logits by the transposed
         embedding; else by a matrix of their own.
@@ -105,8 +105,8 @@ class Block(nn.Module):
 class Baseline(nn.Module):
     """`apply(params, tokens, state, mask) → (logits, state', aux)`, as MocaNet.
 
-    The arguments `train` and `rounding` change nothing: there is no room to run out of, and no
-    pointer to round.
+    The arguments `train`, `hardness` and `multiplier` change nothing: it has no gates and no
+    pointers.
     """
 
     vocab_size: int
@@ -143,25 +143,35 @@ class Baseline(nn.Module):
         state: ModelState | None = None,
         mask: jax.Array | None = None,
         train: bool = False,
-        rounding: jax.Array | float = 1.0,
-        asked: jax.Array | None = None,
+        hardness: jax.Array | float = 1.0,
+        multiplier: jax.Array | float = 0.0,
     ) -> tuple[jax.Array, ModelState, ModelAux]:
         """tokens: int [B, T] in [0, V). mask: bool [B, T], False for padding, which leaves the
         state untouched. state: None for a sequence that is given whole, with room for its T
         tokens alone; one that comes in segments starts from `initial_state`.
-        asked: int [B, N], the steps whose logits are wanted; None for all T.
-        Returns logits, float [B, N or T, V].
+        Returns logits, float [B, T, V].
         """
+        x, state, aux = self.features(tokens, state, mask)
+        return self.logits(x), state, aux
+
+    def features(
+        self, tokens, state=None, mask=None, train=False, hardness=1.0, multiplier=0.0
+    ) -> tuple[jax.Array, ModelState, ModelAux]:
+        """As `__call__`, before the head: float [B, T, D]."""
         mask = stack.checked_mask(tokens, mask)
         if state is None:
             state = self.initial_state(*tokens.shape)
-        x, after = self.embed(tokens), []
+        x, states = self.embed(tokens), []
         for layer, before in zip(self.layers, state.layers, strict=True):
-            x, next_state = layer(x, mask, before)
-            after.append(next_state)
-        x = self.norm(stack.at_steps(x, asked))
-        logits = self.embed.attend(x) if self.spec.tied_head else self.head(x)
-        return logits, ModelState(tuple(after)), _everything_on()
+            x, after = layer(x, mask, before)
+            states.append(after)
+        return self.norm(x), ModelState(tuple(states)), _everything_on()
+
+    def logits(self, features: jax.Array) -> jax.Array:
+        """Float [..., D] of `features`, of any tokens, to logits, float [..., V]."""
+        if self.spec.tied_head:
+            return self.embed.attend(features)
+        return self.head(features)
 
 
 def _everything_on() -> ModelAux:
@@ -173,6 +183,5 @@ def _everything_on() -> ModelAux:
         dropped=jnp.zeros((), jnp.int32),
         usage=budget.AlwaysOn(),
         expected_share=nothing,
-        indecision=nothing,
-        price=nothing,
+        penalty=nothing,
     )

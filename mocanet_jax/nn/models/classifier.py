@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from mocanet_jax.core.precision import full
 from mocanet_jax.nn import stack
-from mocanet_jax.nn.layer import LayerSpec
+from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.models.words import WordEmbedding
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
@@ -30,7 +30,7 @@ class ClassifierSpec:
     vocab_size: int
     num_classes: int
     num_layers: int
-    layer: LayerSpec
+    layer: LayerConfig
     num_pieces: int
     max_pieces: int
     piece_dim: int
@@ -53,10 +53,9 @@ class Member(nn.Module):
     """One reader of the ensemble, with parameters of its own.
 
     The same layers read the sequence forwards and from its end, told which by a vector of the
-    direction, so that a word is seen with what follows it. What both directions say of each
-    word is pooled three ways: mean, maximum, and a mean weighted by learned attention (as Lin
-    et al., 2017, with one hop).
-    """
+    direction, so that a word is seen with what follows it. The features of both
+    directions at each word are pooled three ways: mean, maximum, and a mean weighted by learned
+    attention (as Lin et al., 2017, with one hop)."""
 
     spec: ClassifierSpec
 
@@ -66,15 +65,14 @@ class Member(nn.Module):
             spec.vocab_size,
             spec.num_pieces,
             spec.piece_dim,
-            spec.layer.embedding_dim,
+            spec.layer.width,
             spec.word_dropout,
         )
         self.layers = stack.build(spec.layer, spec.num_layers)
         if spec.bidirectional:
             start = nn.initializers.normal(0.3)
-            self.direction = self.param("direction", start, (2, 1, 1, spec.layer.embedding_dim))
+            self.direction = self.param("direction", start, (2, 1, 1, spec.layer.width))
         self.norm = nn.RMSNorm()
-        self.price = stack.price(self, spec.layer)
         self.attention = nn.Dense(1, use_bias=False)
         self.head = nn.Dense(spec.num_classes)
         self.drop_word = nn.Dropout(spec.embedding_dropout)
@@ -85,23 +83,22 @@ class Member(nn.Module):
             self.layers, (1 + self.spec.bidirectional) * batch, num_slots
         )
 
-    def __call__(self, tokens, state, mask, train, rounding):
+    def __call__(self, tokens, state, mask, train, hardness, multiplier):
         fixed = not train
         x, live = self.drop_word(self.embed(tokens, train), deterministic=fixed), mask
-        x = x.astype(self.spec.layer.dtype or x.dtype)
+        x = x.astype(self.spec.layer.activations or x.dtype)
         if self.spec.bidirectional:
             first, last = self.direction.astype(x.dtype)
             x = jnp.concatenate([x + first, jnp.flip(x, 1) + last])
             live = jnp.concatenate([mask, jnp.flip(mask, 1)])
-        x, states, did = stack.run(
-            self.layers, x, live, state.layers, train, rounding, self.price
-        )
+        settings = stack.Settings(train, hardness, multiplier)
+        x, state, aux = stack.run(self.layers, x, live, state, settings)
         if self.spec.bidirectional:
             forward, backward = jnp.split(x, 2)
             x = jnp.concatenate([forward, jnp.flip(backward, 1)], axis=-1)
         features = self.drop(self.norm(full(x)), deterministic=fixed)
         pooled = self.drop(self._pool(features, mask[..., None]), deterministic=fixed)
-        return self.head(pooled), ModelState(states), stack.collect(did, self.price)
+        return self.head(pooled), state, aux
 
     def _pool(self, features, live):
         """features: [B, T, n]; live: bool [B, T, 1]. Returns [B, 3n]."""
@@ -123,7 +120,7 @@ class MocaClassifier(nn.Module):
     spec: ClassifierSpec
 
     @property
-    def layer(self) -> LayerSpec:
+    def layer(self) -> LayerConfig:
         """Sizes of every layer."""
         return self.spec.layer
 
@@ -137,7 +134,7 @@ class MocaClassifier(nn.Module):
             Member,
             methods={
                 "initial_state": {**each, "in_axes": (None, None)},
-                "__call__": {**each, "in_axes": (None, 0, None, None, None)},
+                "__call__": {**each, "in_axes": (None, 0, None, None, None, None)},
             },
         )
         self.members = members(self.spec)
@@ -152,12 +149,14 @@ class MocaClassifier(nn.Module):
         state: ModelState | None = None,
         mask: jax.Array | None = None,
         train: bool = False,
-        rounding: jax.Array | float = 1.0,
+        hardness: jax.Array | float = 1.0,
+        multiplier: jax.Array | float = 0.0,
     ) -> tuple[jax.Array, ModelState, ModelAux]:
         """tokens: int [B, T, 1 + M], a word and its pieces (nn/models/words.py).
         mask: bool [B, T], False for padding; a sequence has at least one unmasked token.
         train: drops words and numbers, which needs the "dropout" rng, and bounds experts.
-        rounding: of pointer shifts, in [0, 1].
+        hardness: of pointer shifts and other decisions, in [0, 1].
+        multiplier: λ ≥ 0 of the budget, in logits.
         Returns logits, float [N, B, C], whose mean over N decides. The arrays of state and of
         aux.layers are [N, B, …]; with two directions [N, 2·B, …], first forwards, then read
         from the end with their time axis reversed.
@@ -169,7 +168,7 @@ class MocaClassifier(nn.Module):
             mask = jnp.ones(tokens.shape[:2], bool)
         chex.assert_shape(mask, tokens.shape[:2])
         chex.assert_type([tokens, mask], [int, bool])
-        logits, state, aux = self.members(tokens, state, mask, train, rounding)
+        logits, state, aux = self.members(tokens, state, mask, train, hardness, multiplier)
         total = lambda parts: jnp.sum(parts, axis=0)
         return (
             logits,
@@ -181,7 +180,6 @@ class MocaClassifier(nn.Module):
                 total(aux.dropped),
                 jax.tree.map(total, aux.usage),
                 jnp.mean(aux.expected_share),
-                jnp.mean(aux.indecision),
-                jnp.mean(aux.price),
+                jnp.mean(aux.penalty),
             ),
         )

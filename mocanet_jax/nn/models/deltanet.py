@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from mocanet_jax.core import delta_rule
 from mocanet_jax.core.convolution import causal_convolution
 from mocanet_jax.nn.models.baseline import BaselineSpec
+from mocanet_jax.nn.parameters import declared
 
 CONVOLUTION_WIDTH = 4
 FASTEST_RATE = 16.0
@@ -104,14 +105,15 @@ class GatedDelta(nn.Module):
         live = mask[..., None]
         strength = nn.sigmoid(dense(heads, "strength")(z)) * live
         step = nn.softplus(nn.Dense(heads, bias_init=_step_start, name="decay")(z))
-        rate = jnp.exp(self.param("log_rate", _log_rate_start, (heads,)))
+        rate = jnp.exp(declared(self, "log_rate", _log_rate_start, (heads,), decay=False))
         log_retention = -step * rate[None, None] * live
 
-        run, arguments = delta_rule.recurrent, (state.held, _unit(k))
-        arguments += (_unit(q) * spec.key_dim**-0.5, v, strength, log_retention)
+        queries = _unit(q) * spec.key_dim**-0.5
+        tokens = delta_rule.Tokens(_unit(k), queries, v, strength, log_retention)
         if spec.form == "chunked" and z.shape[1] > 1:
-            run, arguments = delta_rule.chunked, (*arguments, spec.chunk_size)
-        read, held = run(*arguments)
+            read, held = delta_rule.chunked(state.held, tokens, spec.chunk_size)
+        else:
+            read, held = delta_rule.recurrent(state.held, tokens)
         read = nn.RMSNorm(name="norm")(read).reshape(*mask.shape, -1)
         gate = nn.silu(dense(read.shape[-1], "gate")(z))
         return dense(spec.width, "output")(read * gate), DeltaNetState(recent, held)

@@ -4,22 +4,40 @@ Axes: B batch, T time.
 """
 
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from mocanet_jax.nn.layer import LayerSpec
+import jax
+
+from mocanet_jax.nn.config import LayerConfig
+
+
+class Trained(NamedTuple):
+    """What training leaves for evaluation: parameters, and the multiplier λ of the budget,
+    float [], by which gates decide."""
+
+    params: dict
+    multiplier: jax.Array
+
+    def apply(self, model: "Model", *inputs, **settings) -> Any:
+        """`model.apply` with both."""
+        return model.apply(
+            {"params": self.params}, *inputs, multiplier=self.multiplier, **settings
+        )
+
+    def initial_state(self, model: "Model", batch: int, num_slots: int | None = None) -> Any:
+        return model.apply({"params": self.params}, batch, num_slots, method="initial_state")
 
 
 class Model(Protocol):
-    """A Linen module, `apply(variables, tokens, state, mask, train=, rounding=, …) →
-    (logits, state', ModelAux)`, with a method `initial_state(batch, num_slots)`; a task has
-    arguments of its own for its models (`Task.asked`).
+    """A Linen module, `apply(variables, tokens, state, mask, train=, hardness=, multiplier=) →
+    (logits, state', ModelAux)`, with a method `initial_state(batch, num_slots)`.
 
     layer: sizes of its MOCA layers; None for a model that has none, and with them no memory to
-    draw, no price of compute and no choice.
+    draw, no budget and no choice.
     """
 
     @property
-    def layer(self) -> LayerSpec | None: ...
+    def layer(self) -> LayerConfig | None: ...
 
     def init(self, rngs, *arguments, **settings) -> dict: ...
 
@@ -27,7 +45,8 @@ class Model(Protocol):
 
 
 class SequenceModel(Model, Protocol):
-    """A model that says something at every token, of sequences of any length."""
+    """A model with logits at every token, of sequences of any length. `features` takes what
+    `__call__` takes and returns [B, T, D] for logits, which `logits` turns into them."""
 
     def slots_for(self, growth: Fraction, steps: int) -> int | None:
         """The `num_slots` of `initial_state` for sequences `growth` times as long as the

@@ -11,7 +11,7 @@ import jax
 
 from mocanet_jax.core.precision import product
 from mocanet_jax.nn import stack
-from mocanet_jax.nn.layer import LayerSpec
+from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
 
@@ -26,24 +26,23 @@ class MocaNet(nn.Module):
 
     vocab_size: int
     num_layers: int
-    layer: LayerSpec
+    layer: LayerConfig
 
     def setup(self):
         self.embed = nn.Embed(
             self.vocab_size,
-            self.layer.embedding_dim,
+            self.layer.width,
             embedding_init=nn.initializers.normal(1.0),
-            dtype=self.layer.dtype,
+            dtype=self.layer.activations,
         )
         self.layers = stack.build(self.layer, self.num_layers)
-        self.norm = nn.RMSNorm(dtype=self.layer.dtype)
-        self.price = stack.price(self, self.layer)
+        self.norm = nn.RMSNorm(dtype=self.layer.activations)
 
     @nn.nowrap
-    def slots_for(self, growth: Fraction, steps: int) -> int:
+    def slots_for(self, growth: Fraction, steps: int) -> int | None:
         """The `num_slots` of `initial_state` for sequences `growth` times as long as those in
-        training: slots in the same proportion."""
-        return math.ceil(self.layer.num_memory_slots * growth)
+        training: slots in the same proportion; None without a memory."""
+        return math.ceil(self.layer.memory.num_slots * growth) if self.layer.memory else None
 
     def initial_state(self, batch: int, num_slots: int | None = None) -> ModelState:
         """State before a sequence: `apply(params, B, method="initial_state")`.
@@ -59,23 +58,35 @@ class MocaNet(nn.Module):
         state: ModelState | None = None,
         mask: jax.Array | None = None,
         train: bool = False,
-        rounding: jax.Array | float = 1.0,
-        asked: jax.Array | None = None,
+        hardness: jax.Array | float = 1.0,
+        multiplier: jax.Array | float = 0.0,
     ) -> tuple[jax.Array, ModelState, ModelAux]:
         """tokens: int [B, T] in [0, V). state: None for a fresh sequence.
         mask: bool [B, T], False for padding, which leaves the state untouched.
-        train: experts have bounded room, so that a step has a fixed cost.
-        rounding: of pointer shifts, [] or [B], in [0, 1]; 1 moves pointers by whole slots.
-        asked: int [B, N], the steps whose logits are wanted; None for all T.
-        Returns logits, float32 [B, N or T, V].
+        train: experts have bounded room, so that a step has a fixed cost; needs the "router"
+        rng
+            where they explore.
+        hardness: of pointer shifts and other decisions, [] or [B], in [0, 1]; 1 moves pointers
+        by
+            whole slots.
+        multiplier: λ ≥ 0 of the budget, in logits; for evaluation the one that training ended
+            with.
+        Returns logits, float32 [B, T, V].
         """
+        x, state, aux = self.features(tokens, state, mask, train, hardness, multiplier)
+        return self.logits(x), state, aux
+
+    def features(
+        self, tokens, state=None, mask=None, train=False, hardness=1.0, multiplier=0.0
+    ) -> tuple[jax.Array, ModelState, ModelAux]:
+        """As `__call__`, before the head: float [B, T, D]."""
         mask = stack.checked_mask(tokens, mask)
         if state is None:
             state = self.initial_state(tokens.shape[0])
-        x = self.embed(tokens)
-        x, states, did = stack.run(
-            self.layers, x, mask, state.layers, train, rounding, self.price
-        )
-        said = self.norm(stack.at_steps(x, asked))
-        logits = product(said, self.embed.embedding.T) * self.layer.embedding_dim**-0.5
-        return logits, ModelState(states), stack.collect(did, self.price)
+        settings = stack.Settings(train, hardness, multiplier)
+        x, state, aux = stack.run(self.layers, self.embed(tokens), mask, state, settings)
+        return self.norm(x), state, aux
+
+    def logits(self, features: jax.Array) -> jax.Array:
+        """Float [..., D] of `features`, of any tokens, to logits, float32 [..., V]."""
+        return product(features, self.embed.embedding.T) * self.layer.width**-0.5

@@ -114,9 +114,8 @@ class SequenceTask:
     def on_batch(self, run: Callable[[Batch], R], data, chosen, key, batch, lengths) -> R:
         return run(self.sample(key, batch, lengths, self.longest))
 
-    def asked(self, batch: Batch) -> tuple[dict, Batch]:
-        steps, batch = only_scored(batch, self.answer_length(self.longest))
-        return {"asked": steps}, batch
+    def scored_positions(self, batch: Batch) -> tuple[jax.Array, Batch]:
+        return only_scored(batch, self.answer_length(self.longest))
 
     def score(self, logits: jax.Array, batch: Batch) -> Scores:
         return score(logits, batch)

@@ -234,8 +234,8 @@ class TextTask:
     def example(self) -> jax.Array:
         return jnp.zeros((1, 2, 1 + self.vocabulary.max_pieces), jnp.int32)
 
-    def asked(self, batch: TextBatch) -> tuple[dict, TextBatch]:
-        return {}, batch
+    def scored_positions(self, batch: TextBatch) -> tuple[None, TextBatch]:
+        return None, batch
 
     def score(self, logits: jax.Array, batch: TextBatch) -> TextScores:
         """Scores of logits [N, B, C], every member's decision by itself, the loss against

@@ -1,0 +1,207 @@
+"""Configs of a layer, nested, with defaults; the only place that checks its sizes.
+
+LayerConfig(width=128, memory=MemoryConfig(heads=(Ring(1), Content(2))), experts=None)
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from mocanet_jax.core import gating
+from mocanet_jax.core.budget import BudgetConfig, Flops, memory_flops
+from mocanet_jax.nn.experts import MlpExpert, expert_flops
+from mocanet_jax.nn.heads import Ring
+from mocanet_jax.nn.heads.base import Head, Sizes
+from mocanet_jax.nn.memory import head_names
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class ControllerConfig:
+    """The sequential part before the router.
+
+    counters: sizes, from 2 on, of counters modulo their sizes (nn/counters.py).
+    """
+
+    counters: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        for size in self.counters:
+            valid = isinstance(size, int) and size >= 2
+            _check(valid, f"controller.counters must have sizes from 2 on, not {self.counters}")
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """heads: of any kinds (nn/heads/). num_slots: S, of every head; initial_state may enlarge
+    it. active_slots: A per access; at 1 the only weight of an address is 1, so that neither
+    pointers nor queries get a gradient.
+    """
+
+    heads: tuple[Head, ...] = (Ring(1),)
+    num_slots: int = 64
+    active_slots: int = 3
+
+    def __post_init__(self):
+        _check(len(self.heads) > 0, "memory.heads must not be empty; memory=None for none")
+        for name, head in zip(head_names(self.heads), self.heads, strict=True):
+            valid = isinstance(head, Head) and head.count >= 1
+            _check(valid, f"memory.heads: {name} must be a Head with a count of at least 1")
+        _check(
+            self.num_slots >= 1, f"memory.num_slots must be at least 1, not {self.num_slots}"
+        )
+        _check(
+            1 <= self.active_slots <= self.num_slots,
+            f"memory.active_slots must be between 1 and memory.num_slots {self.num_slots}, "
+            f"not {self.active_slots}",
+        )
+
+    @property
+    def num_heads(self) -> int:
+        return sum(head.count for head in self.heads)
+
+
+@dataclass(frozen=True)
+class ExpertsConfig:
+    """expert: any module that maps [..., D] to [..., D] (nn/experts.py). count: E. top_k: K,
+    the most that a token uses. capacity_factor: room per expert in training, times the even
+    share.
+    exploration: share of tokens that in training try an expert whose gate is closed.
+    """
+
+    count: int = 4
+    top_k: int = 1
+    expert: nn.Module = field(default_factory=lambda: MlpExpert(128))
+    capacity_factor: float = 1.25
+    exploration: float = 0.01
+
+    def __post_init__(self):
+        _check(self.count >= 1, f"experts.count must be at least 1, not {self.count}")
+        _check(
+            1 <= self.top_k <= self.count,
+            f"experts.top_k must be between 1 and experts.count {self.count}, not {self.top_k}",
+        )
+        _check(
+            self.capacity_factor > 0,
+            f"experts.capacity_factor must be above 0, not {self.capacity_factor}",
+        )
+        _check(
+            0 <= self.exploration <= 1,
+            f"experts.exploration must be in [0, 1], not {self.exploration}",
+        )
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """A MOCA layer. controller, memory, experts: None for a layer without that part.
+
+    width: D, of the residual stream.
+    time: "scan" runs the recurrences step by step (fast on CPU), "parallel" as prefix
+        sums and chunked matrix products (for accelerators). Same values either way.
+    remat: rematerialises the layer for its gradient (gradient checkpointing).
+    dtype: "float32" or "bfloat16", of the residual stream and of operands of matrix products;
+        parameters, states and decisions are float32 (core/precision.py).
+    """
+
+    width: int = 128
+    controller: ControllerConfig | None = field(default_factory=ControllerConfig)
+    memory: MemoryConfig | None = field(default_factory=MemoryConfig)
+    experts: ExpertsConfig | None = field(default_factory=ExpertsConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    time: Literal["scan", "parallel"] = "scan"
+    remat: bool = False
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self):
+        _check(self.width >= 1, f"width must be at least 1, not {self.width}")
+        _check(
+            self.time in ("scan", "parallel"),
+            f'time must be "scan" or "parallel", not {self.time!r}',
+        )
+        _check(
+            self.dtype in ("float32", "bfloat16"),
+            f'dtype must be "float32" or "bfloat16", not {self.dtype!r}',
+        )
+        _check(
+            self.width % max(self.num_heads, 1) == 0,
+            f"width {self.width} is not divisible by {self.num_heads} memory heads",
+        )
+
+    @property
+    def num_heads(self) -> int:
+        """H, memory heads of all kinds."""
+        return self.memory.num_heads if self.memory else 0
+
+    @property
+    def num_experts(self) -> int:
+        """E."""
+        return self.experts.count if self.experts else 0
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether gates decide what is computed."""
+        return self.budget.routing == "dynamic"
+
+    @property
+    def parallel(self) -> bool:
+        return self.time == "parallel"
+
+    @property
+    def activations(self) -> jnp.dtype | None:
+        """The dtype of activations; None for that of the parameters."""
+        return jnp.dtype(jnp.bfloat16) if self.dtype == "bfloat16" else None
+
+    @property
+    def sizes(self) -> Sizes:
+        """What heads are told; of a layer with a memory."""
+        return Sizes(
+            self.width,
+            self.width // self.num_heads,
+            self.memory.num_slots,
+            self.memory.active_slots,
+            self.dynamic,
+            self.parallel,
+            self.activations,
+        )
+
+    @cached_property
+    def flops(self) -> Flops:
+        """FLOPs per token of everything that can be gated: all experts, all writes and
+        reads."""
+        experts = writes = reads = 0.0
+        if self.experts:
+            experts = self.experts.count * expert_flops(self.experts.expert, self.width)
+        if self.memory:
+            writes, reads = (
+                memory_flops(self.width, self.memory.active_slots, passes) for passes in (2, 0)
+            )
+        return Flops(experts, writes, reads)
+
+    @property
+    def unit_shares(self) -> Flops:
+        """Shares of `flops`: of one expert, one head's write, one head's read."""
+        counts = (self.num_experts, self.num_heads, self.num_heads)
+        total = max(sum(self.flops), 1)
+        shares = (f / max(n, 1) / total for f, n in zip(self.flops, counts, strict=True))
+        return Flops(*shares)
+
+    @property
+    def max_multiplier(self) -> float:
+        """λ at which every gate is closed; a little more than needed, since a product with a
+        share is rounded and would leave open what has reached the bound."""
+        cheapest = min((share for share in self.unit_shares if share), default=1.0)
+        return 1.001 * gating.BOUND / cheapest
+
+    @property
+    def mean_experts(self) -> float:
+        """Experts that a token can use on average if the whole budget goes to them."""
+        if not self.dynamic:
+            return self.experts.top_k
+        return min(self.experts.top_k, self.budget.target / self.unit_shares.experts)

@@ -1,0 +1,87 @@
+"""Association heads: values under keys, found by what the keys hold.
+
+Axes: B batch, T time, D width, H heads, S slots, P width of values and keys, W tokens that a
+convolution sees.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mocanet_jax.core.associations import Associations, Entries, no_associations, recall
+from mocanet_jax.core.convolution import causal_convolution, looking_at
+from mocanet_jax.core.precision import full
+from mocanet_jax.nn.heads.base import Head, HeadOutput, Trace
+from mocanet_jax.nn.parameters import declared
+from mocanet_jax.nn.partition import by_sequence
+from mocanet_jax.nn.projections import Projections
+
+WINDOW = 8
+"""W, tokens that keys and queries see."""
+
+SCORE_START = 10.0
+"""Initial score of a query that a key answers fully; that of chance is about 0."""
+
+SINK_START = 4.0
+"""Initial score of the sink, which returns nothing."""
+
+
+class AssociationState(NamedTuple):
+    """recent: float [B, W − 1, D], the last inputs. entries: what was written."""
+
+    recent: jax.Array
+    entries: Associations
+
+
+class Association(Head):
+    """What was written is found by its key (core/associations.py).
+
+    Keys and queries are one map of two views of the last W tokens, so that from the start a
+    token is answered by what stood behind it before: a key starts with the token before its
+    own, a query with its own, and both learn what else to look at. Of unit length, with a
+    sharpness (Graves et al., 2014, eq. 5).
+    """
+
+    def setup(self):
+        shape = (WINDOW, self.sizes.width)
+        self.key_taps = self.param("key_taps", looking_at(1), shape)
+        self.query_taps = self.param("query_taps", looking_at(0), shape)
+        self.key = nn.Dense(self.count * self.sizes.value_width, use_bias=False)
+        constant, heads = nn.initializers.constant, (self.count,)
+        self.sharpness = declared(self, "sharpness", constant(SCORE_START), heads, decay=False)
+        self.sink = declared(self, "sink", constant(SINK_START), heads, decay=False)
+
+    def projections(self) -> Projections:
+        return {"value": self._value(), "strength": self._strength()}
+
+    def initial_state(self, batch: int, num_slots: int) -> AssociationState:
+        width = self.sizes.value_width
+        recent = jnp.zeros((batch, WINDOW - 1, self.sizes.width))
+        entries = no_associations(batch, self.count, num_slots, width, width)
+        return AssociationState(recent, entries)
+
+    def __call__(self, z, projected, write_gate, mask, state, hardness) -> HeadOutput:
+        views = {"key": self.key_taps, "query": self.query_taps}
+        seen, recent = causal_convolution(full(z), mask, state.recent, views)
+        strength = nn.sigmoid(projected["strength"]) * write_gate.open
+        written = Entries(
+            self._unit(seen["query"]) * self.sharpness[None, None, :, None],
+            self._unit(seen["key"]),
+            self._by_head(projected["value"]),
+            strength,
+        )
+        sink = jnp.broadcast_to(self.sink, (len(z), self.count))
+        found, entries, (write, read) = by_sequence(recall, state.entries, written, sink)
+        trace = Trace(write, read, strength)
+        return HeadOutput(found, AssociationState(recent, entries), trace)
+
+    def _unit(self, seen):
+        key = self._by_head(self.key(seen))
+        return key * jax.lax.rsqrt(jnp.sum(key**2, axis=-1, keepdims=True) + 1e-6)
+
+    def flops(self) -> float:
+        width, d = self.count * self.sizes.value_width, self.sizes.width
+        keys_and_queries = 2 * (2.0 * WINDOW * d + 2.0 * d * width)
+        return keys_and_queries + 4.0 * self.sizes.num_slots * width

@@ -1,0 +1,250 @@
+"""The training step, as pure functions of the train state.
+
+    loss = task loss + budget penalty + balance terms + quantisation penalty
+
+Axes: B batch, T time.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from mocanet_jax.core import budget
+from mocanet_jax.core.budget import BudgetConfig
+from mocanet_jax.core.rows import taken
+from mocanet_jax.nn.controller import ControllerState
+from mocanet_jax.nn.models.protocol import Model
+from mocanet_jax.nn.partition import split_batch
+from mocanet_jax.nn.stack import ModelState
+from mocanet_jax.tasks.task import Task
+from mocanet_jax.train.accumulation import WHOLE, Share, in_parts
+from mocanet_jax.train.curriculum import Curriculum
+from mocanet_jax.train.state import Keys, TrainState, initial_params, step_keys
+
+LOSS_TERMS = ("task_loss", "budget_loss", "balance_loss", "z_loss", "quantisation_loss")
+FINITE_TERMS = (*LOSS_TERMS, "gradient_norm")
+"""What is looked at when a step is not finite: the terms of the loss, and the gradient."""
+
+
+class Settings(NamedTuple):
+    """What a step holds fixed while it differentiates: hardness and the multiplier, float
+    []."""
+
+    hardness: jax.Array
+    multiplier: jax.Array
+
+
+class Faults(NamedTuple):
+    """Steps of one dispatch whose loss or gradient was not finite, and that changed nothing.
+
+    count: int32 []. first: int32 [], the first of them, as a number of steps made; −1 for
+    none. terms: name → bool [], which terms of its loss were not finite, and the gradient.
+    """
+
+    count: jax.Array
+    first: jax.Array
+    terms: dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What does not change from step to step."""
+
+    model: Model
+    task: Task
+    optimizer: optax.GradientTransformation
+    config: ConfigDict
+
+    @cached_property
+    def curriculum(self) -> Curriculum:
+        return Curriculum(self.config.train.curriculum, self.task)
+
+    @cached_property
+    def budget(self) -> BudgetConfig:
+        settings = self.config.model.budget
+        names = ("routing", "target", "base_cost", "multiplier_rate")
+        return BudgetConfig(*(settings[name] for name in names))
+
+    def initial_state(self, seed: int | jax.Array = 0) -> TrainState:
+        """Fresh parameters of `seed`, before the first step."""
+        params = initial_params(self.model, self.task, seed)
+        averaged = self.config.train.average_decay
+        return TrainState(
+            jnp.zeros((), jnp.int32),
+            params,
+            jnp.zeros((), jnp.float32),
+            self.optimizer.init(params),
+            self.curriculum.initial_state(),
+            jax.tree.map(jnp.copy, params) if averaged else None,
+            jnp.zeros((), jnp.int32),
+        )
+
+    def loss(self, params, batch, keys: Keys, settings: Settings, share: Share = WHOLE):
+        """The loss that is differentiated, and every term of it by name.
+
+        batch: of the task, with tokens and mask. share: of a larger batch, whose loss is the
+        sum over its parts."""
+        config, hardness = self.config.model, settings.hardness
+        logits, aux, batch = self._forward(params, batch, keys, settings)
+        means = self.task.score(logits, batch).means()
+        base_cost = self.budget.base_cost * (
+            1 + hardness * (config.budget.base_cost_when_grown - 1)
+        )
+        penalty = budget.penalty(aux, settings.multiplier, self.budget, base_cost)
+        terms = {
+            "budget_loss": penalty,
+            "balance_loss": config.experts.balance_loss_weight * aux.balance_loss,
+            "z_loss": config.experts.z_loss_weight * aux.z_loss,
+            "quantisation_loss": config.memory.quantisation_penalty * hardness * aux.penalty,
+        }
+        loss = share.scored * means["task_loss"] + share.tokens * sum(terms.values())
+        metrics = {"loss": loss, **means, **terms, **aux.usage.metrics()}
+        tokens = jnp.sum(batch.mask, dtype=jnp.float32)
+        metrics |= {"dropped": aux.dropped / tokens, "tokens": tokens}
+        metrics["expected_usage"] = aux.expected_share
+        return loss, metrics
+
+    def _forward(self, params, batch, keys, settings):
+        """Logits of the steps that are scored, ModelAux, and the batch as it is scored."""
+        variables, model = {"params": params}, self.model
+        state = model.apply(variables, len(batch.tokens), method="initial_state")
+        state = add_state_noise(state, keys.noise, self.config.train.state_noise)
+        positions, scored = self.task.scored_positions(batch)
+        run = {"train": True, **settings._asdict()}
+        run["rngs"] = {"dropout": keys.dropout, "router": keys.router}
+        inputs = (batch.tokens, state, batch.mask)
+        if positions is None:
+            logits, _, aux = model.apply(variables, *inputs, **run)
+        else:
+            x, _, aux = model.apply(variables, *inputs, **run, method="features")
+            logits = model.apply(variables, taken(x, positions), method="logits")
+        return logits, aux, scored
+
+    def step(
+        self, state: TrainState, seed: int | jax.Array, data, chosen
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One update on the batch that (seed, step) determines, and its metrics.
+
+        data, chosen: the task's training data, and what of it this step uses. Where loss or
+        gradient is not finite, nothing is learned from the batch.
+        """
+        keys, curriculum = step_keys(seed, state.step), state.curriculum
+        settings = Settings(curriculum.hardness, state.multiplier)
+
+        def of_part(part, keys, share):
+            differentiate = jax.grad(self.loss, has_aux=True)
+            return differentiate(state.params, split_batch(part), keys, settings, share)
+
+        def gradient(batch):
+            parts = self.config.train.accumulate_steps
+            return in_parts(of_part, split_batch(batch), keys, parts)
+
+        lengths = self.curriculum.lengths(curriculum)
+        batch_size = self.config.train.batch_size
+        gradients, metrics = self.task.on_batch(
+            gradient, data, chosen, keys.batch, batch_size, lengths
+        )
+        metrics["gradient_norm"] = optax.tree.norm(gradients)
+        metrics["multiplier"] = state.multiplier
+        if self.curriculum.grows:
+            metrics["longest"] = lengths[1].astype(jnp.float32)
+            metrics["hardness"] = curriculum.hardness
+        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
+        apply = lambda: self._apply_update(state, gradients, metrics)
+        skip = lambda: state._replace(step=state.step + 1, skipped=state.skipped + 1)
+        return jax.lax.cond(finite, apply, skip), metrics
+
+    def _apply_update(self, state, gradients, metrics) -> TrainState:
+        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average, decay = state.average, self.config.train.average_decay
+        if average is not None:
+            average = running_average(average, params, state.step, decay)
+        curriculum = self.curriculum.update(
+            state.curriculum, metrics["accuracy"], state.multiplier
+        )
+        return TrainState(
+            state.step + 1,
+            params,
+            self._multiplier(state, metrics["usage"]),
+            opt_state,
+            curriculum,
+            average,
+            jnp.zeros((), jnp.int32),
+        )
+
+    def _multiplier(self, state, usage):
+        if self.model.layer is None or not self.model.layer.dynamic:
+            return state.multiplier
+        rate = self.budget.multiplier_rate * state.curriculum.pressing
+        highest = self.model.layer.max_multiplier
+        return budget.update(state.multiplier, usage, self.budget, highest, rate)
+
+    def steps(
+        self, state: TrainState, count: jax.Array, seed: jax.Array, data, chosen
+    ) -> tuple[TrainState, dict[str, jax.Array], Faults]:
+        """`count` training steps, int32 [], in one dispatch, and the means of their metrics
+        over the steps that were finite, 0 where none was.
+
+        chosen: for at least `count` steps, one after another along the first axis.
+        On CPU a step inside a compiled loop takes about half the time of a step on its own.
+        """
+
+        def one_more(i, carry):
+            state, sums, faults = carry
+            now = jax.tree.map(lambda x: x[i], chosen)
+            state, metrics = self.step(state, seed, data, now)
+            faulty = state.skipped > 0
+            sums = jax.tree.map(lambda s, m: s + jnp.where(faulty, 0, m), sums, metrics)
+            return state, sums, _noted(faults, faulty, state.step, metrics)
+
+        first = jax.tree.map(lambda x: x[0], chosen)
+        _, metrics = jax.eval_shape(self.step, state, seed, data, first)
+        sums = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), metrics)
+        terms = dict.fromkeys(FINITE_TERMS, jnp.bool(False))
+        start = (state, sums, Faults(jnp.int32(0), jnp.int32(-1), terms))
+        state, sums, faults = jax.lax.fori_loop(0, count, one_more, start)
+        learned = jnp.maximum(count - faults.count, 1)
+        return state, jax.tree.map(lambda total: total / learned, sums), faults
+
+
+def _noted(faults, faulty, step, metrics) -> Faults:
+    """`faults` after one more step."""
+    is_first = faulty & (faults.count == 0)
+    terms = {
+        name: jnp.where(is_first, ~jnp.isfinite(metrics[name]), flag)
+        for name, flag in faults.terms.items()
+    }
+    return Faults(faults.count + faulty, jnp.where(is_first, step, faults.first), terms)
+
+
+def add_state_noise(state: ModelState, key: jax.Array, scale: float) -> ModelState:
+    """Adds normal noise to every controller's hidden state, if there are any.
+
+    A long sequence leaves traces in the controller that short ones do not; a model that
+    meets traces in training learns decisions that they cannot tip.
+    """
+    keys = iter(jax.random.split(key, len(state.layers)))
+    is_controller = lambda x: isinstance(x, ControllerState)
+
+    def add(part):
+        if not is_controller(part):
+            return part
+        hidden = part.hidden
+        noise = jax.random.normal(next(keys), hidden.shape, hidden.dtype)
+        return ControllerState(hidden + scale * noise)
+
+    return jax.tree.map(add, state, is_leaf=is_controller)
+
+
+def running_average(average: dict, params: dict, step: jax.Array, decay: float) -> dict:
+    """average ← d · average + (1 − d) · params, with d = min(decay, (1 + step)/(10 + step)),
+    so that the first steps are forgotten soon (Polyak and Juditsky, 1992; the ramp is that
+    of TensorFlow's ExponentialMovingAverage)."""
+    d = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda old, new: d * old + (1 - d) * new, average, params)

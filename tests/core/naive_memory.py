@@ -11,7 +11,7 @@ import numpy as np
 
 from mocanet_jax.core import memory
 from mocanet_jax.core.addressing import Address
-from mocanet_jax.core.memory import MemoryState
+from mocanet_jax.core.memory import Accesses, MemoryState
 
 
 class Shape(NamedTuple):
@@ -153,10 +153,12 @@ def apply_form(form, inputs: Inputs, write, read, **options):
     """A form of the package on the arguments of `naive`; returns reads and the next state."""
     return form(
         MemoryState(inputs.slots, inputs.log_decay),
-        Address(jnp.asarray(write), inputs.write_weights),
-        Address(jnp.asarray(read), inputs.read_weights),
-        inputs.value,
-        inputs.strength,
-        inputs.log_retention,
+        Accesses(
+            Address(jnp.asarray(write), inputs.write_weights),
+            Address(jnp.asarray(read), inputs.read_weights),
+            inputs.value,
+            inputs.strength,
+            inputs.log_retention,
+        ),
         **options,
     )

@@ -16,7 +16,11 @@ SHAPES = [(7, 3, 3), (8, 4, 1), (5, 64, 9)]
 """T, chunk size, S: chunks that end in padding, of more writes than slots, of all tokens."""
 
 
-recall = jax.jit(associations.recall, static_argnames="chunk_size")
+@partial(jax.jit, static_argnames="chunk_size")
+def recall(state, *problem, **options):
+    """Entries as arguments of their own, then the sink."""
+    *entries, sink = problem
+    return associations.recall(state, associations.Entries(*entries), sink, **options)
 
 
 def naive(state, query, key, value, strength, sink):
@@ -126,7 +130,7 @@ def test_a_key_that_did_not_write_does_not_hide_the_others(score):
 
 
 @pytest.mark.parametrize("steps", [2, 250])
-def test_a_write_that_was_shut_out_is_told_what_a_later_read_missed(steps):
+def test_an_excluded_write_receives_the_gradient_of_a_later_read(steps):
     """Or a gate that shut too early stays shut for good: multi-query recall lost a quarter of
     its answers where this went back 64 tokens. By hand: of the only key, with a score of
     ln ½, a share of ½β / (½β + 1) is read, of slope ½ where nothing was written."""
@@ -149,7 +153,7 @@ def test_the_gradient_is_that_of_differences():
     weights = rng.normal(size=problem[2].shape)
 
     def loss(*problem):
-        return jnp.vdot(associations.recall(start, *problem, chunk_size=3)[0], weights)
+        return jnp.vdot(recall(start, *problem, chunk_size=3)[0], weights)
 
     change = [1e-6 * rng.normal(size=x.shape) for x in problem]
     change[3] *= problem[3] > 0  # what does not write takes no slot: a step, not a slope
@@ -165,7 +169,7 @@ def test_the_gradient_is_that_of_differences():
 def test_wrong_shapes_are_refused():
     """Broadcasting would otherwise turn a mistake into a wrong read."""
     problem = random_problem(3, 0, 1.0)
-    call = partial(associations.recall, Associations(*no_associations(2, 2, 3, 4, 4)))
+    call = partial(recall, Associations(*no_associations(2, 2, 3, 4, 4)))
     with pytest.raises(AssertionError):
         call(*problem[:3], problem[3][..., :1], problem[4])
     with pytest.raises(AssertionError):

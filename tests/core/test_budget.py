@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mocanet_jax.core import budget
-from mocanet_jax.core.budget import Prices
+from mocanet_jax.core.budget import BudgetConfig, Flops
 
-PRICES = Prices(experts=100.0, writes=30.0, reads=20.0)
+FLOPS = Flops(experts=100.0, writes=30.0, reads=20.0)
 K = 2
 
 
@@ -23,33 +25,31 @@ def engaged():
     }
 
 
-def usage(mask, prices=PRICES, **changes):
-    return budget.usage(**engaged() | changes, mask=mask, prices=prices, k=K)
+def usage(mask, flops=FLOPS, **changes):
+    return budget.usage(**engaged() | changes, mask=mask, flops=flops, k=K)
 
 
 MASK = jnp.array([[True, True, True, False]])
 
 
-def test_prices_by_hand():
-    """Prices are what the usage is a share of: a wrong one misleads every budget."""
-    # 2 · 3 multiply-adds in, 3 · 2 out.
-    assert budget.expert_price(embedding_dim=2, hidden_dim=3) == 24
+def test_flops_by_hand():
+    """FLOPs are what the usage is a share of: a wrong one misleads every budget."""
     # 4 · 4 multiply-adds of the projection, and accesses · 2 rows · 4 over all heads.
-    assert budget.memory_price(embedding_dim=4, num_active=2, accesses=0) == 32
-    assert budget.memory_price(embedding_dim=4, num_active=2, accesses=2) == 32 + 32
+    assert budget.memory_flops(width=4, num_active=2, accesses=0) == 32
+    assert budget.memory_flops(width=4, num_active=2, accesses=2) == 32 + 32
 
 
 def test_usage_by_hand():
     """Masked tokens neither spend nor count."""
     used = usage(MASK)
     assert (used.experts, used.writes, used.reads) == (75, 30, 40)
-    assert used.possible == Prices(300, 90, 60)
+    assert used.possible == Flops(300, 90, 60)
     np.testing.assert_array_equal(used.load, [1, 2, 0, 0])
     np.testing.assert_array_equal(used.counts, [1, 1, 1])
 
 
 def test_shares_by_hand():
-    """Shares are of FLOPs, so the total weighs each part by its price."""
+    """Shares are of FLOPs, so the total weighs each part by its FLOPs."""
     shares = usage(MASK).shares()
     expected = {"experts": 75 / 300, "writes": 30 / 90, "reads": 40 / 60, "total": 145 / 450}
     assert shares.keys() == expected.keys()
@@ -70,7 +70,7 @@ def test_usage_adds_up_over_batches():
 
 def test_absent_parts_and_empty_batches_have_share_zero():
     """0/0 would put NaN into the loss of a model without experts, or of pure padding."""
-    free = usage(MASK, Prices(0.0, 30.0, 20.0)).shares()
+    free = usage(MASK, Flops(0.0, 30.0, 20.0)).shares()
     assert free["experts"] == 0
     np.testing.assert_allclose(free["total"], 70 / 150, rtol=1e-6)
     empty = usage(jnp.zeros_like(MASK))
@@ -85,7 +85,7 @@ def test_absent_parts_and_empty_batches_have_share_zero():
 
 def test_a_model_without_experts_has_no_load():
     """Otherwise an ablation reports experts that it does not have, or divides by none."""
-    used = usage(MASK, Prices(0.0, 30.0, 20.0), computed=jnp.zeros((1, 4, 0), bool))
+    used = usage(MASK, Flops(0.0, 30.0, 20.0), computed=jnp.zeros((1, 4, 0), bool))
     assert used.experts == 0
     assert used.metrics().keys() == {"usage", "usage_experts", "usage_writes", "usage_reads"}
 
@@ -113,14 +113,14 @@ used_of = jax.jit(budget.usage, static_argnames="k")
 )
 @example([976248.0, 654495.0, 360699.0], 1.0, 0)  # adds up to more than the whole
 @example([1.0, 1.0, 1.0], 0.0, 0)
-def test_shares_and_counts_of_anything(prices, density, seed):
+def test_shares_and_counts_of_anything(flops, density, seed):
     """Shares in [0, 1], every token counted once, and as much load as tokens computed: else
     more is spent than there is, or tokens are lost."""
     rng, experts = np.random.default_rng(seed), 8
     draw = lambda *shape: rng.random((1, 47, *shape)) < density
     computed, mask = draw(experts), draw()
     writes, reads = draw().astype(np.float32), draw().astype(np.float32)
-    used = used_of(computed, writes, reads, mask, Prices(*prices), k=experts)
+    used = used_of(computed, writes, reads, mask, Flops(*flops), k=experts)
     for share in (used.shares() | used.metrics()).values():
         assert 0 <= share <= 1
     counts, load = np.array(used.counts), np.array(used.load)
@@ -131,20 +131,36 @@ def test_shares_and_counts_of_anything(prices, density, seed):
         assert counts[experts] == mask.sum()
 
 
-THRIFT, TARGET, PRICE = 2.0, 0.3, 10.0
+CONFIG, MULTIPLIER = BudgetConfig(target=0.3, base_cost=2.0), 10.0
+
+
+class Spent(NamedTuple):
+    """The usage of a batch, as a share."""
+
+    total: jax.Array | float
+
+    def shares(self):
+        return {"total": self.total}
+
+
+class Aux(NamedTuple):
+    expected_share: jax.Array | float
+    usage: Spent
+
+
 within = pytest.mark.parametrize("share", [0.0, 0.1, 0.285])
 
 
-def charged(expected_share, share):
-    return budget.charge(expected_share, jnp.float32(share), TARGET, PRICE, THRIFT)
+def penalty(expected_share, share, config=CONFIG):
+    return budget.penalty(Aux(expected_share, Spent(jnp.float32(share))), MULTIPLIER, config)
 
 
 @within
-def test_within_the_target_thrift_is_left(share):
+def test_within_the_target_the_base_cost_is_left(share):
     """Two nats for the full compute, so 0.8 for an expected 0.4; not less, or what is of no
     use stays on, and not more, or a target that is kept is pressed down further."""
-    np.testing.assert_allclose(charged(0.4, share), 0.8, rtol=1e-5)
-    np.testing.assert_allclose(jax.grad(charged)(0.4, share), 2.0, rtol=1e-5)
+    np.testing.assert_allclose(penalty(0.4, share), 0.8, rtol=1e-5)
+    np.testing.assert_allclose(jax.grad(penalty)(0.4, share), 2.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -153,27 +169,27 @@ def test_within_the_target_thrift_is_left(share):
 def test_around_the_target_pressure_fades_in(share, h):
     """From 0 at 0.95 · 0.3 to full at 1.05 · 0.3: a step instead would swing usage between
     everything and nothing, and a band above the target alone would leave nothing at the target
-    to hold usage there. Full pressure is 0.05 · 10² = 5, whatever the thrift."""
+    to hold usage there. Full pressure is 0.05 · 10² = 5, whatever the base cost."""
     slope = 2 + 5 * h
-    np.testing.assert_allclose(charged(0.4, share), 0.4 * slope, rtol=1e-4)
-    np.testing.assert_allclose(jax.grad(charged)(0.4, share), slope, rtol=1e-4)
+    np.testing.assert_allclose(penalty(0.4, share), 0.4 * slope, rtol=1e-4)
+    np.testing.assert_allclose(jax.grad(penalty)(0.4, share), slope, rtol=1e-4)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.33, 0.9])
 def test_the_realised_share_is_a_fact(share):
     """Of 0/1 decisions no gradient means anything; what learns is the expected share."""
-    slope = jax.grad(lambda share: budget.charge(0.4, share, TARGET, PRICE, THRIFT))
+    slope = jax.grad(lambda share: penalty(0.4, share))
     assert slope(share) == 0
 
 
-def test_a_target_of_nothing_is_charged():
+def test_a_target_of_nothing_has_a_penalty():
     """0.1 · 0 as a width would divide by 0."""
-    free, full = (budget.charge(0.4, jnp.float32(x), 0.0, PRICE, THRIFT) for x in (0.0, 0.01))
+    free, full = (penalty(0.4, x, BudgetConfig(target=0.0, base_cost=2.0)) for x in (0.0, 0.01))
     np.testing.assert_allclose((free, full), (0.4 * (2 + 2.5), 0.4 * (2 + 5)), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("price", "share", "expected"),
+    ("multiplier", "share", "expected"),
     [
         (1.0, 0.5, 1.0),  # on target
         (1.0, 0.6, 1.06),  # 0.3 · (0.6 / 0.5 - 1)
@@ -186,18 +202,22 @@ def test_a_target_of_nothing_is_charged():
         (7.0, 0.5, 7.0),
     ],
 )
-def test_adapted_price_by_hand(price, share, expected):
-    """A price of the wrong sign or speed leaves the target, or swings around it."""
-    moved = budget.adapted_price(jnp.float32(price), jnp.float32(share), 0.5, 0.3, 7.0)
+def test_update_by_hand(multiplier, share, expected):
+    """A multiplier of the wrong sign or speed leaves the target, or swings around it."""
+    moved = budget.update(
+        jnp.float32(multiplier), jnp.float32(share), BudgetConfig(target=0.5), highest=7.0
+    )
     np.testing.assert_allclose(moved, expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(
     ("target", "share", "expected"), [(0.1, 0.9, 1.3), (0.0, 0.01, 1.3), (0.0, 0.0, 0.7)]
 )
-def test_the_price_moves_by_its_rate_at_most(target, share, expected):
+def test_the_multiplier_moves_by_its_rate_at_most(target, share, expected):
     """Far above a small target, or one of nothing, it would otherwise leap."""
-    moved = budget.adapted_price(jnp.float32(1), jnp.float32(share), target, 0.3, 7.0)
+    moved = budget.update(
+        jnp.float32(1), jnp.float32(share), BudgetConfig(target=target), highest=7.0
+    )
     np.testing.assert_allclose(moved, expected, rtol=1e-6)
 
 

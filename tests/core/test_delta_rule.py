@@ -9,9 +9,15 @@ import pytest
 
 from mocanet_jax.core import delta_rule
 
+
+def spread(form):
+    """`form` with what tokens do as arguments of their own."""
+    return lambda state, *tokens: form(state, delta_rule.Tokens(*tokens))
+
+
 FORMS = {
-    "recurrent": jax.jit(delta_rule.recurrent),
-    "chunked": jax.jit(partial(delta_rule.chunked, chunk_size=4)),
+    "recurrent": spread(jax.jit(delta_rule.recurrent)),
+    "chunked": spread(jax.jit(partial(delta_rule.chunked, chunk_size=4))),
 }
 each_form = pytest.mark.parametrize("form", FORMS)
 
@@ -98,4 +104,5 @@ def test_gradients_are_those_of_the_definition(form):
 @pytest.mark.parametrize("chunk_size", [0, 3])
 def test_chunks_that_do_not_halve_are_refused(chunk_size):
     with pytest.raises(ValueError, match=f"power of two, not {chunk_size}"):
-        delta_rule.chunked(*map(jnp.float32, random_problem()), chunk_size)
+        form = partial(delta_rule.chunked, chunk_size=chunk_size)
+        spread(form)(*map(jnp.float32, random_problem()))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mocanet_jax.core import gating
+from mocanet_jax.core.straight_through import hard_gate
 
 LN3 = float(np.log(3))
 """σ(ln 3) = 3/4 and tanh(ln 3 / 2) = 1/2."""
@@ -39,7 +40,7 @@ def test_gates_are_bounded(logit, cost):
     """Otherwise a gate could run away, so that no price could shut it or bring it back."""
     margin = gating.margin(jnp.float32(logit), cost)
     assert -gating.BOUND <= margin + jnp.float32(cost) <= gating.BOUND + 1e-5
-    assert gating.open_gate(gating.margin(jnp.float32(logit), gating.BOUND)) == 0
+    assert hard_gate(gating.margin(jnp.float32(logit), gating.BOUND)) == 0
     assert gating.expert_weight(gating.margin(jnp.float32(logit), gating.BOUND)) == 0
 
 
@@ -47,7 +48,7 @@ def test_gates_are_bounded(logit, cost):
 def test_a_higher_price_opens_no_gate(logit, one, other):
     """The budget would push the wrong way."""
     cheap, dear = (gating.margin(jnp.float32(logit), cost) for cost in sorted((one, other)))
-    assert gating.open_gate(dear) <= gating.open_gate(cheap)
+    assert hard_gate(dear) <= hard_gate(cheap)
     assert gating.expert_weight(dear) <= gating.expert_weight(cheap)
 
 
@@ -55,23 +56,23 @@ def test_a_higher_price_opens_no_gate(logit, one, other):
 def test_a_gate_is_open_or_shut(margin):
     """A gate in between would be computed and counted as if it were open; one at its price is
     shut, so that the highest price leaves nothing on."""
-    gate = jax.jit(gating.open_gate)(jnp.float32(margin))
+    gate = jax.jit(hard_gate)(jnp.float32(margin))
     assert gate == (1.0 if margin > 0 else 0.0)
 
 
 def test_a_gate_learns_as_its_sigmoid_on_both_sides():
     """A shut gate without a gradient stays shut for ever. σ' = σ (1 - σ) is 3/16 at ±ln 3."""
-    slope = slopes(gating.open_gate, [LN3, -LN3, 0.0])
+    slope = slopes(hard_gate, [LN3, -LN3, 0.0])
     np.testing.assert_allclose(slope, [3 / 16, 3 / 16, 1 / 4], rtol=1e-6)
 
 
-@pytest.mark.parametrize("rounding", [0.0, 0.25, 1.0])
-def test_a_rounded_gate_by_hand(rounding):
+@pytest.mark.parametrize("hardness", [0.0, 0.25, 1.0])
+def test_a_hard_gate_by_hand(hardness):
     """From σ to 0 and 1, with the slope of σ all the way."""
     margins = [LN3, -LN3, 0.0]
-    gate = lambda m: gating.rounded_gate(m, rounding)
+    gate = lambda m: hard_gate(m, hardness)
     soft, whole = np.array([3 / 4, 1 / 4, 1 / 2]), np.array([1, 0, 0])
-    expected = soft + rounding * (whole - soft)
+    expected = soft + hardness * (whole - soft)
     np.testing.assert_allclose(gate(jnp.array(margins)), expected, rtol=1e-6)
     np.testing.assert_allclose(slopes(gate, margins), [3 / 16, 3 / 16, 1 / 4], rtol=1e-6)
 

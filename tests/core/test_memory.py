@@ -9,13 +9,19 @@ import pytest
 
 from mocanet_jax.core import memory
 from mocanet_jax.core.addressing import Address
-from mocanet_jax.core.memory import MemoryState
+from mocanet_jax.core.memory import Accesses, MemoryState
 from tests.core.naive_memory import run_step
 
+
+def spread(form):
+    """`form` with the accesses as arguments of their own."""
+    return lambda state, *accesses, **named: form(state, Accesses(*accesses, **named))
+
+
 FORMS = {
-    "step": jax.jit(run_step),
-    "recurrent": jax.jit(memory.recurrent),
-    "chunked": jax.jit(partial(memory.chunked, chunk_size=2)),
+    "step": spread(jax.jit(run_step)),
+    "recurrent": spread(jax.jit(memory.recurrent)),
+    "chunked": spread(jax.jit(partial(memory.chunked, chunk_size=2))),
 }
 each_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 
@@ -173,12 +179,13 @@ def test_step_refuses_wrong_shapes_and_types(name):
         return x if isinstance(x, MemoryState) else _first(x)
 
     right = {key: one_token(x) for key, x in arguments().items()}
-    memory.step(**right)
+    step = spread(memory.step)
+    step(**right)
     with pytest.raises(AssertionError):
-        memory.step(**right | {name: one_token(WRONG[name])})
+        step(**right | {name: one_token(WRONG[name])})
     if name != "state":
         with pytest.raises(AssertionError):
-            memory.step(**right | {name: arguments()[name]})
+            step(**right | {name: arguments()[name]})
 
 
 def _first(x):
@@ -191,7 +198,7 @@ def test_chunk_size_must_be_a_power_of_two(chunk_size):
     with pytest.raises(
         ValueError, match=f"chunk_size must be a power of two, not {chunk_size}"
     ):
-        memory.chunked(**arguments(), chunk_size=chunk_size)
+        spread(partial(memory.chunked, chunk_size=chunk_size))(**arguments())
 
 
 def test_initial_memory_refuses_slots_without_a_batch():

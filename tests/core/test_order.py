@@ -16,7 +16,13 @@ from mocanet_jax.core.order import before, by_place
 SHAPES = [(7, 3, 3), (8, 4, 1), (5, 64, 9)]
 """T, chunk size, S: chunks that end in padding, of more writes than slots, of all tokens."""
 
-recall = jax.jit(partial(associations.recall, score=by_place), static_argnames=("chunk_size",))
+
+@partial(jax.jit, static_argnames="chunk_size")
+def recall(state, *problem, **options):
+    """Entries as arguments of their own, then the sink."""
+    *entries, sink = problem
+    entries = associations.Entries(*entries)
+    return associations.recall(state, entries, sink, score=by_place, **options)
 
 
 def naive(query, ranks, value, writes, sink, num_slots):

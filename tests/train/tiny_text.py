@@ -59,7 +59,7 @@ def config(folder: Path, **changes) -> ConfigDict:
     config.model.classifier.update(piece_dim=4, num_members=2)
     config.model.classifier.update(word_dropout=0.1, embedding_dropout=0.1, dropout=0.1)
     config.train.update(batch_size=8, max_steps=STEPS, warmup_steps=1, log_every=1)
-    config.train.update(eval__every=SAVE_EVERY, save_every=SAVE_EVERY)
+    config.train.update(eval_every=SAVE_EVERY, save_every=SAVE_EVERY)
     config.train.update(learning_rate=0.02, average_decay=0.9)
     return tiny.changed(config, changes).lock()
 

@@ -15,20 +15,22 @@ from configs import copy
 
 TARGETS = flags.DEFINE_spaceseplist("targets", "0.1 0.25 0.5 1", "Shares of everything on.")
 ROUNDS = flags.DEFINE_integer("rounds", 7, "Timed steps of each kind.")
-SIZES = {"embedding_dim": 512, "num_experts": 16, "expert_hidden_dim": 1024}
+SIZES = {"width": 512, "experts.count": 16, "experts.hidden_dim": 1024}
 DENSE = "dense routing"
 
 
-def step(**model) -> Steps:
+def step(top_k: int, **budget) -> Steps:
     config = copy.get_config()
-    config.model.update(SIZES | model)
+    config.model.update_from_flattened_dict(SIZES)
+    config.model.experts.top_k = top_k
+    config.model.budget.update(budget)
     return Steps(config, count=1)
 
 
 def main(argv):
-    kinds = {DENSE: step(routing="topk", top_k_experts=16, target_budget=1.0)}
+    kinds = {DENSE: step(16, routing="topk", target=1.0)}
     for target in map(float, TARGETS.value):
-        kinds[f"target {target:g}"] = step(top_k_experts=4, target_budget=target)
+        kinds[f"target {target:g}"] = step(4, target=target)
     times = timing.in_turn(kinds, ROUNDS.value)
     rows = [
         {"routing": name, "step": time, "over dense": time.median / times[DENSE].median}

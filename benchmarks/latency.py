@@ -22,13 +22,16 @@ from mocanet_jax.train.build import build_model, build_task
 
 TOKENS = flags.DEFINE_integer("tokens", 5000, "Timed tokens of each.")
 CONTEXTS = flags.DEFINE_spaceseplist("contexts", "128 1024 8192", "Of the Transformer's cache.")
-WIDE = {"embedding_dim": 512, "num_experts": 64, "expert_hidden_dim": 1024, "top_k_experts": 2}
+WIDE = {"width": 512, "experts.count": 64, "experts.hidden_dim": 1024, "experts.top_k": 2}
 
 
-def stream(**model):
-    """One token through our model, on one sequence; the state is given away to the next."""
+def stream(model: dict):
+    """One token through our model, on one sequence; the state is given away to the next.
+
+    model: changes to fields of config.model, by dotted name.
+    """
     config = copy.get_config()
-    config.model.update(model)
+    config.model.update_from_flattened_dict(model)
     task = build_task(config, Path("none"))
     net = build_model(config, task)
     params = {"params": jax.jit(lambda: initial_params(net, task))()}
@@ -52,9 +55,9 @@ def stream(**model):
 def main(argv):
     peers.use_threads(1)  # a single token leaves a second thread nothing to do but wait
     calls = {
-        "MOCA-Net, configs/copy.py": stream(),
-        "MOCA-Net, 4,096 slots": stream(num_memory_slots=4096),
-        "MOCA-Net, D = 512, 64 experts of 1024": stream(**WIDE),
+        "MOCA-Net, configs/copy.py": stream({}),
+        "MOCA-Net, 4,096 slots": stream({"memory.num_slots": 4096}),
+        "MOCA-Net, D = 512, 64 experts of 1024": stream(WIDE),
         "PyTorch LSTMCell alone": peers.lstm_stream(128, 128, bare=True),
         "PyTorch LSTMCell": peers.lstm_stream(128, 128, bare=False),
     }

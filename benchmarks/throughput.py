@@ -29,22 +29,22 @@ COUNT = 5
 """Steps of ours in one call, as training runs them."""
 
 LARGE = {
-    "D = 512": {"embedding_dim": 512, "expert_hidden_dim": 512},
+    "D = 512": {"width": 512, "experts.hidden_dim": 512},
     "D = 512, E = 16, F = 1024, target 0.25": {
-        "embedding_dim": 512,
-        "num_experts": 16,
-        "expert_hidden_dim": 1024,
-        "top_k_experts": 4,
-        "target_budget": 0.25,
+        "width": 512,
+        "experts.count": 16,
+        "experts.hidden_dim": 1024,
+        "experts.top_k": 4,
+        "budget.target": 0.25,
     },
 }
-"""Changes to configs/copy.py for wider models."""
+"""Changes to config.model of configs/copy.py for wider models, by dotted name."""
 
 
-def copy_steps(batch: int, trained: int = 0, **model) -> Steps:
+def copy_steps(batch: int, trained: int = 0, model: dict | None = None) -> Steps:
     config = copy.get_config()
     config.train.batch_size = batch
-    config.model.update(model)
+    config.model.update_from_flattened_dict(model or {})
     steps = Steps(config, COUNT)
     while steps.made < trained:
         steps()
@@ -94,7 +94,7 @@ def _utilisation(steps, tokens, time, peak):
 
 
 def wider(peak: float) -> None:
-    ours = {name: copy_steps(32, **changes) for name, changes in LARGE.items()}
+    ours = {name: copy_steps(32, model=changes) for name, changes in LARGE.items()}
     times = timing.in_turn(ours, max(ROUNDS.value // 3, 3))
     rows = []
     for name, steps in ours.items():

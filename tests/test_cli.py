@@ -17,7 +17,10 @@ from mocanet_jax.train.step import TrainState
 
 from configs import copy, sst2
 from mocanet_jax import cli, main
+from mocanet_jax.inference import evaluation
+from mocanet_jax.report import run as run_report
 from mocanet_jax.train import loop
+from mocanet_jax.train import workdir as workdirs
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.config import ABLATIONS
 from mocanet_jax.train.settings import field, plain
@@ -78,11 +81,11 @@ def refused(tmp_path, monkeypatch, capsys):
         (["--config=configs/none.py"], "No such file or directory: 'configs/none.py'"),
         ([f"{CONFIG}:bogus"], "unknown ablation 'bogus'; known: no_memory, no_experts, no_"),
         (
-            [CONFIG, "--config.model.num_expert=8"],
-            'unknown config field num_expert. Did you mean "num_experts" instead of',
+            [CONFIG, "--config.model.expert.count=8"],
+            'unknown config field expert. Did you mean "experts" instead of "expert"?',
         ),
         (
-            [CONFIG, "--config.modle.num_experts=8"],
+            [CONFIG, "--config.modle.experts.count=8"],
             'unknown config field modle. Did you mean "model" instead of "modle"?',
         ),
         ([CONFIG, "--config.model.bogus.deep=0"], "unknown config field bogus"),
@@ -143,8 +146,8 @@ def test_a_file_where_the_directory_should_be_is_left_alone(refused, tmp_path, m
 
 def test_a_directory_of_another_config_is_refused(refused, tmp_path):
     """Naming every field that differs, so that the user sees which run is there."""
-    loop.make_workdir(tmp_path / "run")
-    loop.claim_workdir(tmp_path / "run", plain(copy.get_config()))
+    workdirs.make_workdir(tmp_path / "run")
+    workdirs.claim_workdir(tmp_path / "run", plain(copy.get_config()))
     changes = ["--config.model.experts.count=8", "--config.seed=3"]
     line = refused(CONFIG, "--workdir=run", *changes)
     assert "run holds a run of another config: model.experts.count (4 there, 8 now)" in line
@@ -152,8 +155,8 @@ def test_a_directory_of_another_config_is_refused(refused, tmp_path):
 
 
 def test_a_directory_without_a_checkpoint_has_nothing_to_evaluate(refused, tmp_path):
-    loop.make_workdir(tmp_path / "run")
-    loop.claim_workdir(tmp_path / "run", plain(copy.get_config()))
+    workdirs.make_workdir(tmp_path / "run")
+    workdirs.claim_workdir(tmp_path / "run", plain(copy.get_config()))
     line = refused(CONFIG, "--workdir=run", "--mode=eval")
     assert "no trained model in run: train first" in line
 
@@ -161,8 +164,8 @@ def test_a_directory_without_a_checkpoint_has_nothing_to_evaluate(refused, tmp_p
 def test_evaluation_refuses_what_contradicts_the_checkpoint(refused, tmp_path):
     """Otherwise numbers of one model are reported under the settings of another."""
     config = plain(copy.get_config())
-    loop.make_workdir(tmp_path / "run")
-    loop.claim_workdir(tmp_path / "run", config)
+    workdirs.make_workdir(tmp_path / "run")
+    workdirs.claim_workdir(tmp_path / "run", config)
     arrays = {"w": jnp.ones(2)}, {"m": jnp.ones(2)}
     state = TrainState(jnp.int32(1), *arrays, jnp.float32(1), None, jnp.int32(0))
     with Checkpoints(tmp_path / "run") as checkpoints:
@@ -218,10 +221,11 @@ def test_flags_reach_training_and_evaluation(monkeypatch, tmp_path):
     seen = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "train", lambda *arguments: seen.append(arguments))
-    monkeypatch.setattr(loop, "evaluate", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(run_report, "report", lambda *_: None)
     assert run(f"{CONFIG}:no_experts", "--config.model.num_layers=2") == 0
     assert run(CONFIG, "--mode=eval", "--workdir=here", "--config.eval.lengths=(5, 9)") == 0
-    (config, workdir, _), (evaluated, there, _, overrides) = seen
+    (config, workdir, _), (evaluated, there, overrides) = seen
     assert (config.model.num_layers, config.model.experts.count) == (2, 0)
     assert (workdir, there) == (Path("runs/copy_no_experts"), Path("here"))
     assert tuple(evaluated.eval.lengths) == (5, 9)
@@ -290,9 +294,9 @@ def test_help_shows_examples_and_flags(tmp_path):
 
 
 def test_a_process_that_refuses_exits_with_2(tmp_path):
-    code, out, err = process(CONFIG, "--config.model.num_expert=8", cwd=tmp_path)
+    code, out, err = process(CONFIG, "--config.model.expert.count=8", cwd=tmp_path)
     assert (code, out) == (2, "")
-    assert err.startswith("error: unknown config field num_expert. Did you mean")
+    assert err.startswith("error: unknown config field expert. Did you mean")
     assert len(err.splitlines()) == 1
     code, out, err = process(CONFIG, "--config.model.width=0", cwd=tmp_path)
     assert (code, out) == (2, "")

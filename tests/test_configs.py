@@ -15,7 +15,19 @@ from mocanet_jax.train.settings import check_settings
 
 FILES = Path(__file__).parents[1].glob("configs/*.py")
 MODULES = {path.stem: import_module(f"configs.{path.stem}") for path in FILES}
-CONFIGS = sorted(name for name, module in MODULES.items() if hasattr(module, "get_config"))
+CONFIGS = {
+    name: module
+    for file, module in MODULES.items()
+    if hasattr(module, "get_config")
+    for name in getattr(module, "TASKS", (file,))
+}
+"""Task → the module of its config, which may be of several tasks."""
+
+
+def get_config(name, ablation=None):
+    several = hasattr(CONFIGS[name], "TASKS")
+    names = [name] * several + [ablation] * (ablation is not None)
+    return CONFIGS[name].get_config(",".join(names))
 
 
 def test_every_task_has_a_config():
@@ -26,7 +38,7 @@ def test_every_task_has_a_config():
 def test_a_config_builds_its_task_and_model_with_every_ablation(name, corpus, tmp_path):
     """Otherwise a published command ends with an error. Texts are those of a tiny corpus."""
     for ablation in (None, *ABLATIONS):
-        config = MODULES[name].get_config(ablation)
+        config = get_config(name, ablation)
         assert config.task == name
         if name == "sst2":
             config.data.path = str(corpus)
@@ -38,7 +50,7 @@ def test_a_config_builds_its_task_and_model_with_every_ablation(name, corpus, tm
 def test_every_length_that_is_evaluated_fits(name, tmp_path):
     """Shapes only. Otherwise training ends well and its evaluation fails, or runs with a memory
     smaller than the trained one."""
-    config = MODULES[name].get_config()
+    config = get_config(name)
     task = build_task(config, tmp_path)
     assert isinstance(task, SequenceTask)
     assert config.train.curriculum.shortest <= task.first_longest
@@ -56,7 +68,7 @@ def test_every_length_that_is_evaluated_fits(name, tmp_path):
 
 
 def test_a_length_that_a_task_does_not_have_is_refused_before_training(tmp_path):
-    config = MODULES["priority_sort"].get_config()
+    config = get_config("priority_sort")
     config.eval.long_lengths = (30, 65)
     message = "config.eval.long_lengths: lengths of priority_sort end at 64, not 65"
     with pytest.raises(UserError, match=message):

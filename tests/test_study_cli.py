@@ -8,9 +8,8 @@ from functools import partial
 
 import pytest
 
-from mocanet_jax import ablate, frontier
+from mocanet_jax import ablate, frontier, study_cli
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.studies import command as studies
 from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns
 from tests.test_cli import CONFIG, ROOT, TEXTS
@@ -19,10 +18,10 @@ from tests.test_cli import CONFIG, ROOT, TEXTS
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
     """(module, arguments, runs) → (exit code, what it said), in an empty directory."""
-    conduct = studies.conduct
+    conduct = study_cli.conduct
 
     def run(module, *arguments, runs=None):
-        monkeypatch.setattr(studies, "conduct", partial(conduct, start=runs or FakeRuns()))
+        monkeypatch.setattr(study_cli, "conduct", partial(conduct, start=runs or FakeRuns()))
         monkeypatch.chdir(tmp_path)
         return fake_runs.call(module, arguments, monkeypatch, capsys)
 
@@ -41,8 +40,9 @@ def test_ablations_from_flags_to_results(command, tmp_path):
     assert [row["name"] for row in found["rows"]] == ["baseline", "no_memory"]
     assert found["overrides"] == {"model.experts.count": 8}
     kept = json.loads((folder / "no_memory" / "seed_1" / "config.json").read_text())
-    assert (kept["seed"], kept["model"]["use_memory"]) == (1, False)
-    assert kept["model"]["num_experts"] == 8
+    assert kept["seed"] == 1
+    assert not any(head["count"] for head in kept["model"]["memory"]["heads"].values())
+    assert kept["model"]["experts"]["count"] == 8
     assert (folder / "ablation.md").exists()
     assert (folder / "ablation.png").exists()
 

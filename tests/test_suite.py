@@ -16,9 +16,9 @@ from mocanet_jax.studies.task_suite_report import BEGIN, END, around_results, pu
 from mocanet_jax.train.build import TASKS
 from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns
-from tests.studies.test_command import process
 from tests.studies.test_study_report import tables
 from tests.test_cli import ROOT
+from tests.test_study_cli import process
 
 CONFIGS = f"--configs={ROOT / 'configs'}"
 PARITY = (CONFIGS, "--tasks=parity_check", "--models=lstm")
@@ -104,7 +104,7 @@ def test_validation_chooses_the_rate_and_the_best_seed(command, tmp_path):
         (folder / lstm.replace("lr_", "lr_0.2") / "seed_2/config.json").read_text()
     )
     assert (kept["model"]["name"], kept["seed"]) == ("lstm", 2)
-    assert (kept["training"]["learning_rate"], kept["training"]["max_minutes"]) == (0.2, 2.0)
+    assert (kept["train"]["learning_rate"], kept["train"]["max_minutes"]) == (0.2, 2.0)
 
 
 def test_a_suite_that_was_stopped_goes_on(command, tmp_path):
@@ -210,13 +210,14 @@ def test_the_document_of_tasks_has_its_marks():
 
 
 TINY = """
-from configs import reverse_string
+from configs import formal_language
 
 
 def get_config(ablation=None):
-    config = reverse_string.get_config(ablation)
+    config = formal_language.get_config("reverse_string")
     config.data.update(longest=4, first_longest=2)
-    config.model.update(embedding_dim=16, expert_hidden_dim=16)
+    config.model.width = 16
+    config.model.experts.hidden_dim = 16
     config.baseline.lstm.width = 16
     config.train.update(batch_size=4, max_steps=20, warmup_steps=2)
     config.eval.update(validation_sequences=16, test_sequences=16, lengths=(2,))

@@ -10,9 +10,10 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.nn.models.protocol import Model, Trained
 from mocanet_jax.nn.parameters import recorded
+from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.task import Task
-from mocanet_jax.train.build import rebuild
+from mocanet_jax.train.build import build_model, build_task
 from mocanet_jax.train.checkpoint import Progress, saved_run
 from mocanet_jax.train.state import initial_trained
 
@@ -46,8 +47,13 @@ def restored(
         step = checkpoints.best_step() if step is None else step
         progress = checkpoints.progress(step)
         config = ConfigDict(progress.config)
-        change(config)
-        task, model = rebuild(config, workdir)
+        try:
+            change(config)
+            task = build_task(config, workdir)
+            model = build_model(config, task)
+        except (AttributeError, KeyError) as error:
+            reason = str(error).splitlines()[0].strip("\"'")
+            raise UserError(f"{workdir} was trained by another version: {reason}") from error
         layout = arrange(config)
         with recorded() as declarations:
             shapes = jax.eval_shape(partial(initial_trained, model, task))

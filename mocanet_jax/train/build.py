@@ -102,18 +102,6 @@ def build_evaluator(
     return kind(model, task, config, layout)
 
 
-def rebuild(config: ConfigDict, workdir: Path) -> tuple[Task, Model]:
-    """The task and model of an earlier run in `workdir`, from the config that it was saved
-    with. Raises UserError for a config of another version of this package.
-    """
-    try:
-        task = build_task(config, workdir)
-        return task, build_model(config, task)
-    except (AttributeError, KeyError) as error:
-        reason = str(error).splitlines()[0].strip("\"'")
-        raise UserError(f"{workdir} was trained by another version: {reason}") from error
-
-
 def build_model(config: ConfigDict, task: Task) -> Model:
     """The model that config.model.name names.
 

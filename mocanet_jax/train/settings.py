@@ -99,11 +99,12 @@ def is_moca(config: Mapping) -> bool:
 
 
 def budget_target(config: Mapping) -> float | None:
-    """The share of the full compute that a run is held to, None where none can bind."""
-    model = config["model"]
-    chooses = is_moca(config) and model["budget"]["routing"] == "dynamic"
-    target = model["budget"]["target"]
-    return target if chooses and target < 1 else None
+    """The share of the full compute that a run is held to, None where none can bind, nor is
+    known, as in the config of an older version."""
+    budget = config["model"].get("budget")
+    if budget is None or not is_moca(config) or budget["routing"] != "dynamic":
+        return None
+    return budget["target"] if budget["target"] < 1 else None
 
 
 def plain(config: ConfigDict) -> dict:

@@ -136,15 +136,14 @@ def naive_gradient(problem: Problem, at_reads: np.ndarray, at_content: np.ndarra
     )
 
 
-def run_step(state, write, read, value, strength, log_retention=None):
+def run_step(state, accesses):
     """`memory.step` over a sequence, with the arguments of `memory.recurrent`."""
 
     def one(state, x):
-        reads, state = memory.step(state, *x)
+        reads, state = memory.step(state, x)
         return state, reads
 
-    sequence = (write, read, value, strength, log_retention)
-    sequence = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), sequence)
+    sequence = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), accesses)
     state, reads = jax.lax.scan(one, state, sequence)
     return jnp.moveaxis(reads, 0, 1), state
 

@@ -103,6 +103,6 @@ def test_gradients_are_those_of_the_definition(form):
 
 @pytest.mark.parametrize("chunk_size", [0, 3])
 def test_chunks_that_do_not_halve_are_refused(chunk_size):
+    form = spread(partial(delta_rule.chunked, chunk_size=chunk_size))
     with pytest.raises(ValueError, match=f"power of two, not {chunk_size}"):
-        form = partial(delta_rule.chunked, chunk_size=chunk_size)
-        spread(form)(*map(jnp.float32, random_problem()))
+        form(*map(jnp.float32, random_problem()))

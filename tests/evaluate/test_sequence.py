@@ -99,7 +99,7 @@ def test_every_listed_length_is_tested_with_its_count_and_memory(evaluated):
     make, seen = evaluated
     changes = {"eval__lengths": (4, 2), "eval__long_lengths": (8, 6, 2)}
     changes |= {"eval__sequences_per_length": 5, "eval__sequences_per_long_length": 3}
-    results = make(**changes).test({})
+    results = make(**changes).test({}, {})
     jax.effects_barrier()
     assert list(results.by_length) == [2, 4, 6, 8]
     counts = {length: m["sequences"] for length, m in results.by_length.items()}
@@ -123,7 +123,7 @@ def test_the_range_of_the_task_is_covered(evaluated):
 
 
 def test_no_listed_length_leaves_the_range_alone(evaluated):
-    results = evaluated[0](eval__lengths=(), eval__long_lengths=()).test({})
+    results = evaluated[0](eval__lengths=(), eval__long_lengths=()).test({}, {})
     assert results.by_length == {}
     assert results.overall["sequences"] == 8
 
@@ -135,7 +135,7 @@ def test_validation_is_fixed_and_apart_from_the_final_test(evaluated):
     evaluator = make(eval__lengths=(), eval__long_lengths=())
     evaluator.validate({})
     evaluator.validate({})
-    evaluator.test({})
+    evaluator.test({}, {})
     other = make(eval__lengths=(), eval__long_lengths=(), seed=1)
     other.validate({})
     jax.effects_barrier()

@@ -179,10 +179,11 @@ def test_held_out_sentences_are_what_calibration_and_choice_look_at(evaluator):
     assert metrics["held_out_loss"] == pytest.approx(expected, rel=1e-6)
     assert metrics["held_out_accuracy"] == (logits.argmax(axis=1) == held_out.labels).mean()
     assert evaluator.chosen_by == "held_out_loss"
-    reported = evaluator.test(params, validation, metrics["temperature"]).metrics
+    reported = evaluator.test(params, metrics).metrics
     assert reported.items() <= metrics.items()
     assert metrics["texts"] == len(validation)
-    cold = evaluator.test(params, validation, metrics["temperature"] / 2).metrics
+    halved = metrics | {"temperature": metrics["temperature"] / 2}
+    cold = evaluator.test(params, halved).metrics
     assert cold["accuracy"] == metrics["accuracy"]
     assert cold["ece"] != metrics["ece"], "the temperature has no effect"
 

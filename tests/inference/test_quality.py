@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mocanet_jax import quality as entry
+from mocanet_jax.inference import quality
 from mocanet_jax.inference.predictor import TextPredictor
-from mocanet_jax.report import quality
+from mocanet_jax.report.quality import show
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.labelled import read_tsv
 from mocanet_jax.train.checkpoint import saved_run, selection_loss
@@ -89,7 +90,7 @@ def test_every_kept_checkpoint_is_compared_with_its_own_numbers(two_checkpoints)
     ]
     assert found[-1].sentences == np.mean(right)
     console = tiny.console()
-    quality.show(console, found, found[-1])
+    show(console, found, found[-1])
     assert f"use {workdir}, step {steps[-1]}" in tiny.printed(console).replace("\n", "")
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from mocanet_jax.core.precision import full, product
 from mocanet_jax.nn.models.classifier import MocaClassifier
-from tests.nn import small, test_classifier
+from tests.nn import small
+from tests.nn.models import test_classifier
 
 TOKENS = small.random_tokens(3, 7)
 PARTS = {"num_association_heads": 1, "num_order_heads": 1, "counters": (2, 3)}

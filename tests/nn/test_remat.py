@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mocanet_jax.nn.models.classifier import MocaClassifier
-from tests.nn import small, test_classifier
+from tests.nn import small
+from tests.nn.models import test_classifier
 
 TOKENS = small.random_tokens(3, 7)
 

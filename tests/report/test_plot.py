@@ -12,9 +12,9 @@ import pytest
 from mocanet_jax import cli
 from mocanet_jax import plot as entry
 from mocanet_jax.report import curves, plot
-from mocanet_jax.report.run import budget_target
 from mocanet_jax.runtime.metrics_log import read_metrics
 from mocanet_jax.tasks.text.labelled import labelled_texts
+from mocanet_jax.train.settings import budget_target
 
 PNG = b"\x89PNG\r\n\x1a\n"
 OF_METRICS = ["curves.png", "expert_load.png"]
@@ -142,11 +142,11 @@ def test_a_comparison_leaves_the_runs_alone(command, finished, finished_text, tm
 @pytest.mark.parametrize(
     ("model", "target"),
     [
-        ({"routing": "dynamic", "target_budget": 0.3}, 0.3),
-        ({"routing": "dynamic", "target_budget": 1.0}, None),
-        ({"routing": "topk", "target_budget": 0.3}, None),
+        ({"budget": {"routing": "dynamic", "target": 0.3}}, 0.3),
+        ({"budget": {"routing": "dynamic", "target": 1.0}}, None),
+        ({"budget": {"routing": "topk", "target": 0.3}}, None),
         ({"target_budget": 0.3}, None),
-        ({"name": "lstm", "routing": "dynamic", "target_budget": 0.3}, None),
+        ({"name": "lstm", "budget": {"routing": "dynamic", "target": 0.3}}, None),
     ],
     ids=[
         "held to it",

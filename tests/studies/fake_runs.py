@@ -91,7 +91,7 @@ class FakeProcess:
 
 
 class FakeRuns:
-    """In place of study.start: runs end with `codes`, by name of the variant, 0 by default.
+    """In place of study_cli.start_run: runs end with `codes`, by name of the variant, else 0.
 
     started: the cells, in order. processes: theirs, by name.
     """

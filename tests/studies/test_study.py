@@ -7,6 +7,7 @@ import pytest
 
 from mocanet_jax.studies import study
 from mocanet_jax.studies.variants import Variant
+from mocanet_jax.study_cli import start_run
 from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns, failed, outcome, variant
 
@@ -94,7 +95,7 @@ def test_a_run_that_refuses_is_heard(tmp_path):
     cell = study.Cell(
         Variant("baseline", ("--config=none.py",), {}, {}), 0, tmp_path / "baseline" / "seed_0"
     )
-    (one,) = study.run([cell], 1, lambda *_: None)
+    (one,) = study.run([cell], 1, lambda *_: None, start_run)
     assert one.problem == "[Errno 2] No such file or directory: 'none.py'"
     assert not cell.workdir.exists()
 

@@ -13,7 +13,8 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies import variants
 from mocanet_jax.train import build
 from mocanet_jax.train import config as train_config
-from mocanet_jax.train.settings import plain
+from mocanet_jax.train.settings import field, plain
+from mocanet_jax.train.state import initial_params
 from tests.test_cli import ROOT
 from tests.train import tiny, tiny_text
 
@@ -39,7 +40,7 @@ def test_variants_are_told_by_flags():
 
 def test_what_equals_the_baseline_is_left_out():
     """Texts have no location heads, and a flag can make any ablation void."""
-    kept, equal = ablations(TEXTS, {"model.use_memory": False}, ablate.NAMES)
+    kept, equal = ablations(TEXTS, {"model.memory.heads.content.count": 0}, ablate.NAMES)
     assert equal == ["no_memory", "no_location"]
     assert [variant.name for variant in kept] == [
         name for name in ablate.NAMES if name not in equal
@@ -47,32 +48,32 @@ def test_what_equals_the_baseline_is_left_out():
 
 
 @pytest.mark.parametrize(
-    ("name", "field", "value", "kept"),
+    ("name", "path", "value", "kept"),
     [
-        ("no_memory", "num_experts", 8, 8),
-        ("no_memory", "use_memory", True, False),
-        ("no_budget", "target_budget", 0.3, 1.0),
-        ("smaller_model", "embedding_dim", 64, 32),
-        ("dense_routing", "top_k_experts", 2, 4),
+        ("no_memory", "experts.count", 8, 8),
+        ("no_memory", "memory.heads.content.count", 1, 0),
+        ("no_budget", "budget.target", 0.3, 1.0),
+        ("smaller_model", "width", 64, 32),
+        ("dense_routing", "experts.top_k", 2, 4),
     ],
 )
-def test_an_ablation_stands_against_flags(name, field, value, kept):
+def test_an_ablation_stands_against_flags(name, path, value, kept):
     """Otherwise a flag undoes it, and the table compares the baseline with itself."""
-    (variant,), _ = ablations(COPY, {f"model.{field}": value}, [name])
-    assert variant.config["model"][field] == kept
+    (variant,), _ = ablations(COPY, {f"model.{path}": value}, [name])
+    assert field(variant.config["model"], path) == kept
     assert plain(cli.config_of(list(variant.flags))) == variant.config
 
 
 def test_dense_routing_uses_the_experts_of_a_flag():
     (variant,), _ = ablations(COPY, {"model.experts.count": 8}, ["dense_routing"])
-    assert variant.config["model"]["top_k_experts"] == 8
+    assert variant.config["model"]["experts"]["top_k"] == 8
 
 
 def test_flags_of_any_type_arrive():
     overrides = {"eval.lengths": (7,), "train.learning_rate": 1e-4, "task": "a b"}
     (variant,), _ = ablations(COPY, overrides, ["baseline"])
     assert variant.config["eval"]["lengths"] == [7]
-    assert variant.config["training"]["learning_rate"] == 1e-4
+    assert variant.config["train"]["learning_rate"] == 1e-4
     assert variant.config["task"] == "a b"
 
 
@@ -80,7 +81,7 @@ def test_another_ablation_of_the_same_name_is_refused():
     """Otherwise what runs is not what docs and tables say."""
 
     def load(arguments):
-        return ConfigDict({"model": {"use_memory": True}})
+        return ConfigDict({"model": {"memory": {"heads": {"ring": {"count": 1}}}}})
 
     with pytest.raises(UserError, match=r"mine.py:no_memory is not the ablation"):
         variants.ablations(load, train_config.with_ablations, "mine.py", {}, ["no_memory"])
@@ -96,19 +97,18 @@ def test_budgets_of_both_kinds():
         "topk_2",
     ]
     models = [variant.config["model"] for variant in found]
-    assert [m["routing"] for m in models] == ["dynamic"] * 2 + ["topk"] * 3
-    assert [m["target_budget"] for m in models] == [0.1, 0.5, 1.0, 1.0, 1.0]
-    assert [m["use_experts"] for m in models] == [True, True, False, True, True]
-    assert [m["top_k_experts"] for m in models] == [2, 2, 1, 1, 2]
-    assert {m["num_experts"] for m in models} == {8}
+    assert [m["budget"]["routing"] for m in models] == ["dynamic"] * 2 + ["topk"] * 3
+    assert [m["budget"]["target"] for m in models] == [0.1, 0.5, 1.0, 1.0, 1.0]
+    assert [m["experts"]["count"] for m in models] == [8, 8, 0, 8, 8]
+    assert [m["experts"]["top_k"] for m in models] == [2, 2, 1, 1, 2]
     assert found[0].settings == {"routing": "dynamic", "target_budget": 0.1}
     assert found[4].settings == {"routing": "topk", "top_k_experts": 2}
 
 
 def test_a_ceiling_can_be_set_and_what_is_varied_cannot():
     dynamic, *_ = budgets(COPY, {"model.experts.top_k": 3}, [0.5], [1])
-    assert dynamic.config["model"]["top_k_experts"] == 3
-    with pytest.raises(UserError, match="target_budget is what the study varies"):
+    assert dynamic.config["model"]["experts"]["top_k"] == 3
+    with pytest.raises(UserError, match=r"model\.budget\.target is what the study varies"):
         budgets(COPY, {"model.budget.target": 0.5}, [0.5], [1])
 
 

@@ -1,4 +1,4 @@
-"""SST-2: read from a folder or from TensorFlow Datasets, and looked at.
+"""SST-2: read from a folder or from TensorFlow Datasets.
 
 Nothing here uses the network. TensorFlow Datasets itself is the real one, in a folder of its
 own. The tests of the real data read a folder with GLUE's train.tsv and dev.tsv that is named
@@ -6,23 +6,19 @@ in the environment variable MOCANET_SST2.
 """
 
 import os
-import runpy
-import sys
 from functools import lru_cache, partial
 
 import numpy as np
 import pytest
 import requests
 import tensorflow_datasets as tfds
-from absl import flags
-from absl.testing import flagsaver
 from etils import epath
 
+from mocanet_jax.report.corpus import describe
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.tasks.text import sst2
 from mocanet_jax.tasks.text.composition import composed
-from mocanet_jax.tasks.text.sst2 import Sst2Task, inspect, read_sst2
-from tests.tasks.small_corpus import SETTINGS, corpus
+from mocanet_jax.tasks.text.sst2 import Sst2Task, read_sst2
+from tests.tasks.small_corpus import SETTINGS
 
 TRAIN = [
     ("a warm film", 1),
@@ -215,65 +211,6 @@ def test_a_download_that_fails_is_told_in_one_line(monkeypatch):
     assert len(str(error.value).splitlines()) == 1
 
 
-LOOK = """\
-train: 5 texts, 12 tokens
-  positive: 60.0%
-  tokens per text: mean 2.4, median 2, 95 % up to 4, longest 5
-validation: 2 texts, 5 tokens
-  positive: 50.0%
-  tokens per text: mean 2.5, median 2, 95 % up to 2, longest 3
-words: 6 in train, 2 of them once
-  unknown in validation: 40.00% of tokens
-samples:
-  positive  a warm film
-  negative  dull
-  positive  warm café
-  negative  a dull , dull film
-  positive  film
-  positive  a witty film
-  positive  a witty film
-  positive  a witty film
-  positive  a witty film
-  negative  so dull"""
-"""Lengths 3, 1, 2, 5, 1 and 3, 2. Once: "café" and ",". Unknown: "witty" and "so"."""
-
-
-def test_what_inspection_says():
-    """Sizes or balance that are wrong there hide a wrong corpus."""
-    assert inspect(corpus(TRAIN), corpus(VALIDATION)).splitlines() == LOOK.splitlines()
-
-
-def command(*arguments):
-    """Runs the module as a command in this process; returns its exit code."""
-    saved, argv = flagsaver.save_flag_values(), sys.argv
-    sys.argv = ["sst2", *arguments]
-    try:
-        runpy.run_path(sst2.__file__, run_name="__main__")
-    except SystemExit as done:
-        return done.code or 0
-    finally:
-        for flag in ("inspect", "path"):
-            delattr(flags.FLAGS, flag)
-        flagsaver.restore_flag_values(saved)
-        sys.argv = argv
-    raise AssertionError("the command returned without an exit code")
-
-
-def test_inspection_from_the_command_line(folder, capsys):
-    """The command in the module's description must print that, and tell mistakes in one
-    line."""
-    assert command("--inspect", f"--path={folder}") == 0
-    assert capsys.readouterr() == (LOOK + "\n", "")
-    assert command(f"--path={folder}") == 2
-    assert capsys.readouterr() == ("", "error: nothing to do: pass --inspect\n")
-    assert command("--inspect", f"--path={folder / 'none'}") == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert f"{folder / 'none'}: there is no train.tsv" in err
-    assert len(err.splitlines()) == 1
-
-
 REAL = os.environ.get("MOCANET_SST2", "")
 real = pytest.mark.skipif(not REAL, reason="MOCANET_SST2 names no folder")
 
@@ -293,11 +230,12 @@ def test_the_real_sizes_and_balance():
 
 
 @real
-def test_inspection_of_the_real_data():
+def test_a_description_of_the_real_data():
     """A corpus of full size must not run into a limit of the small one."""
-    lines = inspect(real_split("train"), real_split("validation")).splitlines()
+    splits = real_split("train"), real_split("validation")
+    lines = describe(*splits, Sst2Task.classes).splitlines()
     assert lines[0].startswith("train: 67,349 texts, ")
-    assert lines[1].strip() == "positive: 55.8%"
+    assert lines[1].strip() == "negative: 44.2%, positive: 55.8%"
     assert lines[3].startswith("validation: 872 texts, ")
-    assert lines[4].strip() == "positive: 50.9%"
+    assert lines[4].strip() == "negative: 49.1%, positive: 50.9%"
     assert len(lines) == 8 + 1 + 10

@@ -2,6 +2,7 @@
 model that they are compared with is."""
 
 import json
+import shutil
 from functools import partial
 
 import jax
@@ -15,13 +16,14 @@ from configs import copy
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.inference import export
 from mocanet_jax.inference.restore import restored
+from mocanet_jax.nn.summary import state_size
 from mocanet_jax.report import plot
-from mocanet_jax.report import run as report
+from mocanet_jax.report.run import report
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.metrics_log import read_metrics
 from mocanet_jax.studies import variants
 from mocanet_jax.tasks.languages.reverse_string import ReverseStringTask
-from mocanet_jax.train import build
+from mocanet_jax.train import build, loop
 from mocanet_jax.train.baselines import BASELINES
 from mocanet_jax.train.optimizer import decay_mask
 from tests.train import tiny, tiny_text
@@ -99,10 +101,15 @@ def test_evaluation_finds_what_training_left(run):
 @one
 def test_pictures_are_those_of_any_model(run, tmp_path):
     """There are no accesses and no spending to draw."""
-    assert (run[1] / "accuracy_by_length.png").exists()
-    assert not list(run[1].glob("memory_layer_*"))
-    plot.draw_run(run[1], tmp_path, [], tiny.console())
-    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+    config, workdir, _ = run
+    workdir = shutil.copytree(workdir, tmp_path / "run")
+    report(loop.train(config, workdir), tiny.console())
+    assert (workdir / "accuracy_by_length.png").exists()
+    assert not list(workdir.glob("memory_layer_*"))
+    out = tmp_path / "out"
+    out.mkdir()
+    plot.draw_run(workdir, out, [], tiny.console())
+    assert [path.name for path in out.iterdir()] == ["curves.png"]
 
 
 def test_an_exported_model_answers_as_the_live_one(run, tmp_path):
@@ -177,12 +184,12 @@ def test_weight_decay_spares_scales_biases_and_rates(name):
 def test_the_size_of_a_state_is_that_of_the_table(name, size):
     """docs/BASELINES.md, at the defaults of configs/base.py. Otherwise a table of results
     compares models by a number that is none of theirs."""
-    assert report.state_size(*shapes(copy.get_config(), name)) == size
+    assert state_size(*shapes(copy.get_config(), name)) == size
 
 
 def test_most_of_the_state_of_moca_is_its_memory():
     """64 slots of 128 numbers."""
-    assert 64 * 128 < report.state_size(*shapes(copy.get_config(), "moca")) < 1.2 * 64 * 128
+    assert 64 * 128 < state_size(*shapes(copy.get_config(), "moca")) < 1.2 * 64 * 128
 
 
 def shapes(config, name):

@@ -9,16 +9,11 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-from mocanet_jax.train.step import TrainState
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.train.checkpoint import (
-    Checkpoints,
-    Progress,
-    differing_fields,
-    read_config,
-    saved_run,
-)
+from mocanet_jax.train.checkpoint import Checkpoints, Progress, saved_run
+from mocanet_jax.train.state import TrainState
+from mocanet_jax.train.workdir import differing_fields, read_config
 
 OPTIMIZER = optax.adamw(0.1)
 

@@ -3,6 +3,7 @@ what an uninterrupted run gives."""
 
 import itertools
 import json
+import shutil
 import time
 from functools import partial
 from types import SimpleNamespace
@@ -13,10 +14,14 @@ import pytest
 from mocanet_jax.train.step import initial_train_state
 
 from configs import copy
+from mocanet_jax.evaluate.results import SequenceResults
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
+from mocanet_jax.report.run import report
+from mocanet_jax.report.terminal import TrainingDisplay
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
 from mocanet_jax.train import build, loop, settings
+from mocanet_jax.train import workdir as workdirs
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.optimizer import build_optimizer
 from tests.train import tiny
@@ -124,8 +129,10 @@ def test_a_run_leaves_its_result(finished):
     assert result["eval/sequences"] == 8
 
 
-def test_a_run_leaves_its_config_record_and_pictures(finished):
-    names = {path.name for path in finished[0].iterdir() if "tfevents" not in path.name}
+def test_a_run_leaves_its_config_record_and_pictures(finished, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    report(loop.train(tiny.config(), workdir), tiny.console())
+    names = {path.name for path in workdir.iterdir() if "tfevents" not in path.name}
     assert names == {
         "config.json",
         "metrics.jsonl",
@@ -136,7 +143,7 @@ def test_a_run_leaves_its_config_record_and_pictures(finished):
         "accuracy_by_length.png",
         "memory_layer_1.png",
     }
-    config = json.loads((finished[0] / "config.json").read_text())
+    config = json.loads((workdir / "config.json").read_text())
     assert config == settings.plain(tiny.config())
 
 
@@ -155,8 +162,8 @@ def test_evaluation_later_gives_the_numbers_of_the_run(finished):
 def test_numbers_that_json_does_not_have_are_told_and_not_written(finished, monkeypatch):
     """Otherwise a model that diverged ends in a traceback, or in a file that no other reader
     of JSON accepts."""
-    told = {"eval/accuracy": 0.5, "eval/usage": 0.5, "eval/loss": float("nan")}
-    monkeypatch.setattr(SequenceEvaluator, "report", lambda *_: told)
+    diverged = SequenceResults({"accuracy": 0.5, "usage": 0.5, "loss": float("nan")}, {})
+    monkeypatch.setattr(SequenceEvaluator, "test", lambda *_: diverged)
     with pytest.raises(UserError, match=r"step \d+: the model diverged: .*nan"):
         tiny.evaluate(tiny.config(), finished[0], {})
     assert not (finished[0] / "eval.json").exists()
@@ -192,10 +199,12 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
 def test_training_stops_when_validation_is_good_enough(shared_compilation, tmp_path):
     """Any loss is good enough here, so the first validation ends the run and is kept, although
     no checkpoint was due. Without memory, its pictures are left out and nothing breaks."""
-    changes = {"train__stop_at_loss": 100.0, "model_use_experts": False}
+    changes = {"train__stop_at_loss": 100.0, "model__experts__count": 0}
     changes |= {"eval__lengths": (), "eval__long_lengths": ()}
     config, console = tiny.config("no_memory", **changes), tiny.console()
-    result = tiny.train(config, tmp_path / "run", console)
+    trained = loop.train(config, tmp_path / "run", TrainingDisplay(console))
+    report(trained, console)
+    result = trained.summary
     assert result["steps"] == 1
     assert result["eval/usage"] == 0.0
     assert result["eval/accuracy_by_length"] == {}
@@ -234,11 +243,16 @@ def test_a_run_ends_when_its_minutes_are_over(shared_compilation, tmp_path, monk
     assert not loop._continued(kept, more, 2).finished, "more minutes train on"
 
 
-def test_a_config_from_before_there_was_a_limit_of_minutes_is_accepted():
-    """Otherwise older runs cannot be evaluated any more."""
-    config = copy.get_config()
-    del config.train.max_minutes
-    settings.check_settings(config)
+@pytest.mark.parametrize("absent", ["train", "model", "eval"])
+def test_a_run_of_another_version_is_told_in_one_line(finished, monkeypatch, absent):
+    """Otherwise evaluating an older run ends in a traceback."""
+    older = settings.plain(tiny.config())
+    del older[absent]
+    read = Checkpoints.progress
+    monkeypatch.setattr(Checkpoints, "progress", lambda *at: read(*at)._replace(config=older))
+    with pytest.raises(UserError, match=f"was trained by another version: .*{absent}") as told:
+        tiny.evaluate(tiny.config(), finished[0], {})
+    assert len(str(told.value).splitlines()) == 1
 
 
 def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
@@ -274,11 +288,11 @@ def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
         ({"train__curriculum__accuracy": -0.1}, r"accuracy must be in \[0, 1\], not -0.1"),
         (
             {"model__budget__base_cost_when_grown": -0.1},
-            "budget_loss_when_grown must be at least 0",
+            "model.budget.base_cost_when_grown must be at least 0",
         ),
         (
             {"model__memory__quantisation_penalty": -0.1},
-            "commitment_loss_weight must be at least 0",
+            "model.memory.quantisation_penalty must be at least 0",
         ),
         (
             {"model__experts__z_loss_weight": float("inf")},
@@ -301,21 +315,27 @@ def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
         ({"data__longest": 0}, "config.data: lengths need"),
         ({"model__num_layers": 0}, "num_layers must be at least 1, not 0"),
         ({"model__time": "fast"}, "time must be auto, scan or parallel, not 'fast'"),
-        ({"model__budget__target": 1.5}, r"target_budget is a share in \[0, 1\], not 1.5"),
-        ({"model_num_memory_heads": 3}, "embedding_dim 16 is not divisible by 3"),
-        ({"model_num_memory_heads": 0}, "num_location_heads must be between 0 and 0, .* not 1"),
+        ({"model__budget__target": 1.5}, r"model.budget.target must be in \[0, 1\], not 1.5"),
         (
-            {"model_num_memory_heads": 2, "model__memory__heads__association__count": 2},
-            "num_location_heads must be between 0 and 0, what the other kinds leave of "
-            "num_memory_heads 2, not 1",
+            {"model__memory__heads__ring__count": 3},
+            "embedding_dim 16 is not divisible by 3 memory heads",
+        ),
+        (
+            {"model__memory__heads__association__count": 2},
+            "embedding_dim 16 is not divisible by 3 memory heads",
+        ),
+        ({"model__memory__heads__ring__count": -1}, "heads must not be negative: -1"),
+        (
+            {"model__memory__heads__stack__count": 1},
+            "heads of one kind of tape at a time, not ring, stack",
         ),
         (
             {"model__memory__heads__priority_queue__count": -1},
-            "num_order_heads must be between 0 and 0, .* not -1",
+            "num_order_heads must not be negative: -1",
         ),
         (
-            {"model_tape": "reel"},
-            'config.model: tape must be "ring", "loop" or "stack", not \'reel\'',
+            {"model__budget__routing": "all"},
+            'config.model: routing must be "dynamic" or "topk", not \'all\'',
         ),
         (
             {"model__memory__heads__loop__max_wraps": 0},
@@ -342,9 +362,9 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(
 
 def test_a_config_that_is_no_json_leaves_no_config(tmp_path):
     """A path of bytes that are no text, say: half a file would claim the directory."""
-    loop.make_workdir(tmp_path / "run")
+    workdirs.make_workdir(tmp_path / "run")
     with pytest.raises(UserError, match="cannot write into"):
-        loop.claim_workdir(tmp_path / "run", {"path": "\udcff"})
+        workdirs.claim_workdir(tmp_path / "run", {"path": "\udcff"})
     assert list((tmp_path / "run").iterdir()) == []
 
 

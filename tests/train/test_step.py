@@ -16,6 +16,7 @@ from mocanet_jax.nn.models.classifier import MocaClassifier
 from mocanet_jax.nn.models.sequence import MocaNet
 from mocanet_jax.nn.stack import ModelState
 from mocanet_jax.nn.summary import component_costs
+from mocanet_jax.runtime import random_streams
 from mocanet_jax.runtime.metrics_log import read_metrics
 from mocanet_jax.tasks.synthetic.copy import CopyTask
 from mocanet_jax.train import build, optimizer, step
@@ -422,8 +423,10 @@ def test_training_starts_from_given_parameters(average):
 
 def test_streams_are_independent():
     """Otherwise training draws what validation or the final evaluation measures on."""
-    names = (step.TRAIN_STREAM, step.INIT_STREAM, step.VALIDATION_STREAM, step.TEST_STREAM)
-    keys = [jax.random.key_data(step.stream(s, n)).tolist() for s in (0, 1) for n in names]
+    names = (random_streams.TRAIN, random_streams.INIT)
+    names += (random_streams.VALIDATION, random_streams.TEST)
+    streams = [random_streams.stream(seed, name) for seed in (0, 1) for name in names]
+    keys = [jax.random.key_data(key).tolist() for key in streams]
     assert len(set(map(tuple, keys))) == 8
 
 
@@ -455,10 +458,11 @@ def test_no_noise_changes_nothing():
 def decayed(workdir):
     """Names of decayed and of undecayed parameters of a model with every part."""
     config = tiny.config(
-        model_num_memory_heads=4,
+        model__memory__heads__ring__count=0,
+        model__memory__heads__loop__count=1,
+        model__memory__heads__content__count=1,
         model__memory__heads__association__count=1,
         model__memory__heads__priority_queue__count=1,
-        model_tape="loop",
         model__controller__counters=(2, 3),
     )
     task = build.build_task(config, workdir)

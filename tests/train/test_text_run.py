@@ -3,6 +3,7 @@ stopping, going on and evaluating later give what an uninterrupted run gives."""
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 from mocanet_jax.train.step import Faults
 
 from mocanet_jax.evaluate.text import TextEvaluator
+from mocanet_jax.report.run import report
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
 from mocanet_jax.tasks.text import sst2
@@ -114,9 +116,12 @@ def test_a_run_leaves_its_result(finished_text, corpus):
     assert confidences == sorted(confidences, reverse=True)
 
 
-def test_a_run_leaves_its_config_vocabulary_record_and_pictures(finished_text, corpus):
+def test_a_run_leaves_its_config_vocabulary_record_and_pictures(
+    finished_text, corpus, tmp_path
+):
     """Otherwise a later process cannot read texts as training did, or nobody sees the run."""
-    workdir = finished_text[0]
+    workdir = shutil.copytree(finished_text[0], tmp_path / "run")
+    report(loop.train(tiny_text.config(corpus), workdir), tiny.console())
     names = {path.name for path in workdir.iterdir() if "tfevents" not in path.name}
     assert names == {
         "config.json",
@@ -226,13 +231,15 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
         none = Faults(jnp.int32(0), jnp.int32(-1), {})
         return state._replace(step=state.step + count), metrics, none
 
+    unmeasured = SimpleNamespace(entries=lambda: {"eval/usage": 0.0})
+
     def train(validations, **changes):
         told = iter(validations)
         common = {"texts": 40, "ece": 0.1, "temperature": 1.0, "held_out_accuracy": 0.5}
         common["usage"] = 0.2
         monkeypatch.setattr(loop, "train_steps", count)
         monkeypatch.setattr(TextEvaluator, "validate", lambda *_: common | next(told))
-        monkeypatch.setattr(TextEvaluator, "report", lambda *_: {"eval/usage": 0.0})
+        monkeypatch.setattr(TextEvaluator, "test", lambda *_: unmeasured)
         config = tiny_text.config(corpus, **changes)
         result = tiny.train(config, tmp_path / "run", tiny.console())
         assert next(told, None) is None
@@ -279,7 +286,7 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(
 
 VECTORS = {
     "missing": (None, r"cannot be read: No such file"),
-    "malformed": ("film 1 x", r"line 1: 2 numbers, but config\.model\.embedding_dim is 16"),
+    "malformed": ("film 1 x", r"line 1: 2 numbers, but config\.model\.width is 16"),
     "of no known word": ("Film" + 16 * " 1", "has no word of the vocabulary"),
 }
 TEXTS = {
@@ -302,7 +309,7 @@ def test_a_file_that_cannot_be_used_is_told_before_anything_is_written(
     file = tmp_path / "file.txt"
     if content is not None:
         file.write_text(content)
-    config = tiny_text.config(corpus, **{f"data_{field}": str(file)})
+    config = tiny_text.config(corpus, **{f"data__{field}": str(file)})
     with pytest.raises(UserError, match=rf"file\.txt.*{message}"):
         tiny.train(config, tmp_path / "run", tiny.console())
     assert not (tmp_path / "run").exists()

@@ -41,6 +41,7 @@ def changed(config: ConfigDict, changes: dict) -> ConfigDict:
     for name, value in changes.items():
         path, _, last = name.replace("__", ".").rpartition(".")
         part = field(config, path) if path else config
+        assert last in part, name
         part[last] = value
     return config
 

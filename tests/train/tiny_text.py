@@ -6,7 +6,9 @@ from pathlib import Path
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from mocanet_jax.train.step import TrainState, initial_train_state
+from mocanet_jax.nn.parameters import declarations_of
+from mocanet_jax.train.state import TrainState, initial_params
+from mocanet_jax.train.trainer import Trainer
 
 from configs import sst2
 from mocanet_jax.train import build
@@ -59,7 +61,7 @@ def config(folder: Path, **changes) -> ConfigDict:
     config.model.classifier.update(piece_dim=4, num_members=2)
     config.model.classifier.update(word_dropout=0.1, embedding_dropout=0.1, dropout=0.1)
     config.train.update(batch_size=8, max_steps=STEPS, warmup_steps=1, log_every=1)
-    config.train.update(eval__every=SAVE_EVERY, save_every=SAVE_EVERY)
+    config.train.update(eval_every=SAVE_EVERY, save_every=SAVE_EVERY)
     config.train.update(learning_rate=0.02, average_decay=0.9)
     return tiny.changed(config, changes).lock()
 
@@ -68,7 +70,7 @@ def state_at(step: int, workdir: Path, config: ConfigDict) -> TrainState:
     """What a run in `workdir` saved at a step."""
     task = build.build_task(config, workdir)
     model = build.build_model(config, task)
-    optimizer = build_optimizer(config.train)
-    like = jax.eval_shape(partial(initial_train_state, model, task, optimizer, config))
+    optimizer = build_optimizer(config.train, declarations_of(initial_params, model, task))
+    like = jax.eval_shape(Trainer(model, task, optimizer, config).initial_state)
     with Checkpoints(workdir, read_only=True) as checkpoints:
         return checkpoints.restore(step, like)

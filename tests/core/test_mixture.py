@@ -19,7 +19,8 @@ class ExpertWeights(NamedTuple):
 
 def apply(weights, x):
     """One expert."""
-    return jax.nn.relu(x @ weights.expand + weights.bias) @ weights.contract
+    bias = weights.bias.reshape((1,) * (x.ndim - 1) + (-1,))
+    return jax.nn.relu(x @ weights.expand + bias) @ weights.contract
 
 
 B, T, D, E, K, F = 2, 3, 4, 5, 2, 6

@@ -7,36 +7,63 @@ import jax.numpy as jnp
 import numpy as np
 
 from mocanet_jax.core import memory
-from mocanet_jax.nn.layer import LayerSpec
+from mocanet_jax.core.budget import BudgetConfig
+from mocanet_jax.nn.config import ControllerConfig, ExpertsConfig, LayerConfig, MemoryConfig
+from mocanet_jax.nn.experts import MlpExpert
+from mocanet_jax.nn.heads import Content, Ring
+from mocanet_jax.nn.heads.pointers import PointerState
 from mocanet_jax.nn.models.sequence import MocaNet
 
 VOCABULARY = 11
 EASY = {
-    "embedding_dim": 8,
+    "width": 8,
+    "heads": (Ring(1, sharpness=0.7), Content(1)),
+    "num_slots": 9,
+    "active_slots": 2,
     "num_experts": 3,
-    "expert_hidden_dim": 6,
-    "top_k_experts": 2,
-    "expert_capacity_factor": 3.0,
-    "num_location_heads": 1,
-    "num_content_heads": 1,
-    "num_memory_slots": 9,
-    "top_k_slots": 2,
-    "router_temperature": 1.0,
-    "pointer_sharpness": 0.7,
+    "top_k": 2,
+    "hidden_dim": 6,
+    "capacity_factor": 3.0,
     "exploration": 0.0,
+    "controller": True,
+    "counters": (),
+    "routing": "dynamic",
+    "target": 1.0,
 }
-"""Both kinds of head, and room for every token with every expert, so that none is dropped."""
+"""Two kinds of head, and room for every token with every expert, so that none is dropped."""
+NO_HEADS = {"heads": ()}
 ROUTINGS = ("dynamic", "topk")
 QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 """Compiling takes far longer than running."""
 
 
-def spec(**changes) -> LayerSpec:
-    return LayerSpec(**EASY | changes)
+def layer(**changes) -> LayerConfig:
+    """changes: of EASY, or other fields of LayerConfig."""
+    c = EASY | changes
+    own = {name: c.pop(name) for name in EASY}
+    memory = experts = None
+    if own["heads"]:
+        memory = MemoryConfig(own["heads"], own["num_slots"], own["active_slots"])
+    if own["num_experts"]:
+        experts = ExpertsConfig(
+            own["num_experts"],
+            own["top_k"],
+            MlpExpert(own["hidden_dim"]),
+            own["capacity_factor"],
+            own["exploration"],
+        )
+    return LayerConfig(
+        own["width"],
+        ControllerConfig(own["counters"]) if own["controller"] else None,
+        memory,
+        experts,
+        BudgetConfig(own["routing"], own["target"]),
+        **c,
+    )
 
 
 def model(num_layers: int = 2, **changes) -> MocaNet:
-    return MocaNet(VOCABULARY, num_layers, spec(**changes))
+    return MocaNet(VOCABULARY, num_layers, layer(**changes))
 
 
 @lru_cache
@@ -60,9 +87,8 @@ def random_params(net: MocaNet, seed: int = 0) -> dict:
 def half_open(path, values):
     """Of a random parameter, one with which some gates of every kind are open and others
     shut."""
-    if path[-1].key == "price":
-        return 2 + np.abs(values)
-    if path[-1].key == "bias" and path[-2].key in ("expert", "write_gate", "read_gate"):
+    gates = ("router_expert", "router_write_gate", "router_read_gate")
+    if path[-1].key == "bias" and path[-2].key in gates:
         return 0.5 + 0.2 * values
     return values
 
@@ -73,24 +99,30 @@ def compiled_start(net: MocaNet, batch: int, num_slots: int | None = None):
     return jax.jit(lambda params: net.apply(params, batch, num_slots, method="initial_state"))
 
 
-@lru_cache
-def compiled(net: MocaNet, train: bool, rounding: float):
-    """(params, tokens, state, mask) → (logits, state', aux), jitted. Training tries the same
-    tokens whatever they are."""
-    rngs = {"router": jax.random.key(0)} if train else None
+MULTIPLIER = 2.5
+"""λ with which some gates of random parameters are open and others closed."""
 
-    def run(params, tokens, state, mask):
-        return net.apply(params, tokens, state, mask, train=train, rounding=rounding, rngs=rngs)
+
+@lru_cache
+def compiled(net: MocaNet, train: bool, hardness: float):
+    """(params, tokens, state, mask, multiplier) → (logits, state', aux), jitted. Training tries
+    the same tokens whatever they are."""
+    settings = {"train": train, "hardness": hardness}
+    settings["rngs"] = {"router": jax.random.key(0)} if train else None
+
+    def run(params, tokens, state, mask, multiplier=MULTIPLIER):
+        return net.apply(params, tokens, state, mask, multiplier=multiplier, **settings)
 
     return jax.jit(run, compiler_options=QUICK)
 
 
 @lru_cache
 def compiled_gradient(net: MocaNet):
-    """(params, tokens, mask, rounding) → (gradient of a random loss on logits, logits)."""
+    """(params, tokens, mask, hardness) → (gradient of a random loss on logits, logits)."""
 
-    def loss(params, tokens, mask, rounding):
-        logits = net.apply(params, tokens, None, mask, train=True, rounding=rounding)[0]
+    def loss(params, tokens, mask, hardness):
+        settings = {"train": True, "hardness": hardness, "multiplier": MULTIPLIER}
+        logits = net.apply(params, tokens, None, mask, **settings)[0]
         target = np.random.default_rng(3).normal(size=logits.shape)
         return jnp.sum(logits * jnp.asarray(target, logits.dtype) * mask[..., None]), logits
 
@@ -103,23 +135,22 @@ def random_tokens(batch, length, seed=0):
 
 def settled(state):
     """A state in the form in which two equal states are equal arrays: memories with no decay
-    pending, pointers on the ring."""
+    pending, pointers of rings on the ring."""
 
-    def settle(layer):
-        held, router = layer.memory, layer.router
-        if held is None:
-            return layer
-        turn = held.num_slots
-        router = router._replace(
-            write_pointer=wrap(router.write_pointer, turn),
-            read_pointer=wrap(router.read_pointer, turn),
-        )
-        if held.slots is not None:
-            held = held._replace(slots=memory.content(held.slots))
-        return layer._replace(router=router, memory=held)
+    def settle(head):
+        if not hasattr(head, "memory"):
+            return head
+        turn = head.memory.slots.shape[2]
+        if isinstance(head, PointerState):
+            head = head._replace(write=wrap(head.write, turn), read=wrap(head.read, turn))
+        return head._replace(memory=memory.content(head.memory))
 
     def wrap(pointer, turn):
         angle = 2 * jnp.pi * pointer / turn
         return jnp.cos(angle), jnp.sin(angle)
 
-    return state._replace(layers=tuple(settle(layer) for layer in state.layers))
+    def of_layer(layer):
+        heads = layer.memory
+        return layer._replace(memory=None if heads is None else tuple(map(settle, heads)))
+
+    return state._replace(layers=tuple(map(of_layer, state.layers)))

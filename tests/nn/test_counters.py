@@ -19,9 +19,9 @@ def params(scale=50.0):
 
 
 @jax.jit
-def run(z, mask, state, rounding=1.0):
-    told, state = NET.apply(params(), z, mask, state, rounding)
-    return told[..., : 2 * CHARACTERS].reshape(*mask.shape, CHARACTERS, 2), state
+def run(z, mask, state, hardness=1.0):
+    output, state = NET.apply(params(), z, mask, state, hardness)
+    return output[..., : 2 * CHARACTERS].reshape(*mask.shape, CHARACTERS, 2), state
 
 
 def random_turns(B, T):
@@ -70,19 +70,20 @@ def test_long_sequences_are_counted_in_single_precision():
     """Turns that are a rounding error too short would shrink and drift away from the places."""
     turns, z = random_turns(B=1, T=20_001)
     places = np.cumsum(turns, axis=1) % np.array(SIZES)
-    told, _ = run(jnp.asarray(z, jnp.float32), np.ones((1, 20_001), bool), NET.initial_state(1))
-    np.testing.assert_allclose(told, characters(places), atol=0.01)
+    mask = np.ones((1, 20_001), bool)
+    output, _ = run(jnp.asarray(z, jnp.float32), mask, NET.initial_state(1))
+    np.testing.assert_allclose(output, characters(places), atol=0.01)
 
 
 @pytest.mark.parametrize(
-    ("logits", "rounding", "character"),
+    ("logits", "hardness", "character"),
     [((0, 0), 0.0, 0.0), ((0, 0), 0.5, 0.5), ((0, 0), 1.0, 1.0), ((0, np.log(3)), 0.0, -0.5)],
 )
-def test_turns_in_between_by_hand(logits, rounding, character):
+def test_turns_in_between_by_hand(logits, hardness, character):
     """The mean of 1 and −1 in training; halfway to the likeliest, 1; 1/4 − 3/4."""
     z = jnp.zeros((1, 1, TOTAL)).at[0, 0, :2].set(jnp.array(logits) / 50)
-    told, _ = run(z, np.ones((1, 1), bool), NET.initial_state(1), rounding)
-    np.testing.assert_allclose(told[0, 0, 0], [character, 0], atol=1e-6)
+    output, _ = run(z, np.ones((1, 1), bool), NET.initial_state(1), hardness)
+    np.testing.assert_allclose(output[0, 0, 0], [character, 0], atol=1e-6)
 
 
 def test_any_function_of_the_place_is_linear_in_the_characters():
@@ -98,8 +99,8 @@ def test_any_function_of_the_place_is_linear_in_the_characters():
     }
     start = net.initial_state(1)
     assert start.characters.shape == (1, count, 2)
-    told = jax.jit(net.apply)({"params": params}, z, mask, start, 1.0)[0][0]
+    output = jax.jit(net.apply)({"params": params}, z, mask, start, 1.0)[0][0]
     ends = np.cumsum([2 * (size // 2) for size in sizes])
     for size, end in zip(sizes, ends, strict=True):
-        own = told[:size, end - 2 * (size // 2) : end]
+        own = output[:size, end - 2 * (size // 2) : end]
         assert np.linalg.matrix_rank(np.c_[np.ones(size), own], tol=1e-3) == size

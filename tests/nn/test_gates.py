@@ -35,121 +35,119 @@ def changed(params, name, change):
     return jax.tree_util.tree_map_with_path(alter, params)
 
 
-def priced(params, price):
-    return changed(params, "price", lambda _: np.float64(price))
-
-
-def run(params=None, form="scan", net=None):
+def run(params=None, form="scan", net=None, multiplier=small.MULTIPLIER):
     """(fresh state, logits, state', aux) of all tokens."""
-    changes, train, rounding = FORMS[form]
+    changes, train, hardness = FORMS[form]
     net = small.model(**changes) if net is None else net
     params = small.random_params(net) if params is None else params
     fresh = small.compiled_start(net, B)(params)
-    return fresh, *small.compiled(net, train, rounding)(params, TOKENS, fresh, MASK)
+    apply = small.compiled(net, train, hardness)
+    return fresh, *apply(params, TOKENS, fresh, MASK, np.float64(multiplier))
 
 
 @in_float64
 def test_random_parameters_open_some_gates_of_every_kind_and_shut_others():
     """What is tested with them would otherwise be tested of one kind of gates alone."""
     for layer in run()[3].layers:
-        margins = (layer.route.write_margins, layer.route.read_margins)
+        margins = (layer.memory.write_margins, layer.memory.read_margins)
         for gates in (layer.experts.computed, *(m > 0 for m in margins)):
             assert 0.1 < np.asarray(gates)[MASK].mean() < 0.95
 
 
 @in_float64
 def test_usage_is_a_naive_count_over_tokens():
-    """The price follows usage: what is counted wrongly is steered wrongly. Nothing is dropped
-    here, so every gate that is open is engaged, up to K experts."""
+    """The multiplier follows usage: what is counted wrongly is steered wrongly. Nothing is
+    dropped here, so every gate that is open is engaged, up to K experts."""
     *_, aux = run()
-    prices, load, counts = NET.layer.prices, np.zeros(E), np.zeros(K + 1)
+    flops, load, counts = NET.layer.flops, np.zeros(E), np.zeros(K + 1)
     writes = reads = 0
     for layer in aux.layers:
         for b, t in np.argwhere(MASK):
-            margins = np.asarray(layer.route.expert_logits[b, t])
+            margins = np.asarray(layer.expert_logits[b, t])
             computed = [e for e in np.argsort(-margins)[:K] if margins[e] > 0]
             load[computed] += 1
             counts[len(computed)] += 1
-            writes += sum(m > 0 for m in layer.route.write_margins[b, t]) / 2
-            reads += sum(m > 0 for m in layer.route.read_margins[b, t]) / 2
+            writes += sum(m > 0 for m in layer.memory.write_margins[b, t]) / 2
+            reads += sum(m > 0 for m in layer.memory.read_margins[b, t]) / 2
     assert (counts > 0).all()
     np.testing.assert_array_equal(aux.usage.load, load)
     np.testing.assert_array_equal(aux.usage.counts, counts)
-    np.testing.assert_allclose(aux.usage.experts, load.sum() / E * prices.experts)
-    np.testing.assert_allclose(aux.usage.writes, writes * prices.writes)
-    np.testing.assert_allclose(aux.usage.reads, reads * prices.reads)
-    np.testing.assert_allclose(aux.usage.possible, 2 * MASK.sum() * np.array(prices))
+    np.testing.assert_allclose(aux.usage.experts, load.sum() / E * flops.experts)
+    np.testing.assert_allclose(aux.usage.writes, writes * flops.writes)
+    np.testing.assert_allclose(aux.usage.reads, reads * flops.reads)
+    np.testing.assert_allclose(aux.usage.possible, 2 * MASK.sum() * np.array(flops))
 
 
 @in_float64
 def test_the_expected_share_is_a_naive_mean_over_tokens():
-    """The loss pushes on it: parts must weigh by their prices, and experts that a token could
+    """The loss pushes on it: parts must weigh by their FLOPs, and experts that a token could
     not use anyway must not count."""
     *_, aux = run()
     sigmoid = lambda x: 1 / (1 + np.exp(-x))
     share, expected = NET.layer.unit_shares, []
     for layer in aux.layers:
         for b, t in np.argwhere(MASK):
-            best = np.sort(np.asarray(layer.route.expert_logits[b, t]))[-K:]
+            best = np.sort(np.asarray(layer.expert_logits[b, t]))[-K:]
             spent = share.experts * sigmoid(best).sum()
-            spent += share.writes * sigmoid(np.asarray(layer.route.write_margins[b, t])).sum()
-            spent += share.reads * sigmoid(np.asarray(layer.route.read_margins[b, t])).sum()
+            spent += share.writes * sigmoid(np.asarray(layer.memory.write_margins[b, t])).sum()
+            spent += share.reads * sigmoid(np.asarray(layer.memory.read_margins[b, t])).sum()
             expected.append(spent)
     np.testing.assert_allclose(aux.expected_share, np.mean(expected), rtol=1e-9)
 
 
 @in_float64
 @pytest.mark.parametrize("form", FORMS)
-def test_the_highest_price_leaves_what_is_always_on(form):
+def test_the_highest_multiplier_leaves_what_is_always_on(form):
     """Embedding, controllers and head: as a model that has no memory and no experts. Nothing
     may be counted as spent; and yet gates must expect to open, or none would ever learn to."""
-    params = priced(small.random_params(small.model()), NET.layer.highest_price)
-    _, logits, _, aux = run(params, form)
-    bare = small.model(num_experts=0, num_location_heads=0, num_content_heads=0)
+    params = small.random_params(small.model())
+    _, logits, _, aux = run(params, form, multiplier=NET.layer.max_multiplier)
+    bare = small.model(num_experts=0, **small.NO_HEADS)
     _, expected, _, _ = run(params, net=bare)
     np.testing.assert_allclose(logits[MASK], expected[MASK], atol=1e-9)
     assert all(share == 0 for share in aux.usage.shares().values())
     np.testing.assert_array_equal(aux.usage.counts, [2 * MASK.sum(), 0, 0])
     assert 0 < aux.expected_share < 0.01
-    _, open_logits, _, _ = run(priced(params, 0.0), form)
+    _, open_logits, _, _ = run(params, form, multiplier=0.0)
     assert np.abs(open_logits - expected)[MASK].max() > 0.1
 
 
 @in_float64
 @pytest.mark.parametrize("form", FORMS)
 def test_a_shut_write_leaves_the_memory(form):
-    """Slots of location heads to the last bit; those of content heads go on forgetting at
-    their own rate and take nothing in. Reads go on, of what was there before."""
+    """Slots of a ring to the last bit; those of content heads go on forgetting, all at one
+    rate, and take nothing in. Reads go on, of what was there before."""
     params = small.random_params(small.model())
-    params = changed(params, "write_gate']['bias", lambda bias: bias - 99)
+    params = changed(params, "router_write_gate']['bias", lambda bias: bias - 99)
     fresh, _, state, aux = run(params, form)
     for before, after, layer in zip(fresh.layers, state.layers, aux.layers, strict=True):
-        held, found = (memory.content(x.memory.slots) for x in (before, after))
-        np.testing.assert_array_equal(found[:, 0], held[:, 0])
-        kept = np.exp(np.sum(layer.route.log_retention[..., 1], axis=1))
-        np.testing.assert_allclose(found[:, 1], held[:, 1] * kept[:, None, None], atol=1e-12)
+        held, found = ([memory.content(h.memory) for h in x.memory] for x in (before, after))
+        np.testing.assert_array_equal(found[0], held[0])
+        shares = found[1] / held[1]
+        np.testing.assert_allclose(shares, shares[..., :1, :1] + 0 * shares, rtol=1e-9)
+        assert ((shares > 0) & (shares < 1)).all()
         assert layer.usage.writes == 0
         assert layer.usage.reads > 0
     _, _, written, _ = run(form=form)
-    assert not np.allclose(memory.content(written.layers[0].memory.slots)[:, 0], held[:, 0])
+    assert not np.allclose(memory.content(written.layers[0].memory[0].memory), held[0])
 
 
 @in_float64
 @given(st.floats(0, 60), st.floats(0, 8))
-def test_at_most_k_experts_whatever_the_price(price, bias):
-    """K is a ceiling of cost and of memory, which a low price must not lift."""
+def test_at_most_k_experts_whatever_the_multiplier(multiplier, bias):
+    """K is a ceiling of cost and of memory, which a low multiplier must not lift."""
     params = changed(
-        small.random_params(NET), "expert']['bias", lambda b: b - b + np.float64(bias)
+        small.random_params(NET), "router_expert']['bias", lambda b: b - b + np.float64(bias)
     )
-    *_, aux = run(priced(params, price))
+    *_, aux = run(params, multiplier=multiplier)
     for layer in aux.layers:
-        open_gates = np.sum(np.asarray(layer.route.expert_logits) > 0, axis=-1)
+        open_gates = np.sum(np.asarray(layer.expert_logits) > 0, axis=-1)
         computed = np.sum(layer.experts.computed, axis=-1)
         np.testing.assert_array_equal(computed, np.minimum(open_gates, K) * MASK)
     assert aux.usage.experts <= K / E * aux.usage.possible.experts
 
 
-TRYING = {"num_location_heads": 0, "num_content_heads": 0, "exploration": 0.5}
+TRYING = {"heads": (), "exploration": 0.5}
 
 
 @lru_cache
@@ -159,7 +157,8 @@ def trained(exploration):
     net = small.model(1, **TRYING | {"exploration": exploration})
 
     def loss(params, key):
-        logits, _, aux = net.apply(params, TOKENS, None, MASK, train=True, rngs={"router": key})
+        settings = {"train": True, "multiplier": small.MULTIPLIER, "rngs": {"router": key}}
+        logits, _, aux = net.apply(params, TOKENS, None, MASK, **settings)
         target = np.random.default_rng(3).normal(size=logits.shape)
         return jnp.sum(logits * jnp.asarray(target, logits.dtype)), (logits, aux)
 
@@ -178,7 +177,7 @@ def test_trying_a_shut_expert_changes_no_output():
         np.testing.assert_allclose(logits, without, atol=1e-12)
         (layer,) = aux.layers
         computed = np.asarray(layer.experts.computed)
-        margins = np.take_along_axis(layer.route.expert_logits, layer.experts.indices, -1)
+        margins = np.take_along_axis(layer.expert_logits, layer.experts.indices, -1)
         assert (computed >= (margins > 0) & MASK[..., None]).all()
         assert not (computed & ~MASK[..., None]).any()
         assert not (computed[..., 1:] & (margins[..., 1:] <= 0)).any(), "only the best"
@@ -193,15 +192,15 @@ def test_trying_a_shut_expert_changes_no_output():
 def test_a_shut_expert_learns_what_it_would_be_worth():
     """Without being tried its gate has no gradient and never opens again."""
     params = small.random_params(small.model(1, **TRYING))
-    params = changed(params, "expert']['bias", lambda bias: bias - 3)
+    params = changed(params, "router_expert']['bias", lambda bias: bias - 3)
     gradients = {}
     for exploration in (0.0, 0.5):
         gradient, (_, aux) = trained(exploration)(params, jax.random.key(0))
-        assert (np.asarray(aux.layers[0].route.expert_logits) < 0).all()
+        assert (np.asarray(aux.layers[0].expert_logits) < 0).all()
         layer = gradient["params"]["layers_0"]
-        gradients[exploration] = np.asarray(layer["router"]["expert"]["bias"])
+        gradients[exploration] = np.asarray(layer["projections"]["router_expert"]["bias"])
         # With a weight of 0 it is not yet part of the model that is trained.
-        assert (layer["experts"]["expand"] == 0).all()
+        assert (layer["experts"]["each"]["expand"]["kernel"] == 0).all()
     np.testing.assert_array_equal(gradients[0.0], np.zeros(E))
     assert np.abs(gradients[0.5]).max() > 1e-3
 
@@ -210,7 +209,7 @@ def test_a_shut_expert_learns_what_it_would_be_worth():
 def test_the_tried_tokens_are_counted_as_spent():
     """What is computed costs, whether or not it was worth it."""
     params = small.random_params(small.model(1, **TRYING))
-    params = changed(params, "expert']['bias", lambda bias: bias - 3)
+    params = changed(params, "router_expert']['bias", lambda bias: bias - 3)
     _, (_, aux) = trained(0.5)(params, jax.random.key(0))
     tried = np.asarray(aux.layers[0].experts.computed).sum()
     assert 0 < tried == aux.usage.load.sum() == aux.usage.counts[1]
@@ -236,16 +235,10 @@ def test_only_training_that_tries_needs_a_key():
         shape_of(train=True)
 
 
-def test_only_dynamic_routing_has_a_price():
-    """One for all layers; a parameter that nothing uses would be counted and saved."""
-    _, params = shape_of(train=False)
-    assert params["params"]["price"].shape == ()
-    _, params = shape_of(train=False, routing="topk")
-    assert "price" not in params["params"]
-
-
-def test_compute_is_free_at_first():
-    """A model that starts with a price has shut what it has not yet learned to use."""
-    net = small.model(1, **TRYING)
-    params = jax.jit(net.init, compiler_options=small.QUICK)(jax.random.key(0), TOKENS)
-    assert params["params"]["price"] == 0
+@in_float64
+def test_fixed_routing_ignores_the_multiplier():
+    """Its compute is what K says."""
+    net = small.model(1, **TRYING | {"routing": "topk"})
+    params = small.random_params(net)
+    (_, free, _, _), (_, dear, _, _) = (run(params, net=net, multiplier=x) for x in (0, 50))
+    np.testing.assert_array_equal(free, dear)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mocanet_jax.core import gating
 from mocanet_jax.nn.controller import Controller, ControllerState
-from mocanet_jax.nn.experts import Experts
+from mocanet_jax.nn.experts import Experts, GatedExpert, MlpExpert, expert_flops
+from mocanet_jax.nn.heads import Content, Loop, PriorityQueue, Ring
 from mocanet_jax.nn.layer import MocaLayer
 from tests.nn import small
 
@@ -19,113 +20,135 @@ from tests.nn import small
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"embedding_dim": 0}, "embedding_dim must be at least 1, not 0"),
-        ({"expert_hidden_dim": 0}, "expert_hidden_dim must be at least 1, not 0"),
-        ({"num_memory_slots": 0}, "num_memory_slots must be at least 1, not 0"),
-        ({"expert_capacity_factor": 0.0}, "expert_capacity_factor must be above 0, not 0.0"),
-        ({"router_temperature": -1.0}, "router_temperature must be above 0, not -1.0"),
-        ({"pointer_sharpness": float("nan")}, "pointer_sharpness must be above 0, not nan"),
-        ({"num_experts": -1}, "num_experts must not be negative: -1"),
-        ({"num_location_heads": -1}, "num_location_heads must not be negative: -1"),
-        ({"num_content_heads": -2}, "num_content_heads must not be negative: -2"),
-        ({"num_association_heads": -1}, "num_association_heads must not be negative: -1"),
-        ({"num_order_heads": -1}, "num_order_heads must not be negative: -1"),
-        ({"num_order_heads": 1}, "embedding_dim 8 is not divisible by 3 memory heads"),
-        ({"num_association_heads": 1}, "embedding_dim 8 is not divisible by 3 memory heads"),
-        ({"tape": "reel"}, 'tape must be "ring", "loop" or "stack", not \'reel\''),
-        ({"max_laps": 0}, "max_laps must be at least 1, not 0"),
-        ({"counters": (3, 1)}, "counters must have sizes from 2 on, not (3, 1)"),
-        ({"counters": (2.5,)}, "counters must have sizes from 2 on, not (2.5,)"),
-        ({"routing": "best"}, 'routing must be "dynamic" or "topk", not \'best\''),
-        ({"target_budget": -0.1}, "target_budget must be in [0, 1], not -0.1"),
-        ({"target_budget": 1.5}, "target_budget must be in [0, 1], not 1.5"),
-        ({"exploration": 2.0}, "exploration must be in [0, 1], not 2.0"),
-        ({"exploration": float("nan")}, "exploration must be in [0, 1], not nan"),
+        ({"width": 0}, "width must be at least 1, not 0"),
+        ({"num_slots": 0}, "memory.num_slots must be at least 1, not 0"),
+        ({"capacity_factor": 0.0}, "experts.capacity_factor must be above 0, not 0.0"),
+        ({"num_experts": -1}, "experts.count must be at least 1, not -1"),
+        ({"counters": (3, 1)}, "controller.counters must have sizes from 2 on, not (3, 1)"),
+        ({"counters": (2.5,)}, "controller.counters must have sizes from 2 on, not (2.5,)"),
+        ({"routing": "best"}, 'budget.routing must be "dynamic" or "topk", not \'best\''),
+        ({"target": -0.1}, "budget.target must be in [0, 1], not -0.1"),
+        ({"target": 1.5}, "budget.target must be in [0, 1], not 1.5"),
+        ({"exploration": 2.0}, "experts.exploration must be in [0, 1], not 2.0"),
+        ({"exploration": float("nan")}, "experts.exploration must be in [0, 1], not nan"),
         ({"time": "fast"}, 'time must be "scan" or "parallel", not \'fast\''),
-        ({"num_content_heads": 2}, "embedding_dim 8 is not divisible by 3 memory heads"),
-        ({"top_k_slots": 0}, "top_k_slots must be between 1 and num_memory_slots 9, not 0"),
-        ({"top_k_slots": 10}, "top_k_slots must be between 1 and num_memory_slots 9, not 10"),
-        ({"top_k_experts": 0}, "top_k_experts must be between 1 and num_experts 3, not 0"),
-        ({"top_k_experts": 4}, "top_k_experts must be between 1 and num_experts 3, not 4"),
+        ({"dtype": "int8"}, 'dtype must be "float32" or "bfloat16", not \'int8\''),
+        ({"heads": (Ring(3),)}, "width 8 is not divisible by 3 memory heads"),
+        (
+            {"heads": (Ring(0),)},
+            "memory.heads: ring_head must be a Head with a count of at least 1",
+        ),
+        (
+            {"active_slots": 0},
+            "memory.active_slots must be between 1 and memory.num_slots 9, not 0",
+        ),
+        (
+            {"active_slots": 10},
+            "memory.active_slots must be between 1 and memory.num_slots 9, not 10",
+        ),
+        ({"top_k": 0}, "experts.top_k must be between 1 and experts.count 3, not 0"),
+        ({"top_k": 4}, "experts.top_k must be between 1 and experts.count 3, not 4"),
     ],
 )
 def test_impossible_sizes_are_refused(changes, message):
-    """Otherwise they would fail far away, or run as another model than asked for."""
+    """Otherwise they would fail far away, or run as another model than was configured."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        small.spec(**changes)
+        small.layer(**changes)
 
 
-def test_absent_parts_need_no_sizes():
-    """Settings of a part that is switched off must not stand in the way."""
-    small.spec(num_experts=0, top_k_experts=5)
-    small.spec(num_location_heads=0, num_content_heads=0, top_k_slots=99)
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (lambda: Content(1, temperature=-1.0), "temperature must be above 0, not -1.0"),
+        (lambda: Ring(1, sharpness=float("nan")), "sharpness must be above 0, not nan"),
+        (lambda: PriorityQueue(1, sharpness=0.0), "sharpness must be above 0, not 0.0"),
+        (lambda: Loop(1, max_wraps=0), "max_wraps must be at least 1, not 0"),
+    ],
+)
+def test_impossible_heads_are_refused(head, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        head()
 
 
-def test_prices_by_hand():
+def test_the_defaults_are_a_layer():
+    """What a newcomer types first."""
+    x = jnp.zeros((1, 2, 128))
+    shapes = jax.eval_shape(MocaLayer().init, jax.random.key(0), x)["params"]
+    assert {"controller", "memory", "experts", "projections"} <= shapes.keys()
+
+
+def test_flops_by_hand():
     """3 experts of 4 · 8 · 6; accesses of 2 · 8²; for a write two passes over 2 rows of 8."""
-    assert small.spec().prices == (3 * 192.0, 128 + 64.0, 128.0)
-    assert small.spec(num_experts=0).prices.experts == 0
-    assert small.spec(num_location_heads=0, num_content_heads=0).prices[1:] == (0, 0)
+    assert small.layer().flops == (3 * 192.0, 128 + 64.0, 128.0)
+    assert small.layer(num_experts=0).flops.experts == 0
+    assert small.layer(**small.NO_HEADS).flops[1:] == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("expert", "expected"), [(MlpExpert(6), 4 * 8 * 6), (GatedExpert(6), 6 * 8 * 6)]
+)
+def test_flops_of_an_expert_are_those_of_its_matrices(expert, expected):
+    assert expert_flops(expert, 8) == expected
 
 
 def test_unit_shares_by_hand():
     """Of 576 + 192 + 128 = 896: one of 3 experts, and half of an access for each of 2 heads.
-    Gates are priced by them, and shares that add up to more or less than 1 would make the
-    price of all be another than λ."""
-    np.testing.assert_allclose(small.spec().unit_shares, (192 / 896, 96 / 896, 64 / 896))
-    assert small.spec(num_experts=0).unit_shares == (0, 96 / 320, 64 / 320)
-    none = small.spec(num_experts=0, num_location_heads=0, num_content_heads=0)
+    Thresholds are λ times these, and shares that add up to more or less than 1 would make that
+    of everything another than λ."""
+    np.testing.assert_allclose(small.layer().unit_shares, (192 / 896, 96 / 896, 64 / 896))
+    assert small.layer(num_experts=0).unit_shares == (0, 96 / 320, 64 / 320)
+    none = small.layer(num_experts=0, **small.NO_HEADS)
     assert none.unit_shares == (0, 0, 0)
-    assert none.highest_price > 0
+    assert none.max_multiplier > 0
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"target_budget": 0.4}, 0.4 * 896 / 192),
-        ({"target_budget": 1.0}, 2.0),  # no more than K
-        ({"target_budget": 0.0}, 0.0),
-        ({"target_budget": 0.4, "routing": "topk"}, 2.0),
-        ({"target_budget": 0.4, "num_experts": 0}, 2.0),
+        ({"target": 0.4}, 0.4 * 896 / 192),
+        ({"target": 1.0}, 2.0),  # no more than K
+        ({"target": 0.0}, 0.0),
+        ({"target": 0.4, "routing": "topk"}, 2.0),
     ],
 )
 def test_the_experts_a_token_uses_on_average(changes, expected):
     """Room for fewer would drop tokens that the budget allows, room for more would be paid for
     at every step: the whole budget may go to experts."""
-    np.testing.assert_allclose(small.spec(**changes).mean_experts, expected, rtol=1e-6)
+    np.testing.assert_allclose(small.layer(**changes).mean_experts, expected, rtol=1e-6)
 
 
 @given(
     st.integers(0, 8),
-    st.sampled_from([(0, 1), (1, 0), (2, 0), (2, 2), (0, 0)]),
+    st.integers(0, 4),
     st.sampled_from([8, 12, 64]),
     st.integers(1, 600),
     st.integers(1, 9),
 )
-@example(3, (1, 1), 8, 6, 2)
+@example(3, 2, 8, 6, 2)
 @settings(max_examples=30)
-def test_the_highest_price_shuts_every_gate(experts, heads, width, hidden, slots):
-    """As the cap of the price it is what a budget of nothing ends with; a gate at its bound
+def test_the_highest_multiplier_closes_every_gate(experts, heads, width, hidden, slots):
+    """As the cap of λ it is what a budget of nothing ends with; a gate at its bound
     must not stay open by a rounding of 1e-7. Compilers may or may not round the product with a
     share before they subtract it; in double precision it is exact."""
-    spec = small.spec(
+    heads = 0 if heads == 3 else heads  # divides every width
+    layer = small.layer(
         num_experts=experts,
-        top_k_experts=1,
-        num_location_heads=heads[0],
-        num_content_heads=heads[1],
-        embedding_dim=width,
-        expert_hidden_dim=hidden,
-        top_k_slots=slots,
+        top_k=1,
+        heads=(Ring(heads),) if heads else (),
+        width=width,
+        hidden_dim=hidden,
+        active_slots=slots,
     )
-    price, shares = np.float32(spec.highest_price), np.array(spec.unit_shares, np.float32)
-    exact = np.float64(price) * np.float64(shares)
-    for rounded, cost, whole in zip(price * shares, exact, spec.prices, strict=True):
-        assert whole == 0 or min(rounded, cost) >= gating.BOUND
+    multiplier = np.float32(layer.max_multiplier)
+    shares = np.array(layer.unit_shares, np.float32)
+    exact = np.float64(multiplier) * np.float64(shares)
+    for rounded, threshold, whole in zip(multiplier * shares, exact, layer.flops, strict=True):
+        assert whole == 0 or min(rounded, threshold) >= gating.BOUND
 
 
 def random_layer(changes):
     """Random parameters, and params → (output, state, aux) of one layer on X, jitted."""
-    net = MocaLayer(small.spec(**changes))
+    net = MocaLayer(small.layer(**changes))
 
     def start(layer):
         state = layer.initial_state(X.shape[0])
@@ -140,15 +163,15 @@ def random_layer(changes):
 X = jnp.asarray(np.random.default_rng(5).normal(size=(2, 4, 8)), jnp.float32)
 ABSENT = {
     "experts": {"num_experts": 0},
-    "memory": {"num_location_heads": 0, "num_content_heads": 0},
-    "controller": {"use_controller": False},
+    "memory": small.NO_HEADS,
+    "controller": {"controller": False},
 }
 
 
 @pytest.mark.parametrize("routing", small.ROUTINGS)
 @pytest.mark.parametrize("absent", ABSENT)
 def test_parts_can_be_absent(absent, routing):
-    """An ablation must leave out the part with its state and its price, and run."""
+    """An ablation must leave out the part with its state and its FLOPs, and run."""
     params, run = random_layer(ABSENT[absent] | {"routing": routing})
     output, state, aux = run(params)
     assert np.isfinite(output).all()
@@ -169,9 +192,9 @@ def test_parts_can_be_absent(absent, routing):
 def open_share(aux, part):
     """Of all gates of a part, those open at 8 tokens, counted one by one."""
     if part == "experts":
-        margins = np.asarray(aux.route.expert_logits).reshape(8, 3)
+        margins = np.asarray(aux.expert_logits).reshape(8, 3)
         return sum(min(2, sum(m > 0 for m in token)) for token in margins) / 24
-    margins = aux.route.write_margins if part == "writes" else aux.route.read_margins
+    margins = aux.memory.write_margins if part == "writes" else aux.memory.read_margins
     return sum(m > 0 for m in np.ravel(margins)) / 16
 
 
@@ -180,11 +203,11 @@ def test_every_part_adds_to_the_residual_stream():
     outputs = {
         "controller": "['controller']['input']",
         "memory": "['memory']['output']",
-        "experts": "['experts']['contract']",
+        "experts": "['contract']['kernel']",
         "counters": "['counters']['output']",
-        "laps": "['memory']['laps']",
+        "wraps": "['memory']['loop_head']['wraps']",
     }
-    params, run = random_layer({"tape": "loop", "counters": (2, 3)})
+    params, run = random_layer({"heads": (Loop(1), Content(1)), "counters": (2, 3)})
     for alive in (None, *outputs):
         silent = [name for part, name in outputs.items() if part != alive]
 
@@ -207,8 +230,9 @@ def test_experts_are_the_dense_mixture_of_what_found_room(train, factor, dynamic
     z, logits = rng.normal(size=(B, T, D)), rng.normal(size=(B, T, E))
     mask = rng.random((B, T)) < 0.8
     expand, bias, contract = (rng.normal(size=s) for s in ((E, D, F), (E, F), (E, F, D)))
-    net = Experts(E, F, K, factor, dynamic, mean_k=K, exploration=0.0)
-    params = {"params": {"expand": expand, "bias": bias, "contract": contract}}
+    net = Experts(MlpExpert(F), E, K, dynamic, K, factor, exploration=0.0)
+    each = {"expand": {"kernel": expand, "bias": bias}, "contract": {"kernel": contract}}
+    params = {"params": {"each": each}}
     run = jax.jit(net.apply, static_argnums=4)
     output, aux = run(params, z, logits, mask, train)
 

@@ -33,7 +33,12 @@ either = pytest.mark.parametrize(("time", "mode"), [("scan", "eval"), ("parallel
 def crowded(time, routing):
     """A model whose experts have room for half of an even share, so that training drops, and
     where dynamic routing tries shut experts too."""
-    return small.model(time=time, routing=routing, expert_capacity_factor=0.5, exploration=0.3)
+    return small.model(time=time, routing=routing, capacity_factor=0.5, exploration=0.3)
+
+
+def ring_slots(state):
+    """Of the first layer, [B, H, S, P]."""
+    return state.layers[0].memory[0].memory
 
 
 def runner(net, mode):
@@ -79,9 +84,7 @@ def test_examples_do_not_see_each_other(time, mode, routing):
         others = jnp.array([0, 2])
         np.testing.assert_array_equal(after[others], before[others])
         chex.assert_trees_all_equal(*pick((state_before, state_after), others))
-        assert not np.allclose(
-            state_after.layers[0].memory.slots[1], state_before.layers[0].memory.slots[1]
-        )
+        assert not np.allclose(ring_slots(state_after)[1], ring_slots(state_before)[1])
 
 
 def pick(tree, examples):
@@ -119,7 +122,7 @@ def test_padding_is_as_good_as_absent(time, mode, routing):
         "dropped",
         "usage",
         "expected_share",
-        "indecision",
+        "penalty",
     ):
         chex.assert_trees_all_close(getattr(aux, name), getattr(bare, name), rtol=1e-9)
 
@@ -147,7 +150,7 @@ def test_pure_padding_leaves_the_state_untouched(time, mode, routing):
     apply, tokens, fresh = runner(small.model(time=time, routing=routing), mode)
     _, state, aux = apply(tokens, WHOLE.at[1].set(False))
     chex.assert_trees_all_equal(*pick((state, fresh), 1))
-    assert not np.allclose(state.layers[0].memory.slots[0], fresh.layers[0].memory.slots[0])
+    assert not np.allclose(ring_slots(state)[0], ring_slots(fresh)[0])
     assert aux.dropped == 0
 
 
@@ -162,7 +165,7 @@ def test_losses_and_usage_are_those_of_the_layers(mode, routing):
     experts = [layer.experts for layer in aux.layers]
     balance = []
     for layer in aux.layers:
-        logits, chosen = layer.route.expert_logits, layer.experts
+        logits, chosen = layer.expert_logits, layer.experts
         every = jnp.broadcast_to(mask[..., None], chosen.indices.shape)
         # What evaluation computes is all that is live; training may also drop.
         live = every if routing == "topk" else chosen.computed
@@ -177,17 +180,17 @@ def test_losses_and_usage_are_those_of_the_layers(mode, routing):
     assert (aux.z_loss > 0) == (routing == "topk")
     assert aux.dropped == sum(e.dropped for e in experts)
     assert (aux.dropped > 0) == (mode == "train")
-    prices = small.spec().prices
-    np.testing.assert_allclose(aux.usage.possible, 24 * np.array(prices))
+    flops = small.layer().flops
+    np.testing.assert_allclose(aux.usage.possible, 24 * np.array(flops))
     for part in ("experts", "writes", "reads"):
         spent = sum(getattr(layer.usage, part) for layer in aux.layers)
         np.testing.assert_allclose(getattr(aux.usage, part), spent, rtol=1e-9)
     if routing == "topk":
         # 12 tokens in each of two layers, with 2 of 3 experts and every access.
         computed = 2 * 24 - aux.dropped
-        np.testing.assert_allclose(aux.usage.experts, computed / 3 * prices.experts)
-        np.testing.assert_allclose(aux.usage.writes, 24 * prices.writes)
-        np.testing.assert_allclose(aux.usage.reads, 24 * prices.reads)
+        np.testing.assert_allclose(aux.usage.experts, computed / 3 * flops.experts)
+        np.testing.assert_allclose(aux.usage.writes, 24 * flops.writes)
+        np.testing.assert_allclose(aux.usage.reads, 24 * flops.reads)
 
 
 def test_wrong_tokens_and_masks_are_refused():

@@ -8,23 +8,27 @@ import numpy as np
 import pytest
 
 from mocanet_jax.core.precision import full, product
+from mocanet_jax.nn.heads import Association, Content, PriorityQueue, Ring
 from mocanet_jax.nn.models.classifier import MocaClassifier
 from tests.nn import small
 from tests.nn.models import test_classifier
 
 TOKENS = small.random_tokens(3, 7)
-PARTS = {"num_association_heads": 1, "num_order_heads": 1, "counters": (2, 3)}
-STEADY = {"routing": "topk", "top_k_experts": 3, "num_content_heads": 0}
+PARTS = {
+    "heads": (Ring(1), Content(1), Association(1), PriorityQueue(1)),
+    "counters": (2, 3),
+}
+STEADY = {"routing": "topk", "top_k": 3, "heads": (Ring(1, sharpness=0.7),)}
 """No choice among experts or slots that a rounding of inputs could tip."""
 
 
 def sequence_model(activations):
-    return small.model(**PARTS, activations=activations), TOKENS
+    return small.model(**PARTS, dtype=activations), TOKENS
 
 
 def classifier(activations):
     spec = test_classifier.classifier("both").spec
-    layer = replace(spec.layer, activations=activations)
+    layer = replace(spec.layer, dtype=activations)
     return MocaClassifier(replace(spec, layer=layer)), test_classifier.random_tokens()
 
 
@@ -76,7 +80,7 @@ def products(jaxpr):
 def test_products_with_parameters_have_the_type_that_is_asked_for(activations):
     """Controller, router, memory, experts and head: otherwise nothing is saved. What is left
     is the router's convolution of keys, scores, and the memory's own sums."""
-    net = small.model(num_layers=1, num_content_heads=0, activations=activations)
+    net = small.model(num_layers=1, heads=(Ring(1),), dtype=activations)
     params = jax.eval_shape(net.init, jax.random.key(0), TOKENS)
     jaxpr = jax.make_jaxpr(lambda p: net.apply(p, TOKENS)[0])(params).jaxpr
     halves = [e for e in products(jaxpr) if all(v.aval.dtype == jnp.bfloat16 for v in e.invars)]
@@ -88,7 +92,7 @@ def test_what_a_model_says_and_learns_is_nearly_the_same():
     """Eight bits of mantissa, over two layers: some per cent of a logit."""
     said = {}
     for activations in ("float32", "bfloat16"):
-        net = small.model(**STEADY, activations=activations)
+        net = small.model(**STEADY, dtype=activations)
         params = jax.tree.map(jnp.float32, small.random_params(net))
         said[activations] = small.compiled_gradient(net)(params, TOKENS, TOKENS >= 0, 0.0)
     (gradient, logits), (half_gradient, half_logits) = said["float32"], said["bfloat16"]

@@ -21,7 +21,8 @@ def sequence_model(remat):
 
 def classifier(remat):
     spec = test_classifier.classifier("dropout").spec
-    layer = replace(spec.layer, exploration=0.5, remat=remat)
+    experts = replace(spec.layer.experts, exploration=0.5)
+    layer = replace(spec.layer, experts=experts, remat=remat)
     return MocaClassifier(replace(spec, layer=layer)), test_classifier.random_tokens()
 
 

@@ -3,10 +3,16 @@ import jax.numpy as jnp
 import pytest
 
 from mocanet_jax.nn import summary
+from mocanet_jax.nn.heads import Association, Content, Loop, PriorityQueue, Ring, Stack
 from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
 from tests.nn import small
 
-HEADS = {"location": (2, 0), "content": (0, 2), "mixed": (1, 1), "none": (0, 0)}
+HEADS = {
+    "ring": (Ring(2),),
+    "content": (Content(2),),
+    "mixed": (Ring(1), Content(1)),
+    "none": (),
+}
 
 
 def shapes(net):
@@ -20,20 +26,22 @@ each_routing = pytest.mark.parametrize("routing", small.ROUTINGS)
 @each_routing
 @pytest.mark.parametrize("kind", HEADS)
 def test_components_hold_all_parameters(kind, routing):
-    """A parameter that no component owns would be missing from every table. The price of
-    compute is the router's."""
-    location, content = HEADS[kind]
-    net = small.model(num_location_heads=location, num_content_heads=content, routing=routing)
+    """A parameter that no component owns would be missing from every table. Values that are
+    written belong to the memory, all other projections to the router."""
+    net = small.model(heads=HEADS[kind], routing=routing)
     params = shapes(net)
     costs = summary.component_costs(net, params)
-    total = sum(leaf.size for leaf in jax.tree.leaves(params))
-    assert sum(cost.parameters for cost in costs.values()) == total
-    for part in ("controller", "experts", "router"):
-        own = sum(
-            leaf.size for i in range(2) for leaf in jax.tree.leaves(params[f"layers_{i}"][part])
-        )
-        own += part == "router" and routing == "dynamic"
-        assert costs[part].parameters == own
+    size = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
+    assert sum(cost.parameters for cost in costs.values()) == size(params)
+    layers = [params[f"layers_{i}"] for i in range(2)]
+    for part in ("controller", "experts"):
+        assert costs[part].parameters == sum(size(layer[part]) for layer in layers)
+    projections = [layer["projections"] for layer in layers]
+    values = sum(size(p[n]) for p in projections for n in p if n.endswith("_value"))
+    assert costs["router"].parameters == sum(map(size, projections)) - values
+    if HEADS[kind]:
+        memory = sum(size(layer["memory"]) for layer in layers)
+        assert costs["memory"].parameters == memory + values
 
 
 @each_routing
@@ -42,17 +50,18 @@ def test_flops_follow_from_the_weights(kind, routing):
     """Each weight of a matrix costs one multiply-add a token, 2 FLOPs; keys are scored for
     the write and for the read, of two slots each head looks at 8 / H values, and gates at how
     large they are; only K of E experts run."""
-    location, content = HEADS[kind]
-    net = small.model(num_location_heads=location, num_content_heads=content, routing=routing)
+    net = small.model(heads=HEADS[kind], routing=routing)
     layer, costs = shapes(net)["layers_0"], summary.layer_flops(net.layer)
-    router = sum(
-        x.size * (2 if "keys" in jax.tree_util.keystr(path) else 1)
-        for path, x in jax.tree_util.tree_leaves_with_path(layer["router"])
-        if "bias" not in jax.tree_util.keystr(path)
-    )
+    addressing = {"projections": layer["projections"], "memory": layer.get("memory", {})}
+    router = 0
+    for path, x in jax.tree_util.tree_leaves_with_path(addressing):
+        name = jax.tree_util.keystr(path)
+        counted = not any(part in name for part in ("bias", "value", "output", "start", "fill"))
+        router += counted * x.size * (2 if "keys" in name else 1)
     looked = 0 if kind == "none" else 8 * (3 if routing == "dynamic" else 2)
     assert costs["router"] == 2 * (router + looked)
-    matrices = layer["experts"]["expand"].size + layer["experts"]["contract"].size
+    each = layer["experts"]["each"]
+    matrices = each["expand"]["kernel"].size + each["contract"]["kernel"].size
     assert costs["experts"] == 2 * matrices * 2 / 3
     # Two matrices of 8 · 8, and the recurrence, a multiply-add for each of 8 channels.
     assert costs["controller"] == 2 * (2 * 64) + 2 * 8
@@ -61,10 +70,7 @@ def test_flops_follow_from_the_weights(kind, routing):
 
 
 RECALLING = {
-    "num_content_heads": 0,
-    "num_association_heads": 1,
-    "tape": "loop",
-    "max_laps": 2,
+    "heads": (Loop(1, max_wraps=2), Association(1)),
     "counters": (2, 5),
 }
 
@@ -81,10 +87,10 @@ def test_components_and_flops_of_counters_and_associations(routing):
     assert sum(cost.parameters for cost in costs.values()) == total
     # Matrices of 8 · 7 and 6 · 8, and a bias for each turn, in 2 layers.
     assert costs["counters"] == summary.Cost(2 * (56 + 48 + 7), 2 * 2 * (56 + 48))
-    bare = summary.layer_flops(small.spec(**RECALLING | {"routing": routing, "counters": ()}))
+    bare = summary.layer_flops(small.layer(**RECALLING | {"routing": routing, "counters": ()}))
     assert bare == flops | {"counters": 0}
     gates = 2 * 2 if routing == "dynamic" else 0
-    outputs = 3 + 2 + 8 + gates + 3  # experts, strengths, pointers, gates, laps
+    outputs = 3 + 2 + 8 + gates + 3  # experts, strengths, pointers, gates, wraps
     looked = 4 * 2 + (8 if routing == "dynamic" else 0)
     associating = 2 * (8 * 8 + 8 * 4) + 2 * 9 * 4
     assert flops["router"] == 2 * (8 * outputs + looked + associating)
@@ -94,15 +100,15 @@ def test_components_and_flops_of_counters_and_associations(routing):
 def test_flops_of_a_stack_are_those_of_one_pointer(routing):
     """Three logits of a shift and a sharpness are not computed, of D = 8 numbers each."""
     ring, stack = (
-        summary.layer_flops(small.spec(routing=routing, tape=tape))
-        for tape in ("ring", "stack")
+        summary.layer_flops(small.layer(routing=routing, heads=(head, Content(1))))
+        for head in (Ring(1), Stack(1))
     )
     assert stack == ring | {"router": ring["router"] - 2 * 8 * 4}
 
 
 def test_realised_flops_by_hand():
     """What was used of what can be engaged, and all that is always on."""
-    net = small.model(num_location_heads=1, num_content_heads=0)
+    net = small.model(heads=(Ring(1),))
     costs = summary.component_costs(net, shapes(net))
     # Two layers of 4·8·8 + 2·8 for the controller and 2·8 an output of the router: 3 experts,
     # a strength, two gates, and 8 of pointers; looking at two slots and how full they are; and
@@ -121,7 +127,7 @@ def test_realised_flops_of_a_classifier_count_every_reading():
         vocab_size=small.VOCABULARY,
         num_classes=2,
         num_layers=1,
-        layer=small.spec(),
+        layer=small.layer(),
         num_pieces=5,
         max_pieces=2,
         piece_dim=4,
@@ -131,24 +137,24 @@ def test_realised_flops_of_a_classifier_count_every_reading():
     params = jax.eval_shape(net.init, jax.random.key(0), tokens)["params"]
     costs = summary.component_costs(net, params)
     engaged = summary.realised_flops(net, costs, 0.5) - summary.realised_flops(net, costs, 0.0)
-    assert engaged == 0.5 * 4 * sum(spec.layer.prices)
+    assert engaged == 0.5 * 4 * sum(spec.layer.flops)
 
 
 def test_realised_flops_of_a_fixed_selection_are_at_its_ceiling():
     """Both ways of counting agree where every token engages the same."""
     net = small.model(routing="topk")
-    costs, prices = summary.component_costs(net, shapes(net)), net.layer.prices
-    usage = (prices.experts * 2 / 3 + prices.writes + prices.reads) / sum(prices)
+    costs, flops = summary.component_costs(net, shapes(net)), net.layer.flops
+    usage = (flops.experts * 2 / 3 + flops.writes + flops.reads) / sum(flops)
     ceiling = sum(cost.flops for cost in costs.values())
     assert summary.realised_flops(net, costs, usage) == pytest.approx(ceiling)
 
 
 LARGE = {
-    "embedding_dim": 256,
-    "expert_hidden_dim": 512,
+    "width": 256,
+    "hidden_dim": 512,
     "num_experts": 4,
-    "num_memory_slots": 16,
-    "expert_capacity_factor": 1.0,
+    "num_slots": 16,
+    "capacity_factor": 1.0,
 }
 """Wide enough that norms and activations, which the analytic model leaves out, are small."""
 
@@ -160,7 +166,7 @@ def analytic(net, params, room=1.0):
 
 
 def lowered(net, tokens, train, gradient=False):
-    """What XLA is given to compile, with as many tokens as it is told, and shapes of the
+    """What XLA is given to compile, for as many tokens as there are, and shapes of the
     parameters."""
     params = jax.eval_shape(net.init, jax.random.key(0), tokens)
     rngs = {"router": jax.random.key(0)}
@@ -173,7 +179,7 @@ def lowered(net, tokens, train, gradient=False):
 def test_flops_are_those_that_xla_counts(routing):
     """An analytic model that forgets a product, or counts multiply-adds once, misleads every
     comparison. Token by token, so that no loop hides work, and with every expert on."""
-    net = small.model(1, **LARGE | {"routing": routing, "top_k_experts": 4})
+    net = small.model(1, **LARGE | {"routing": routing, "top_k": 4})
     program, params = lowered(net, jnp.zeros((256, 1), int), train=False)
     counted = program.compile(small.QUICK).cost_analysis()["flops"] / 256
     assert counted == pytest.approx(analytic(net, params), rel=0.05)
@@ -181,29 +187,28 @@ def test_flops_are_those_that_xla_counts(routing):
 
 
 def test_flops_of_counters_and_associations_are_those_that_xla_counts():
-    net = small.model(1, **LARGE | RECALLING | {"num_memory_slots": 128, "top_k_experts": 4})
+    net = small.model(1, **LARGE | RECALLING | {"num_slots": 128, "top_k": 4})
     program, params = lowered(net, jnp.zeros((256, 1), int), train=False)
     counted = program.compile(small.QUICK).cost_analysis()["flops"] / 256
     assert counted == pytest.approx(analytic(net, params), rel=0.05)
 
 
-SORTING = {"num_location_heads": 0, "num_content_heads": 0, "num_order_heads": 2}
+SORTING = {"heads": (PriorityQueue(2),)}
 
 
 @each_routing
-def test_flops_of_order_heads_by_hand(routing):
+def test_flops_of_priority_queues_by_hand(routing):
     """Each of two heads has a rank, 3 shifts and a sharpness; taps for 3 tokens of 8 numbers;
     10 slots, with that of the token itself, are compared with each other and read."""
     net = small.model(routing=routing, **SORTING)
-    gates = 2 * 2 if routing == "dynamic" else 0
-    outputs = 3 + 2 + gates + 2 * 5  # experts, strengths, gates
+    outputs = 3 + (2 * 2 if routing == "dynamic" else 2) + 2 * 5  # experts, gates or strengths
     filled = 2 * 8 if routing == "dynamic" else 0
     expected = 2 * 8 * outputs + 2 * 3 * 8 + 2 * (14 * 100 + 2 * 10 * 4) + filled
     assert summary.layer_flops(net.layer)["router"] == expected
 
 
-def test_flops_of_order_heads_are_those_that_xla_counts():
-    net = small.model(1, **LARGE | SORTING | {"num_memory_slots": 128, "top_k_experts": 4})
+def test_flops_of_priority_queues_are_those_that_xla_counts():
+    net = small.model(1, **LARGE | SORTING | {"num_slots": 128, "top_k": 4})
     program, params = lowered(net, jnp.zeros((256, 1), int), train=False)
     counted = program.compile(small.QUICK).cost_analysis()["flops"] / 256
     assert counted == pytest.approx(analytic(net, params), rel=0.05)
@@ -217,7 +222,7 @@ def test_experts_are_run_for_the_room_that_they_have(train, factor, room, routin
     """Of K = 2 of 4 experts. The table tells what tokens use; XLA computes all the room, filled
     or not: in training a factor more, in evaluation every expert for every token. Whoever
     compares speeds has to know."""
-    changes = {"routing": routing, "expert_capacity_factor": factor, "exploration": 0.1}
+    changes = {"routing": routing, "capacity_factor": factor, "exploration": 0.1}
     net = small.model(1, **LARGE | changes)
     program, params = lowered(net, jnp.zeros((4, 64), int), train)
     counted = program.cost_analysis()["flops"] / (4 * 64)
@@ -241,7 +246,7 @@ def test_flops_of_a_classifier_are_those_that_xla_counts():
         vocab_size=50,
         num_classes=2,
         num_layers=1,
-        layer=small.spec(**LARGE | {"top_k_experts": 4}),
+        layer=small.layer(**LARGE | {"top_k": 4}),
         num_pieces=50,
         max_pieces=3,
         piece_dim=32,

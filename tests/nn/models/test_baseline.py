@@ -69,14 +69,19 @@ def test_a_token_changes_no_output_before_it(name):
 
 
 @pytest.mark.usefixtures("float64")
-def test_logits_that_are_asked_for_are_those_of_their_steps():
-    """Otherwise training, which asks for scored steps alone, fits other tokens than meant."""
-    tokens, asked = small.random_tokens(B, T), np.array([[1, 7], [0, 0], [3, 2]])
+def test_logits_of_features_are_those_of_their_steps():
+    """Otherwise training, which scores some steps alone, fits other tokens than meant."""
+    tokens, at = small.random_tokens(B, T), np.array([[1, 7], [0, 0], [3, 2]])[..., None]
     for net in (NETS["lstm"], small.model()):
-        run = jax.jit(lambda params, at, net=net: net.apply(params, tokens, asked=at)[0])
         params = small.random_params(net)
-        expected = np.take_along_axis(run(params, None), asked[..., None], axis=1)
-        np.testing.assert_allclose(run(params, asked), expected, rtol=0, atol=1e-12)
+        whole = jax.jit(lambda params, net=net: net.apply(params, tokens)[0])(params)
+
+        def some(params, net=net):
+            x, _, _ = net.apply(params, tokens, method="features")
+            return net.apply(params, jnp.take_along_axis(x, at, axis=1), method="logits")
+
+        expected = np.take_along_axis(whole, at, axis=1)
+        np.testing.assert_allclose(jax.jit(some)(params), expected, rtol=0, atol=1e-12)
 
 
 @each

@@ -22,7 +22,7 @@ from tests.nn import small
 
 VOCABULARY, CLASSES, PIECES, M = 13, 3, 17, 2
 N, B, T = 2, 3, 7
-D = small.EASY["embedding_dim"]
+D = small.EASY["width"]
 SHARES = ("word_dropout", "embedding_dropout", "dropout")
 MASK = np.arange(T) < np.array([[T], [4], [2]])
 QUICK = small.QUICK
@@ -34,7 +34,7 @@ KINDS = {
     "topk": {"routing": "topk"},
     "dropout": dict.fromkeys(SHARES, 0.2),
     # Layers of a controller alone, which compile in no time.
-    "bare": {"num_experts": 0, "num_location_heads": 0, "num_content_heads": 0},
+    "bare": {"num_experts": 0, "heads": ()},
 }
 KINDS["bare one"] = KINDS["bare"] | KINDS["one"]
 each_direction = pytest.mark.parametrize("kind", ["both", "topk", "bare one"])
@@ -49,7 +49,7 @@ def classifier(kind="both"):
         vocab_size=VOCABULARY,
         num_classes=CLASSES,
         num_layers=1,
-        layer=small.spec(**{name: x for name, x in changes.items() if name not in own}),
+        layer=small.layer(**{name: x for name, x in changes.items() if name not in own}),
         num_pieces=PIECES,
         max_pieces=M,
         piece_dim=4,
@@ -85,7 +85,8 @@ def compiled(kind):
     """(params, tokens, mask) → (logits, settled state', aux) of evaluation, jitted."""
 
     def run(params, tokens, mask):
-        logits, state, aux = classifier(kind).apply(params, tokens, None, mask)
+        settings = {"multiplier": small.MULTIPLIER}
+        logits, state, aux = classifier(kind).apply(params, tokens, None, mask, **settings)
         return logits, jax.vmap(small.settled)(state), aux
 
     return jax.jit(run, compiler_options=QUICK)
@@ -243,7 +244,7 @@ def test_a_text_read_backwards_exchanges_the_directions():
     turned = np.roll(np.arange(2 * B), B)
     for one, two in (
         (state, state_other),
-        (aux.layers[0].route, aux_other.layers[0].route),
+        (aux.layers[0].memory, aux_other.layers[0].memory),
     ):
         chex.assert_trees_all_close(pick(two, slice(None), turned), one, atol=1e-9)
     chex.assert_trees_all_close(aux_other.usage, aux.usage, rtol=1e-9)
@@ -254,7 +255,7 @@ def test_each_direction_sees_what_it_has_read():
     """A direction that sees ahead does what the other is for. Read forwards, a changed word
     changes what follows; from the end, what stands before it."""
     tokens = random_tokens()
-    decisions = lambda tokens: run("both", tokens)[2].layers[0].route.expert_logits
+    decisions = lambda tokens: run("both", tokens)[2].layers[0].expert_logits
     before = decisions(tokens)
     assert before.shape == (N, 2 * B, T, small.EASY["num_experts"])
     for t in range(T):
@@ -316,27 +317,23 @@ def test_losses_are_means_and_usage_is_a_sum(kind):
     np.testing.assert_allclose(aux.balance_loss, np.mean(layer.experts.balance_loss))
     np.testing.assert_allclose(aux.z_loss, np.mean(layer.experts.z_loss))
     np.testing.assert_allclose(aux.expected_share, np.mean(layer.expected_share))
-    np.testing.assert_allclose(aux.indecision, np.mean(layer.indecision))
+    np.testing.assert_allclose(aux.penalty, np.mean(layer.penalty))
     assert aux.dropped == 0
-    words, prices = N * 2 * MASK.sum(), small.spec().prices  # members, directions
-    np.testing.assert_allclose(aux.usage.possible, words * np.array(prices))
+    words, flops = N * 2 * MASK.sum(), small.layer().flops  # members, directions
+    np.testing.assert_allclose(aux.usage.possible, words * np.array(flops))
     assert aux.usage.counts.sum() == words
     computed, live = np.asarray(layer.experts.computed), np.concatenate([MASK, MASK[:, ::-1]])
     assert aux.usage.load.sum() == computed.sum()
-    np.testing.assert_allclose(aux.usage.experts, computed.sum() / 3 * prices.experts)
+    np.testing.assert_allclose(aux.usage.experts, computed.sum() / 3 * flops.experts)
     for part in ("writes", "reads"):
-        gates = np.asarray(getattr(layer.route, part))[:, live]
+        gates = np.asarray(getattr(layer.memory, part))[:, live]
         on = gates.mean(axis=-1).sum()
-        np.testing.assert_allclose(getattr(aux.usage, part), on * getattr(prices, part))
+        np.testing.assert_allclose(getattr(aux.usage, part), on * getattr(flops, part))
         assert on == words if kind == "topk" else 0 < on < words
     if kind == "topk":
-        np.testing.assert_allclose(aux.usage.experts, words * 2 / 3 * prices.experts)
-        assert aux.price == 0
+        np.testing.assert_allclose(aux.usage.experts, words * 2 / 3 * flops.experts)
     else:
         assert computed.sum() < 2 * words
-        price = random_params(kind)["params"]["members"]["price"]
-        assert price.shape == (N,)
-        np.testing.assert_allclose(aux.price, price.mean())
 
 
 @pytest.mark.parametrize("kind", ["both", "one"])
@@ -349,11 +346,11 @@ def test_shapes_and_types(kind):
     chex.assert_trees_all_equal_shapes_and_dtypes(start, state)
     assert {leaf.shape[:2] for leaf in jax.tree.leaves(state)} == {(N, readings)}
     (layer,) = aux.layers
-    assert {leaf.shape[:3] for leaf in jax.tree.leaves(layer.route)} == {(N, readings, T)}
+    assert {leaf.shape[:3] for leaf in jax.tree.leaves(layer.memory)} == {(N, readings, T)}
     assert layer.experts.indices.shape == (N, readings, T, 2)
     assert (aux.usage.load.shape, aux.usage.counts.shape) == ((3,), (2 + 1,))
     spent = aux.usage._replace(load=(), counts=())
-    sums = (aux.balance_loss, aux.z_loss, aux.expected_share, aux.price, spent)
+    sums = (aux.balance_loss, aux.z_loss, aux.expected_share, spent)
     assert {(x.shape, x.dtype) for x in jax.tree.leaves(sums)} == {((), jnp.dtype("float32"))}
     assert (aux.dropped.shape, aux.dropped.dtype) == ((), jnp.int32)
 
@@ -375,14 +372,14 @@ def test_a_fresh_state_and_no_padding_are_the_default():
 
 
 def check_gradient(params):
-    """No part of any member is without a gradient, but for the price."""
+    """No part of any member is without a gradient."""
     gradient, _ = train(params)
     chex.assert_trees_all_equal_shapes(gradient, params)
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         name = jax.tree_util.keystr(path)
         assert np.isfinite(leaf).all(), name
         moved = np.abs(leaf).reshape(N, -1).max(axis=1)
-        assert (moved == 0 if path[-1].key == "price" else moved > 1e-6).all(), name
+        assert (moved > 1e-6).all(), name
 
 
 @in_float64
@@ -414,7 +411,7 @@ def test_members_start_apart():
     members = fresh()["params"]["members"]
     for path, leaf in jax.tree_util.tree_leaves_with_path(members):
         name = jax.tree_util.keystr(path)
-        if not any(constant in name for constant in ("bias", "scale", "price")):
+        if not any(constant in name for constant in ("bias", "scale", "sharpness", "fill")):
             assert np.abs(leaf[0] - leaf[1]).max() > 1e-3, name
 
 

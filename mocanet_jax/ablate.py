@@ -1,7 +1,7 @@
 """Trains a config with its parts removed or changed, one at a time, and compares.
 
     python -m mocanet_jax.ablate --config=configs/copy.py --seeds=3
-    python -m mocanet_jax.ablate --config=configs/sst2.py --only=baseline,no_memory
+    python -m mocanet_jax.ablate --config=configs/sst2.py --only=control,no_memory
     python -m mocanet_jax.ablate --config=configs/copy.py --config.model.experts.count=8 \\
         --out=runs/ablation/copy_8_experts
 
@@ -14,10 +14,10 @@ from absl import flags
 from mocanet_jax import cli
 from mocanet_jax import study_cli as studies
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.studies.variants import BASELINE, ablations
+from mocanet_jax.studies.variants import CONTROL, ablations
 from mocanet_jax.train.config import ABLATIONS, with_ablations
 
-NAMES = (BASELINE, *ABLATIONS)
+NAMES = (CONTROL, *ABLATIONS)
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ def conduct(
     start: of one run; a process of mocanet_jax.main for None.
     """
     for name in equal:
-        say(f"{name} equals the baseline with this config and is not run")
+        say(f"{name} equals the control with this config and is not run")
     if not variants:
         raise UserError("nothing is left to run; choose other ablations with --only")
     with left_by_sigterm():

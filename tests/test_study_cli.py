@@ -30,14 +30,14 @@ def command(tmp_path, monkeypatch, capsys):
 
 def test_ablations_from_flags_to_results(command, tmp_path):
     runs = FakeRuns()
-    chosen = ["--only=baseline,no_memory", "--seeds=2", "--config.model.experts.count=8"]
+    chosen = ["--only=control,no_memory", "--seeds=2", "--config.model.experts.count=8"]
     code, out = command(ablate, CONFIG, *chosen, runs=runs)
     assert code == 0
-    assert runs.started == [(name, s) for s in (0, 1) for name in ("baseline", "no_memory")]
+    assert runs.started == [(name, s) for s in (0, 1) for name in ("control", "no_memory")]
     assert "4 of 4  no_memory  seed 1  accuracy 50.00%" in out
     folder = tmp_path / "runs" / "ablation" / "copy"
     found = json.loads((folder / "ablation.json").read_text())
-    assert [row["name"] for row in found["rows"]] == ["baseline", "no_memory"]
+    assert [row["name"] for row in found["rows"]] == ["control", "no_memory"]
     assert found["overrides"] == {"model.experts.count": 8}
     kept = json.loads((folder / "no_memory" / "seed_1" / "config.json").read_text())
     assert kept["seed"] == 1
@@ -50,7 +50,7 @@ def test_ablations_from_flags_to_results(command, tmp_path):
 def test_the_same_command_goes_on(command):
     """Only what failed is run again, and the tables are of all."""
     again = FakeRuns()
-    chosen = [CONFIG, "--only=baseline,no_memory", "--seeds=1", "--out=here"]
+    chosen = [CONFIG, "--only=control,no_memory", "--seeds=1", "--out=here"]
     code, out = command(ablate, *chosen, runs=FakeRuns(no_memory=2))
     assert code == 1
     assert "no_memory  seed 0  failed: no such data" in out
@@ -58,7 +58,7 @@ def test_the_same_command_goes_on(command):
     code, out = command(ablate, *chosen, runs=again)
     assert code == 0
     assert again.started == [("no_memory", 0)]
-    assert "baseline  seed 0  accuracy 50.00%  there before" in out
+    assert "control  seed 0  accuracy 50.00%  there before" in out
 
 
 def test_where_every_run_fails_there_is_no_table(command, tmp_path):
@@ -67,12 +67,12 @@ def test_where_every_run_fails_there_is_no_table(command, tmp_path):
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["no_memory"]
 
 
-def test_what_equals_the_baseline_is_said_and_not_run(command):
+def test_what_equals_the_control_is_said_and_not_run(command):
     runs = FakeRuns()
-    code, out = command(ablate, TEXTS, "--only=baseline,no_location", "--seeds=1", runs=runs)
+    code, out = command(ablate, TEXTS, "--only=control,no_location", "--seeds=1", runs=runs)
     assert code == 0
-    assert out.startswith("no_location equals the baseline with this config and is not run\n")
-    assert runs.started == [("baseline", 0)]
+    assert out.startswith("no_location equals the control with this config and is not run\n")
+    assert runs.started == [("control", 0)]
 
 
 def test_a_frontier_from_flags_to_results(command, tmp_path):
@@ -91,7 +91,7 @@ def test_a_frontier_from_flags_to_results(command, tmp_path):
     [
         (ablate, [], "no config given"),
         (ablate, [CONFIG + ":no_memory"], "takes a config file without an ablation"),
-        (ablate, [CONFIG, "--only=memory"], "unknown ablation 'memory'; known: baseline, no_"),
+        (ablate, [CONFIG, "--only=memory"], "unknown ablation 'memory'; known: control, no_"),
         (ablate, [CONFIG, "--config.seed=3"], "--config.seed is what a study varies"),
         (ablate, [TEXTS, "--only=no_location"], "nothing is left to run"),
         (frontier, [CONFIG, "--targets=0.5 1.5"], r"shares in \[0, 1\], not \[0.5, 1.5\]"),
@@ -163,12 +163,12 @@ def test_a_tiny_study_of_real_runs(tmp_path):
         "eval.long_lengths": (),
     }
     chosen = [CONFIG, *(f"--config.{name}={value}" for name, value in tiny.items())]
-    chosen += ["--only=baseline,no_memory,no_location", "--seeds=1", "--out=study"]
+    chosen += ["--only=control,no_memory,no_location", "--seeds=1", "--out=study"]
     code, out, err = process("ablate", *chosen, "--processes=2", cwd=tmp_path)
     assert (code, err) == (0, ""), out
     found = json.loads((tmp_path / "study" / "ablation.json").read_text())
-    baseline, no_memory, _ = found["rows"]
-    assert baseline["parameters"]["mean"] > no_memory["parameters"]["mean"]
+    control, no_memory, _ = found["rows"]
+    assert control["parameters"]["mean"] > no_memory["parameters"]["mean"]
     assert no_memory["usage_writes"]["mean"] == 0
     for row in found["rows"]:
         assert row["flops_per_token"]["mean"] > 0

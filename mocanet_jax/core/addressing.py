@@ -82,15 +82,15 @@ def loop(position: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array, 
     position: float, in slots, any number; those below 1 are before the loop and stay.
     length: float ≥ 0, the same shape; a loop of nothing is before its first slot.
     Returns the slot, the distance from the loop's start, negative before it, and the length of
-    a lap, at least 1; all in slots, of the same shape.
+    a wrap, at least 1; all in slots, of the same shape.
 
-    A lap ends half a slot behind the last: of pointers that are not whole, what is a little
-    short of the next lap is there already, or noise would tell whether it is read.
+    A wrap ends half a slot behind the last: of pointers that are not whole, what is a little
+    short of the next wrap is there already, or noise would decide whether it is read.
     """
-    start, lap = jnp.minimum(length, 1.0), jnp.maximum(length, 1.0)
+    start, wrap = jnp.minimum(length, 1.0), jnp.maximum(length, 1.0)
     distance = position - start
-    inside = start - 0.5 + jnp.mod(distance + 0.5, lap)
-    return jnp.where(distance < -0.5, position, inside), distance, lap
+    inside = start - 0.5 + jnp.mod(distance + 0.5, wrap)
+    return jnp.where(distance < -0.5, position, inside), distance, wrap
 
 
 def ring_address(

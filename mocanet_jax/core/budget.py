@@ -201,5 +201,5 @@ def update(
 
 
 def _ratio(part, whole):
-    """part / whole, at most 1 in spite of rounding; 0 of nothing."""
+    """part / whole, at most 1 in spite of rounding errors; 0 of nothing."""
     return jnp.minimum(jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1.0), 0.0), 1.0)

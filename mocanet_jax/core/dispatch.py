@@ -2,16 +2,22 @@
 
 Axes: B batch, T time, D width, E experts, K active experts, C capacity.
 
-Each token picks K of E experts. Every expert has room for C tokens of each
-sequence; tokens are gathered into [E, B, C, D], all experts run as one batched
-product, and the results return to their tokens (Shazeer et al., 2017; GShard,
-Lepikhin et al., 2020). Room is counted per sequence and filled in time order, so
-that a full expert can make neither another sequence nor an earlier token change
-its output.
+    y = Σ_k weight_k · expert_{e_k}(x),    e_k = index_k
+
+Each token picks K of E experts. Where every choice has room, no token is moved:
+`dense_mixture` computes all E experts for every token and gives what was not chosen weight 0;
+`gathered_mixture` fetches the parameters of the chosen ones for every token.
+
+Where room is bounded, every expert has room for C tokens of each sequence; tokens are gathered
+into [E, B, C, D], all experts run as one batched product, and the results return to their
+tokens (Shazeer et al., 2017; GShard, Lepikhin et al., 2020). Room is counted per sequence and
+filled in time order, so that a full expert can make neither another sequence nor an earlier
+token change its output.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -76,7 +82,7 @@ def plan_dispatch(
     """Gives every choice a place with its expert, first come first served in time.
 
     indices: int32 [B, T, K]. live: bool [B, T, K], False for choices that take no place: those
-        of padding, and experts whose gate is shut.
+        of padding, and experts whose gate is closed.
     """
     chex.assert_rank(indices, 3)
     chex.assert_equal_shape([indices, live])
@@ -144,6 +150,42 @@ gather_results.defvjp(
     lambda y, dispatch: (gather_results(y, dispatch), dispatch),
     lambda dispatch, g: (_spread_choices(g, dispatch), None),
 )
+
+
+Apply = Callable[[Any, jax.Array], jax.Array]
+"""One expert: (parameters, x [..., D]) → [..., D], each token by itself."""
+
+
+def dense_mixture(
+    apply: Apply, parameters: Any, x: jax.Array, gates: Gates, live: jax.Array
+) -> jax.Array:
+    """parameters: a pytree of arrays [E, …]. x: [B, T, D]. live: bool [B, T, K], choices that
+    count. Returns [B, T, D]."""
+    _check_mixture(x, gates, live)
+    num_experts = len(jax.tree.leaves(parameters)[0])
+    chosen = jax.nn.one_hot(gates.indices, num_experts, dtype=x.dtype)
+    share = jnp.einsum("btke,btk->bte", chosen, gates.weights * live)
+    results = jax.vmap(apply, (0, None), 2)(parameters, x)
+    return jnp.einsum("bted,bte->btd", results, share)
+
+
+def gathered_mixture(
+    apply: Apply, parameters: Any, x: jax.Array, gates: Gates, live: jax.Array
+) -> jax.Array:
+    """As `dense_mixture`. Reads the parameters of K experts a token instead of those of E a
+    batch."""
+    _check_mixture(x, gates, live)
+    chosen = jax.tree.map(lambda leaf: leaf[gates.indices], parameters)
+    of_token = jax.vmap(apply, (0, None))  # over K
+    results = jax.vmap(jax.vmap(of_token))(chosen, x)
+    return jnp.einsum("btkd,btk->btd", results, gates.weights * live)
+
+
+def _check_mixture(x, gates, live):
+    chex.assert_rank(x, 3)
+    chex.assert_equal_shape([*gates, live])
+    chex.assert_equal_shape_prefix([x, live], 2)
+    chex.assert_type([*gates, live], [jnp.int32, float, bool])
 
 
 def load_balance_loss(

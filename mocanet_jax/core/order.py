@@ -40,5 +40,5 @@ def by_place(
     Returns [B, H, C, N].
     """
     place = 1 + jnp.einsum("bhci,bhij->bhcj", held, before(keys[..., 0], numbers))
-    asked, sharpness = jnp.transpose(query, (3, 0, 2, 1))[..., None]
-    return -sharpness * (place - asked) ** 2
+    read_place, sharpness = jnp.transpose(query, (3, 0, 2, 1))[..., None]
+    return -sharpness * (place - read_place) ** 2

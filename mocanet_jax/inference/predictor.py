@@ -46,8 +46,8 @@ class Explanation(NamedTuple):
     influence: float [L], the probability of the predicted class minus what it is when the
         word is left out; positive where the word speaks for the decision.
     experts: int [readings, L, K], the experts each word used, −1 for a choice whose gate was
-        shut, or None. A reading is one of a layer, of a member, of a direction, in this order,
-        forwards first.
+        closed, or None. A reading is one of a layer, of a member, of a direction, in this
+        order, forwards first.
     slots: int [readings, L, H], the slot that each memory head wrote most
         strongly at the word, −1 where it did not write, or None.
     """

@@ -1,4 +1,4 @@
-"""What each checkpoint of a text classifier is worth."""
+"""The quality of each checkpoint of a text classifier."""
 
 from pathlib import Path
 from typing import NamedTuple

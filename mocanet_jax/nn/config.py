@@ -160,7 +160,7 @@ class LayerConfig:
 
     @property
     def sizes(self) -> Sizes:
-        """What heads are told; of a layer with a memory."""
+        """Sizes that heads need; of a layer with a memory."""
         return Sizes(
             self.width,
             self.width // self.num_heads,

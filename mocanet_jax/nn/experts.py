@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core import dispatch, gating, mixture
+from mocanet_jax.core import dispatch, gating
 from mocanet_jax.nn import partition
 from mocanet_jax.nn.parameters import declared
 
@@ -123,7 +123,7 @@ class Experts(nn.Module):
         else:
             choices = gates.indices.size  # no number where a program for any B is exported
             few = isinstance(choices, int) and GATHER_BELOW * choices <= self.count
-            mix = mixture.gathered if few else mixture.dense
+            mix = dispatch.gathered_mixture if few else dispatch.dense_mixture
             output, computed, dropped = mix(apply, parameters, z, gates, live), live, 0
         return output, ExpertsAux(
             gates.indices,

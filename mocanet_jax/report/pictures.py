@@ -20,7 +20,7 @@ PARTS = {"experts": GREEN, "writes": BLUE, "reads": ORANGE}
 """What compute is spent on, the same colours in every picture."""
 
 EXPERTS = [PURPLE, SKY, VERMILION, DARK_GREY, YELLOW, GREEN, BLUE, ORANGE]
-"""Single experts, told by their numbers; the first ones are no colour of a part."""
+"""Single experts, by their numbers; the first ones are no colour of a part."""
 
 colour_map = LinearSegmentedColormap.from_list
 SYMBOL_MAP = colour_map("symbol", ["#16325C", "#2E6FA7", "#74B4D4", "#C9DFC0", "#F7DC6F"])

@@ -35,10 +35,9 @@ def draw_run(workdir: Path, out: Path, texts: list[str], console: Console) -> No
 
     texts: whose words' spending is drawn, for a text classifier; sentences of the validation
         set where there are none.
-    Pictures that take a checkpoint are left out where there is none, and that is said. Raises
-    UserError, before anything is written, for a run without metrics, and for texts that
-    cannot be judged.
-    """
+    Pictures that take a checkpoint are left out where there is none, with a line that says so.
+    Raises UserError, before anything is written, for a run without metrics, and for texts that
+    cannot be judged."""
     if len(texts) > MOST_TEXTS:
         raise UserError(f"--text can be given {MOST_TEXTS} times, not {len(texts)}")
     rows, target = _metrics(workdir)

@@ -126,7 +126,7 @@ def memory_over_time(view: MemoryView, path: Path) -> None:
 
     From the top: input, target, prediction; what each head writes and reads, with the
     pointers of location heads and a tint on slots written before; the experts that compute.
-    A step whose gate is shut has no mark, and the pointer's line is pale there. Slots above
+    A step whose gate is closed has no mark, and the pointer's line is pale there. Slots above
     the last one that a head touches are not drawn.
     """
     heads = len(view.write_weights)
@@ -228,7 +228,7 @@ def _head(axes, view, head):
             ax.plot(*wrapped(engaged, slots), color=INK, linewidth=0.8)
         ax.set(ylabel=f"slot{crop}", ylim=(-0.5, drawn - 0.5))
         ax.locator_params(axis="y", nbins=5, integer=True)
-        line = "line: pointer, pale where shut; " * len(own)
+        line = "line: pointer, pale where closed; " * len(own)
         note = f"(at {gate.sum()} of {len(gate)} steps; {line}tint: written before)"
         ax.set_title(f"head {head} · {name}  {note}", fontsize=10, loc="left", y=1, pad=4)
         height = 0.09 / (ax.figure.get_figheight() * ax.get_position().height)

@@ -11,7 +11,7 @@ class UserError(Exception):
 
 
 class Stopped(Exception):
-    """Training was asked to stop by a signal, and has saved. Entry points print the message to
+    """Training was stopped by a signal, and has saved. Entry points print the message to
     stderr and exit with 128 + the signal's number.
     """
 

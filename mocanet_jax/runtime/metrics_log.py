@@ -33,7 +33,7 @@ class Unrecorded:
 class Recorder:
     """Appends metrics of training and validation to metrics.jsonl and TensorBoard.
 
-    from_step: rows after this step are dropped first, since a resumed run writes them anew.
+    from_step: rows after this step are dropped first, since a resumed run writes them again.
     Raises UserError where the files cannot be written.
     """
 

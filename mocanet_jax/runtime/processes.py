@@ -42,7 +42,7 @@ def join_detected() -> None:
 
 
 def _initialize(**where):
-    # JAX would take SIGTERM for itself, and do nothing unless it is asked about it.
+    # JAX would take SIGTERM for itself, and do nothing until it is polled.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(**where)

@@ -1,4 +1,4 @@
-"""Being asked to stop: by Ctrl-C, or by a scheduler that wants the machine back."""
+"""Stop requests: Ctrl-C, or a scheduler that reclaims the machine."""
 
 import os
 import signal

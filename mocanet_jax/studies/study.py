@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mocanet_jax.runtime.files import read_json
-from mocanet_jax.studies.variants import BASELINE, Variant
+from mocanet_jax.studies.variants import CONTROL, Variant
 
 SCORE = "eval/accuracy"
 MEASURES = {
@@ -87,7 +87,7 @@ class Spread(NamedTuple):
 class Row(NamedTuple):
     """What a variant reached. seeds: of the runs that ended well; values are in their order.
     measured: by the names of MEASURES, and milliseconds_per_step; what results do not hold
-    is absent. difference: in accuracy to the baseline, seed by seed, of seeds that both have.
+    is absent. difference: in accuracy to the control, seed by seed, of seeds that both have.
     """
 
     variant: Variant
@@ -97,7 +97,7 @@ class Row(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """file, overrides: the config of all variants. num_seeds: asked for.
+    """file, overrides: the config of all variants. num_seeds: requested.
     equal: names of ablations that were left out, since they change nothing of this config.
     """
 
@@ -112,19 +112,18 @@ class Findings(NamedTuple):
 def run(
     cells: Iterable[Cell],
     processes: int,
-    told: Callable[[int, Outcome], None],
+    report: Callable[[int, Outcome], None],
     start: Start,
 ) -> list[Outcome]:
     """Runs the cells that have no result yet; outcomes in the order in which they ended.
 
-    processes: at a time. told: hears how many ended, and the latest. Whatever interrupts
-    this, no process stays behind.
-    """
+    processes: at a time. report: called with how many ended, and the latest. Whatever
+    interrupts this, no process stays behind."""
     waiting, running, outcomes = deque(cells), [], []
 
     def ended(*outcome):
         outcomes.append(Outcome(*outcome))
-        told(len(outcomes), outcomes[-1])
+        report(len(outcomes), outcomes[-1])
 
     try:
         while waiting or running:
@@ -153,7 +152,7 @@ def _problem(cell, code):
     if code < 0:
         return f"ended by signal {-code}; see {cell.log}"
     lines = cell.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    last = lines[-1].strip().removeprefix("error: ") if lines else "nothing was said"
+    last = lines[-1].strip().removeprefix("error: ") if lines else "it printed nothing"
     return last if code else f"it left no result; {last}"
 
 
@@ -185,10 +184,10 @@ def conduct(
     ]
     say(f"{len(cells)} runs in {out}, {processes} at a time")
 
-    def told(count, outcome):
+    def report(count, outcome):
         say(f"{count} of {len(cells)}  {_line(outcome)}")
 
-    return run(cells, processes, told, start)
+    return run(cells, processes, report, start)
 
 
 def _line(outcome):
@@ -206,20 +205,20 @@ def rows(variants: Iterable[Variant], outcomes: Iterable[Outcome]) -> list[Row]:
         if outcome.result is not None:
             of_variant = results.setdefault(outcome.cell.variant.name, {})
             of_variant[outcome.cell.seed] = outcome.result
-    baseline = results.get(BASELINE, {})
+    control = results.get(CONTROL, {})
     return [
-        _row(variant, results[variant.name], {} if variant.name == BASELINE else baseline)
+        _row(variant, results[variant.name], {} if variant.name == CONTROL else control)
         for variant in variants
         if variant.name in results
     ]
 
 
-def _row(variant, results, baseline):
+def _row(variant, results, control):
     seeds = tuple(sorted(results))
     measured = [_measures(results[seed]) for seed in seeds]
     shared = [name for name in measured[0] if all(name in one for one in measured)]
     differences = [
-        results[seed][SCORE] - baseline[seed][SCORE] for seed in seeds if seed in baseline
+        results[seed][SCORE] - control[seed][SCORE] for seed in seeds if seed in control
     ]
     return Row(
         variant,

@@ -4,6 +4,7 @@ Points are means over seeds, bars 95 % intervals, small dots single seeds.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from matplotlib.patheffects import withStroke
 
 from mocanet_jax.report.pictures import BLUE, INK, ORANGE, save, tidy
 from mocanet_jax.studies.study import Row, Spread
-from mocanet_jax.studies.variants import BASELINE
+from mocanet_jax.studies.variants import CONTROL
 
 SCORES = {"accuracy": "accuracy, %", "exact_match": "exact match, %"}
 COSTS = {
@@ -25,7 +26,7 @@ SCALE = {"flops_per_token": 1e-3, "milliseconds_per_step": 1.0}
 
 def ablation(rows: list[Row], path: Path) -> None:
     """A line for each variant and a panel for each score, in percent, with the mean in
-    figures. The dashed line is the baseline's mean."""
+    figures. The dashed line is the control's mean."""
     scores = [name for name in SCORES if any(name in row.measured for row in rows)]
     figure = Figure((9.0, 1.2 + 0.42 * len(rows)), dpi=160, layout="constrained")
     panels = figure.subplots(1, len(scores), sharey=True, squeeze=False)[0]
@@ -34,7 +35,7 @@ def ablation(rows: list[Row], path: Path) -> None:
         ax.set_xlabel(SCORES[name], fontsize=10)
         for place, row in enumerate(rows):
             if name in row.measured:
-                _line(ax, place, row.measured[name], row.variant.name == BASELINE)
+                _line(ax, place, row.measured[name], row.variant.name == CONTROL)
         ax.set_xlim(*_limits([row.measured[name] for row in rows if name in row.measured]))
     panels[0].set_yticks(range(len(rows)), [row.variant.name for row in rows], fontsize=10)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
@@ -42,10 +43,10 @@ def ablation(rows: list[Row], path: Path) -> None:
     save(figure, path)
 
 
-def _line(ax, place, spread, is_baseline):
-    colour = ORANGE if is_baseline else BLUE
+def _line(ax, place, spread, is_control):
+    colour = ORANGE if is_control else BLUE
     mean, half = 100 * spread.mean, 100 * (spread.half_width or 0.0)
-    if is_baseline:
+    if is_control:
         ax.axvline(mean, color=ORANGE, linewidth=1.2, linestyle=(0, (4, 2)))
     if spread.half_width is not None:
         low, high = max(mean - half, 0.0), min(mean + half, 100.0)
@@ -78,8 +79,8 @@ def budgets(rows: list[Row], path: Path) -> None:
         ax.set_xlabel(label, fontsize=10)
         of = lambda kind: [row for row in rows if row.variant.settings["routing"] == kind]
         extent = np.maximum(np.ptp(_points(rows, cost), axis=0), 1e-9)
-        _series(ax, cost, of("dynamic"), BLUE, "o-", "dynamic, by target", (5, 5), extent)
-        _series(ax, cost, of("topk"), ORANGE, "s--", "fixed, by K", (5, -13), extent)
+        _series(ax, cost, of("dynamic"), DYNAMIC, extent)
+        _series(ax, cost, of("topk"), FIXED, extent)
         ax.margins(x=0.12)
     panels[0].set_ylabel("accuracy, %", fontsize=10)
     panels[0].set_ylim(*_limits([row.measured["accuracy"] for row in rows]))
@@ -99,10 +100,24 @@ def _points(rows, cost):
     return np.stack([spent, 100 * _means([row.measured["accuracy"] for row in rows])], axis=1)
 
 
-def _series(ax, cost, rows, colour, style, name, label_place, extent):
-    """label_place: of a mark's label, in points from the mark. extent: of all marks, [2]."""
+class Style(NamedTuple):
+    """label_place: of a mark's label, in points from the mark."""
+
+    colour: str
+    line: str
+    name: str
+    label_place: tuple[int, int]
+
+
+DYNAMIC = Style(BLUE, "o-", "dynamic, by target", (5, 5))
+FIXED = Style(ORANGE, "s--", "fixed, by K", (5, -13))
+
+
+def _series(ax, cost, rows, style, extent):
+    """extent: of all marks, [2]."""
     if not rows:
         return
+    colour, line, name, label_place = style
     spent = [row.measured[cost] for row in rows]
     reached = [row.measured["accuracy"] for row in rows]
     points = _points(rows, cost)
@@ -112,7 +127,7 @@ def _series(ax, cost, rows, colour, style, name, label_place, extent):
         "xerr": [np.minimum(wide, x), wide],
         "yerr": [np.minimum(high, y), np.minimum(high, 100 - y)],
     }
-    ax.errorbar(x, y, **bars, fmt=style, color=colour, label=name, elinewidth=1, capsize=2)
+    ax.errorbar(x, y, **bars, fmt=line, color=colour, label=name, elinewidth=1, capsize=2)
     for one, other in zip(spent, reached, strict=True):
         seeds = SCALE[cost] * np.array(one.values), 100 * np.array(other.values)
         ax.plot(*seeds, "o", color=INK, markersize=2, zorder=3)

@@ -39,7 +39,7 @@ def as_json(findings: Findings) -> dict:
         "seeds": findings.num_seeds,
         "confidence": CONFIDENCE,
         "rows": [_row_as_json(row) for row in findings.rows],
-        "equal_to_baseline": findings.equal,
+        "equal_to_control": findings.equal,
         "failed": failures_as_json(findings.failed),
     }
 
@@ -48,7 +48,7 @@ def _row_as_json(row):
     spreads = {name: _spread_as_json(spread) for name, spread in row.measured.items()}
     difference = row.difference and _spread_as_json(row.difference)
     own = {"name": row.variant.name, **row.variant.settings, "seeds": list(row.seeds)}
-    return own | spreads | {"accuracy_minus_baseline": difference}
+    return own | spreads | {"accuracy_minus_control": difference}
 
 
 def _spread_as_json(spread):
@@ -78,7 +78,7 @@ def markdown(findings: Findings, title: str, columns: list[Column]) -> str:
     seeds = [(f"seed {seed}", _accuracy_of(seed)) for seed in range(findings.num_seeds)]
     paragraphs += [table(rows, shown), "Accuracy of each seed, %:"]
     paragraphs.append(table(rows, [name, *seeds]))
-    paragraphs += [f"`{name}` equals the baseline with this config." for name in findings.equal]
+    paragraphs += [f"`{name}` equals the control with this config." for name in findings.equal]
     paragraphs += failures(findings.failed)
     return "\n\n".join(paragraphs) + "\n"
 

@@ -73,7 +73,7 @@ class Reached(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """num_seeds, minutes: asked for; 0 minutes are no limit."""
+    """num_seeds, minutes: requested; 0 minutes are no limit."""
 
     num_seeds: int
     minutes: float

@@ -1,7 +1,8 @@
 """Which variants of a config a study trains: its ablations, its budgets, or a model with
 several learning rates.
 
-A variant is told by flags of mocanet_jax.main, so that any of its runs can be given by hand.
+A variant is described by flags of mocanet_jax.main, so that any of its runs can be repeated by
+hand.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from ml_collections import ConfigDict
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train.settings import is_moca, plain
 
-BASELINE = "baseline"
+CONTROL = "control"
 VARIED_BY_BUDGETS = ("model.budget.routing", "model.budget.target")
 
 Load = Callable[[list[str]], ConfigDict]
@@ -38,31 +39,31 @@ def ablations(
     load: Load, ablate: Ablate, file: str, overrides: dict, names: Iterable[str]
 ) -> tuple[list[Variant], list[str]]:
     """The named ablations of a config file as variants, and the names of those left out
-    because their config equals the baseline's.
+    because their config equals the control's.
 
     overrides: config fields by dotted name, set in every variant before it is ablated; what an
     ablation sets stands. Raises UserError where `file` has other ablations of these names, and
     for a model that has no such parts.
     """
-    names, baseline = list(names), _variant(load, BASELINE, file, overrides)
-    if names != [BASELINE] and not is_moca(baseline.config):
+    names, control = list(names), _variant(load, CONTROL, file, overrides)
+    if names != [CONTROL] and not is_moca(control.config):
         raise UserError(
-            f"config.model.name={baseline.config['model']['name']} is a model without parts to "
-            f"remove; only {BASELINE} can be run"
+            f"config.model.name={control.config['model']['name']} is a model without parts to "
+            f"remove; only {CONTROL} can be run"
         )
     kept, equal = [], []
     for name in names:
-        if name == BASELINE:
-            kept.append(baseline)
+        if name == CONTROL:
+            kept.append(control)
             continue
-        wanted = plain(ablate(load(baseline.flags), name))
-        if wanted == baseline.config:
+        wanted = plain(ablate(load(control.flags), name))
+        if wanted == control.config:
             equal.append(name)
             continue
         moved = {
             field: _at(wanted, field)
             for field in overrides
-            if _at(wanted, field) != _at(baseline.config, field)
+            if _at(wanted, field) != _at(control.config, field)
         }
         kept.append(_variant(load, name, f"{file}:{name}", overrides | moved))
         if kept[-1].config != wanted:

@@ -47,7 +47,7 @@ MODEL = {
         "kind": ("mlp", "mlp, gated, or module:Class, called with hidden_dim"),
         "hidden_dim": (128, "F, hidden width of an expert"),
         "capacity_factor": (1.25, "room per expert in training, times the even share"),
-        "exploration": (0.01, "share of tokens that in training try a shut expert"),
+        "exploration": (0.01, "share of tokens that in training try a closed expert"),
         "balance_loss_weight": (0.01, "of the load-balancing loss"),
         "z_loss_weight": (0.001, "of the router z-loss, with fixed routing"),
     },

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.core import mixture
+from mocanet_jax.core import dispatch
 from mocanet_jax.core.dispatch import Gates
 
 
@@ -30,7 +30,10 @@ def with_weights_last(mix):
     return lambda x, gates, live, weights: mix(apply, weights, x, gates, live)
 
 
-FORMS = {name: with_weights_last(getattr(mixture, name)) for name in ("dense", "gathered")}
+FORMS = {
+    name: with_weights_last(getattr(dispatch, f"{name}_mixture"))
+    for name in ("dense", "gathered")
+}
 
 
 def problem():

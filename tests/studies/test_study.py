@@ -11,7 +11,7 @@ from mocanet_jax.study_cli import start_run
 from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns, failed, outcome, variant
 
-BASELINE, OTHER = variant("baseline"), variant("no_memory")
+CONTROL, OTHER = variant("control"), variant("no_memory")
 
 
 def cells(folder, *variants, seeds=1):
@@ -30,11 +30,11 @@ def run(cells, runs, processes=1):
 
 def test_every_cell_runs_and_is_told_of(tmp_path):
     runs = FakeRuns()
-    outcomes, told = run(cells(tmp_path, BASELINE, OTHER, seeds=2), runs)
+    outcomes, told = run(cells(tmp_path, CONTROL, OTHER, seeds=2), runs)
     assert runs.started == [
-        ("baseline", 0),
+        ("control", 0),
         ("no_memory", 0),
-        ("baseline", 1),
+        ("control", 1),
         ("no_memory", 1),
     ]
     assert told == [1, 2, 3, 4]
@@ -44,27 +44,27 @@ def test_every_cell_runs_and_is_told_of(tmp_path):
 
 def test_a_cell_with_a_result_is_not_run_again(tmp_path):
     """Otherwise a study that was stopped begins anew."""
-    done, missing = cells(tmp_path, BASELINE, seeds=2)
+    done, missing = cells(tmp_path, CONTROL, seeds=2)
     fake_runs.leave_result(done)
     runs = FakeRuns()
     outcomes, _ = run([done, missing], runs)
-    assert runs.started == [("baseline", 1)]
+    assert runs.started == [("control", 1)]
     assert [one.result for one in outcomes] == [fake_runs.RESULT] * 2
     assert outcomes[0].seconds is None
 
 
 def test_a_result_of_another_config_is_not_taken(tmp_path):
     """The run is started, and refuses the directory in its own words."""
-    (cell,) = cells(tmp_path, BASELINE)
-    fake_runs.leave_result(cell, config={"name": "baseline", "seed": 7})
-    runs = FakeRuns(baseline=2)
+    (cell,) = cells(tmp_path, CONTROL)
+    fake_runs.leave_result(cell, config={"name": "control", "seed": 7})
+    runs = FakeRuns(control=2)
     outcomes, _ = run([cell], runs)
-    assert runs.started == [("baseline", 0)]
+    assert runs.started == [("control", 0)]
     assert outcomes[0].result is None
 
 
 def test_a_failing_cell_tells_its_last_line_and_the_others_go_on(tmp_path):
-    outcomes, _ = run(cells(tmp_path, BASELINE, OTHER), FakeRuns(baseline=2))
+    outcomes, _ = run(cells(tmp_path, CONTROL, OTHER), FakeRuns(control=2))
     assert [one.problem for one in outcomes] == ["no such data", ""]
     assert [one.result is None for one in outcomes] == [True, False]
 
@@ -79,7 +79,7 @@ def test_a_failing_cell_tells_its_last_line_and_the_others_go_on(tmp_path):
     ],
 )
 def test_a_problem_is_told_in_one_line(tmp_path, code, log, problem):
-    (cell,) = cells(tmp_path, BASELINE)
+    (cell,) = cells(tmp_path, CONTROL)
 
     def start(cell):
         cell.log.parent.mkdir()
@@ -93,7 +93,7 @@ def test_a_problem_is_told_in_one_line(tmp_path, code, log, problem):
 def test_a_run_that_refuses_is_heard(tmp_path):
     """The real process: its message comes through as one line."""
     cell = study.Cell(
-        Variant("baseline", ("--config=none.py",), {}, {}), 0, tmp_path / "baseline" / "seed_0"
+        Variant("control", ("--config=none.py",), {}, {}), 0, tmp_path / "control" / "seed_0"
     )
     (one,) = study.run([cell], 1, lambda *_: None, start_run)
     assert one.problem == "[Errno 2] No such file or directory: 'none.py'"
@@ -119,7 +119,7 @@ def test_no_more_run_at_a_time_than_asked(tmp_path):
         most.append(len(alive))
         return alive[-1]
 
-    outcomes, _ = run(cells(tmp_path, BASELINE, OTHER, seeds=3), start, processes=2)
+    outcomes, _ = run(cells(tmp_path, CONTROL, OTHER, seeds=3), start, processes=2)
     assert len(outcomes) == 6
     assert max(most) == 2
 
@@ -132,25 +132,25 @@ def test_an_interrupted_study_leaves_no_process_behind(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    both = cells(tmp_path, BASELINE, OTHER)
+    both = cells(tmp_path, CONTROL, OTHER)
     with pytest.raises(KeyboardInterrupt):
         study.run(both, 2, interrupt, runs)
     assert runs.processes["no_memory"].signals == [signal.SIGINT, signal.SIGKILL]
-    assert runs.processes["baseline"].signals == []
+    assert runs.processes["control"].signals == []
     assert both[0].result() == fake_runs.RESULT
 
 
 def test_lines_name_variant_seed_accuracy_and_time(tmp_path):
     runs, lines = FakeRuns(no_memory=2), []
-    study.conduct([BASELINE, OTHER], [0], 1, tmp_path, lines.append, runs)
+    study.conduct([CONTROL, OTHER], [0], 1, tmp_path, lines.append, runs)
     assert lines == [
         f"2 runs in {tmp_path}, 1 at a time",
-        "1 of 2  baseline  seed 0  accuracy 50.00%  0 s",
+        "1 of 2  control  seed 0  accuracy 50.00%  0 s",
         "2 of 2  no_memory  seed 0  failed: no such data",
     ]
     lines.clear()
-    study.conduct([BASELINE], [0], 1, tmp_path, lines.append, runs)
-    assert lines[1] == "1 of 1  baseline  seed 0  accuracy 50.00%  there before"
+    study.conduct([CONTROL], [0], 1, tmp_path, lines.append, runs)
+    assert lines[1] == "1 of 1  control  seed 0  accuracy 50.00%  there before"
 
 
 def test_an_interval_of_three_values_by_hand():
@@ -167,24 +167,24 @@ def test_one_value_has_no_interval_and_equal_values_have_none_to_show():
 
 
 def test_rows_by_hand():
-    """Two seeds of the baseline; of the other variant one more, and of it one failed."""
+    """Two seeds of the control; of the other variant one more, and of it one failed."""
     outcomes = [
-        outcome(BASELINE, 1, accuracy=0.5),
+        outcome(CONTROL, 1, accuracy=0.5),
         outcome(OTHER, 0, accuracy=0.5),
-        outcome(BASELINE, 0, accuracy=0.75),
+        outcome(CONTROL, 0, accuracy=0.75),
         outcome(OTHER, 2, accuracy=0.0),
         failed(OTHER, 1, "no memory"),
     ]
-    baseline, other = study.rows([BASELINE, OTHER, variant("absent")], outcomes)
-    assert (baseline.seeds, other.seeds) == ((0, 1), (0, 2))
-    assert baseline.measured["accuracy"].values == (0.75, 0.5)
-    assert baseline.difference is None
+    control, other = study.rows([CONTROL, OTHER, variant("absent")], outcomes)
+    assert (control.seeds, other.seeds) == ((0, 1), (0, 2))
+    assert control.measured["accuracy"].values == (0.75, 0.5)
+    assert control.difference is None
     assert other.difference == study.Spread(-0.25, None, (-0.25,))  # seed 0, which both have
     assert other.measured["milliseconds_per_step"].mean == 25.0
     assert other.measured["steps"].mean == 200
     assert "exact_match" not in other.measured
 
 
-def test_without_a_baseline_there_is_no_difference():
+def test_without_a_control_there_is_no_difference():
     (row,) = study.rows([OTHER], [outcome(OTHER, 0)])
     assert row.difference is None

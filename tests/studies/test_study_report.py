@@ -7,7 +7,7 @@ import pytest
 from mocanet_jax.studies import study, study_report
 from tests.studies.fake_runs import failed, outcome, variant
 
-BASELINE, OTHER = variant("baseline"), variant("no_memory")
+CONTROL, OTHER = variant("control"), variant("no_memory")
 DYNAMIC = variant("dynamic_0.5", routing="dynamic", target_budget=0.5)
 FIXED = variant("topk_2", routing="topk", top_k_experts=2)
 
@@ -27,13 +27,13 @@ def findings(variants, outcomes, num_seeds=2, overrides=None, equal=()):
 def ablation():
     """Two seeds of each; of the second variant one failed."""
     outcomes = [
-        outcome(BASELINE, 0, accuracy=0.90),
-        outcome(BASELINE, 1, accuracy=0.92),
+        outcome(CONTROL, 0, accuracy=0.90),
+        outcome(CONTROL, 1, accuracy=0.92),
         outcome(OTHER, 0, accuracy=0.5),
         failed(OTHER, 1, "no such data"),
     ]
     overrides = {"model.experts.count": 8}
-    return findings([BASELINE, OTHER], outcomes, overrides=overrides, equal=["no_location"])
+    return findings([CONTROL, OTHER], outcomes, overrides=overrides, equal=["no_location"])
 
 
 def tables(text):
@@ -46,7 +46,7 @@ def test_a_table_by_hand(ablation, tmp_path):
     """Half of the interval of 0.90 and 0.92: 12.7062 times 0.01414 over the root of 2."""
     study_report.write_ablation(ablation, tmp_path)
     text = (tmp_path / "ablation.md").read_text()
-    head, _, baseline, other, *_ = tables(text)
+    head, _, control, other, *_ = tables(text)
     assert head == [
         "",
         "accuracy, %",
@@ -58,17 +58,17 @@ def test_a_table_by_hand(ablation, tmp_path):
         "seconds",
     ]
     cost = ["1,000", "3,000", "40 (25, 100, 50)", "200", "20"]
-    assert baseline == ["baseline", "91.00 ± 12.71", "–", *cost]
+    assert control == ["control", "91.00 ± 12.71", "–", *cost]
     assert other == ["no_memory", "50.00", "-40.00", *cost]
-    assert tables(text)[-2:] == [["baseline", "90.00", "92.00"], ["no_memory", "50.00", "–"]]
+    assert tables(text)[-2:] == [["control", "90.00", "92.00"], ["no_memory", "50.00", "–"]]
     assert text.startswith("# Ablations of configs/copy.py\n\nWith `model.experts.count=8`.\n")
     assert "Means over 2 seeds, ± half the width of their 95 % t-interval." in text
     assert "no_memory, seed 1 failed: no such data" in text
-    assert "`no_location` equals the baseline with this config." in text
+    assert "`no_location` equals the control with this config." in text
 
 
 def test_one_seed_claims_no_interval(tmp_path):
-    study_report.write_ablation(findings([BASELINE], [outcome(BASELINE, 0)], 1), tmp_path)
+    study_report.write_ablation(findings([CONTROL], [outcome(CONTROL, 0)], 1), tmp_path)
     text = (tmp_path / "ablation.md").read_text()
     assert "±" not in text
     assert "One seed, so no interval" in text
@@ -79,22 +79,22 @@ def test_one_seed_claims_no_interval(tmp_path):
 def test_json_holds_every_seed(ablation, tmp_path):
     study_report.write_ablation(ablation, tmp_path)
     found = json.loads((tmp_path / "ablation.json").read_text())
-    baseline, other = found["rows"]
-    assert baseline["seeds"] == [0, 1]
-    assert baseline["accuracy"]["values"] == [0.9, 0.92]
-    assert baseline["accuracy"]["interval"] == pytest.approx([0.782938, 1.037062])
-    assert baseline["accuracy_minus_baseline"] is None
-    assert other["accuracy_minus_baseline"]["mean"] == pytest.approx(-0.4)
+    control, other = found["rows"]
+    assert control["seeds"] == [0, 1]
+    assert control["accuracy"]["values"] == [0.9, 0.92]
+    assert control["accuracy"]["interval"] == pytest.approx([0.782938, 1.037062])
+    assert control["accuracy_minus_control"] is None
+    assert other["accuracy_minus_control"]["mean"] == pytest.approx(-0.4)
     assert found["failed"] == [{"name": "no_memory", "seed": 1, "problem": "no such data"}]
-    assert found["equal_to_baseline"] == ["no_location"]
+    assert found["equal_to_control"] == ["no_location"]
     assert found["overrides"] == {"model.experts.count": 8}
 
 
 def test_exact_match_is_shown_where_it_was_measured(tmp_path):
-    outcomes = [outcome(BASELINE, seed, exact_match=0.25) for seed in range(2)]
-    study_report.write_ablation(findings([BASELINE], outcomes), tmp_path)
-    head, _, baseline, *_ = tables((tmp_path / "ablation.md").read_text())
-    assert baseline[head.index("exact match, %")] == "25.00 ± 0.00"
+    outcomes = [outcome(CONTROL, seed, exact_match=0.25) for seed in range(2)]
+    study_report.write_ablation(findings([CONTROL], outcomes), tmp_path)
+    head, _, control, *_ = tables((tmp_path / "ablation.md").read_text())
+    assert control[head.index("exact match, %")] == "25.00 ± 0.00"
 
 
 def test_accuracy_against_compute(tmp_path):

@@ -5,7 +5,6 @@ from functools import partial
 import jax
 import pytest
 from ml_collections import ConfigDict
-from mocanet_jax.train.step import initial_params
 
 from configs import copy
 from mocanet_jax import ablate, cli
@@ -25,20 +24,20 @@ budgets = partial(variants.budgets, cli.config_of)
 
 def test_every_ablation_belongs_to_the_study():
     """Otherwise one is added and never measured."""
-    assert set(ablate.NAMES) == {variants.BASELINE, *train_config.ABLATIONS}
+    assert set(ablate.NAMES) == {variants.CONTROL, *train_config.ABLATIONS}
 
 
 def test_variants_are_told_by_flags():
     """A run that is given by hand with the same flags has the config of the study."""
-    (baseline, experts), equal = ablations(COPY, {}, ["baseline", "no_experts"])
+    (control, experts), equal = ablations(COPY, {}, ["control", "no_experts"])
     assert equal == []
-    assert baseline.flags == (f"--config={COPY}",)
+    assert control.flags == (f"--config={COPY}",)
     assert experts.flags == (f"--config={COPY}:no_experts",)
-    assert baseline.config == plain(copy.get_config())
+    assert control.config == plain(copy.get_config())
     assert experts.config == plain(copy.get_config("no_experts"))
 
 
-def test_what_equals_the_baseline_is_left_out():
+def test_what_equals_the_control_is_left_out():
     """Texts have no location heads, and a flag can make any ablation void."""
     kept, equal = ablations(TEXTS, {"model.memory.heads.content.count": 0}, ablate.NAMES)
     assert equal == ["no_memory", "no_location"]
@@ -58,7 +57,7 @@ def test_what_equals_the_baseline_is_left_out():
     ],
 )
 def test_an_ablation_stands_against_flags(name, path, value, kept):
-    """Otherwise a flag undoes it, and the table compares the baseline with itself."""
+    """Otherwise a flag undoes it, and the table compares the control with itself."""
     (variant,), _ = ablations(COPY, {f"model.{path}": value}, [name])
     assert field(variant.config["model"], path) == kept
     assert plain(cli.config_of(list(variant.flags))) == variant.config
@@ -71,7 +70,7 @@ def test_dense_routing_uses_the_experts_of_a_flag():
 
 def test_flags_of_any_type_arrive():
     overrides = {"eval.lengths": (7,), "train.learning_rate": 1e-4, "task": "a b"}
-    (variant,), _ = ablations(COPY, overrides, ["baseline"])
+    (variant,), _ = ablations(COPY, overrides, ["control"])
     assert variant.config["eval"]["lengths"] == [7]
     assert variant.config["train"]["learning_rate"] == 1e-4
     assert variant.config["task"] == "a b"
@@ -118,8 +117,8 @@ def test_every_ablation_builds_a_model(name, task, corpus, tmp_path):
     """Shapes only. The tiny configs set fields of their own, so the ablation comes last, as
     in configs."""
     config = tiny.config() if task == "copy" else tiny_text.config(corpus)
-    baseline, config = plain(config), train_config.with_ablations(config, name)
-    assert (plain(config) == baseline) == ((task, name) == ("sst2", "no_location"))
+    control, config = plain(config), train_config.with_ablations(config, name)
+    assert (plain(config) == control) == ((task, name) == ("sst2", "no_location"))
     built = build.build_task(config, tmp_path)
     model = build.build_model(config, built)
     params = jax.eval_shape(partial(initial_params, model, built))

@@ -1,19 +1,18 @@
 """A corpus of few words and a config whose runs on it take seconds."""
 
-from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from mocanet_jax.nn.parameters import declarations_of
-from mocanet_jax.train.state import TrainState, initial_params
-from mocanet_jax.train.trainer import Trainer
 
 from configs import sst2
+from mocanet_jax.nn.parameters import declarations_of
 from mocanet_jax.train import build
 from mocanet_jax.train.checkpoint import Checkpoints
 from mocanet_jax.train.optimizer import build_optimizer
+from mocanet_jax.train.state import TrainState, initial_params
+from mocanet_jax.train.trainer import Trainer
 from tests.train import tiny
 
 STEPS, SAVE_EVERY, BUCKETS = 6, 2, (4, 8)

@@ -7,7 +7,7 @@ A kind of memory is a subclass of Head. A layer is given a list of them:
 
     MemoryConfig(heads=(Ring(1), Content(2)))
 
-and calls each with what it asked to be projected from the layer's input, and with the router's
+and calls each with its projections of the layer's input, and with the router's
 decision to write. Reads are gated by the layer, after the head has found what there is to read
 (nn/memory.py).
 """
@@ -31,7 +31,7 @@ OPEN_START = 2.0
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a layer tells its heads.
+    """What heads need to know of their layer.
 
     width: D. value_width: P. num_slots: S, the trained number. active_slots: A. gated: whether
     the router decides writes; else every token writes. parallel: whether time runs in matrix

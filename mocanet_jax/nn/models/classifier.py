@@ -52,7 +52,7 @@ class ClassifierSpec:
 class Member(nn.Module):
     """One reader of the ensemble, with parameters of its own.
 
-    The same layers read the sequence forwards and from its end, told which by a vector of the
+    The same layers read the sequence forwards and from its end, told apart by a vector of the
     direction, so that a word is seen with what follows it. The features of both
     directions at each word are pooled three ways: mean, maximum, and a mean weighted by learned
     attention (as Lin et al., 2017, with one hop)."""

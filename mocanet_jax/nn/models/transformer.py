@@ -18,7 +18,7 @@ ROTARY_BASE = 10_000.0
 
 @dataclass(frozen=True)
 class TransformerSpec(BaselineSpec):
-    """num_heads: H. context: N of a state that is not told otherwise, of the longest sequence
+    """num_heads: H. context: N of a state by default, of the longest sequence
     in training."""
 
     num_heads: int

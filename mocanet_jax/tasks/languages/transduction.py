@@ -81,11 +81,11 @@ class TransductionTask(SequenceTask):
 
         step = jnp.arange(self.num_steps(fit))[None]
         read = symbols_at(symbols, jnp.broadcast_to(step, (batch, step.size)))
-        said = symbols_at(self.answer(symbols, length), step - marker - 1)
-        scored = said != NOTHING
+        answer = symbols_at(self.answer(symbols, length), step - marker - 1)
+        scored = answer != NOTHING
         tokens = jnp.where(step == marker, MARKER, as_tokens(read))
         mask = (step <= marker) | scored
-        return Batch(tokens, as_tokens(said), scored, mask, length[:, 0])
+        return Batch(tokens, as_tokens(answer), scored, mask, length[:, 0])
 
 
 def symbols_at(symbols: jax.Array, places: jax.Array) -> jax.Array:

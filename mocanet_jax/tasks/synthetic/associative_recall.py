@@ -6,7 +6,7 @@
 A list of L items of 3 symbols, each after a delimiter, then a query: its own delimiter and one
 of the first L - 1 items, uniform. Items differ from each other; apart from that their symbols
 are uniform and independent. (The associative recall task of Graves et al., 2014, with 64
-symbols for vectors of 6 bits; a marker closes the query. A list of one item is asked for
+symbols for vectors of 6 bits; a marker closes the query. A list of one item is queried for
 itself.)
 
 Axes: B batch, N symbols of the longest input.
@@ -40,18 +40,18 @@ class AssociativeRecallTask(TransductionTask):
 
     def draw(self, key: jax.Array, length: jax.Array, fit: int) -> jax.Array:
         """int32 [B, N], the list and the query."""
-        batch, (item_key, asked_key) = len(length), jax.random.split(key)
+        batch, (item_key, query_key) = len(length), jax.random.split(key)
         codes = distinct(item_key, batch, fit, NUM_WORDS**ITEM)[..., None]
         words = codes // NUM_WORDS ** jnp.arange(ITEM)[None, None] % NUM_WORDS
         listed = jnp.pad(words, ((0, 0), (0, 0), (1, 0)), constant_values=DELIMITER)
-        asked = jax.random.randint(asked_key, length.shape, 0, jnp.maximum(length - 1, 1))
+        queried = jax.random.randint(query_key, length.shape, 0, jnp.maximum(length - 1, 1))
         place, query = jnp.arange(self.input_length(fit))[None], PITCH * length
-        source = jnp.where(place < query, place, place - query + PITCH * asked)
+        source = jnp.where(place < query, place, place - query + PITCH * queried)
         symbols = symbols_at(listed.reshape(batch, -1), source)
         return jnp.where(place == query, QUERY, symbols)
 
     def answer(self, symbols: jax.Array, length: jax.Array) -> jax.Array:
-        """int32 [B, ITEM], the item after the one that is asked for."""
+        """int32 [B, ITEM], the item after the one that is queried."""
         inside = jnp.arange(1, PITCH)[None]
         query = symbols_at(symbols, PITCH * length + inside)
         items = symbols[:, :-PITCH].reshape(len(symbols), -1, PITCH)[..., 1:]

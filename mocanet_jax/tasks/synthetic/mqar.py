@@ -1,7 +1,7 @@
 """Multi-query associative recall: pairs of key and value, then keys alone; say their values.
 
     input   2 8 4 7 · · 4 · · · 2 ·
-    target  · · · · · · 7 · · · 8 ·        scored where a key is asked for
+    target  · · · · · · 7 · · · 8 ·        scored where a key is queried
 
 A context of N pairs, keys in [1, V/2) and values in [V/2, V), none twice; then every key once
 more, at an even distance from the context's end, in an order of its own. Pair n finds its
@@ -80,13 +80,13 @@ class MqarTask(SequenceTask):
         query = 2 * (pairs + self._places(place_key, end // 2 - pairs, fit, steps // 2))
         query = jnp.where(jnp.arange(fit)[None] < pairs, query, steps)  # the others nowhere
         row, nowhere = jnp.arange(batch)[:, None], jnp.full((batch, steps), BLANK)
-        asked = nowhere.at[row, query].set(keys, mode="drop")
+        queries = nowhere.at[row, query].set(keys, mode="drop")
         targets = nowhere.at[row, query].set(values, mode="drop")
 
         step, scored, filler = jnp.arange(steps)[None], targets != BLANK, nowhere
         if self.random_filler:
             filler = jax.random.randint(filler_key, nowhere.shape, 0, self.vocab_size)
-        tokens = jnp.where(scored, asked, jnp.where(step < end, filler, BLANK))
+        tokens = jnp.where(scored, queries, jnp.where(step < end, filler, BLANK))
         tokens = jnp.where(step < 2 * pairs, context, tokens)
         mask = jnp.broadcast_to(step < end, nowhere.shape)
         return Batch(tokens, targets, scored, mask, pairs[:, 0])

@@ -3,7 +3,7 @@
     contrast   "slow and dull" (0), "a fine cast" (1)  ->  "slow and dull , but a fine cast" (1)
     negation   "dull" (0)                              ->  "never dull" (1)
 
-A corpus of phrases with labels says what phrases are worth; how their worth combines is seen
+A corpus of phrases with labels says how phrases are rated; how ratings combine is seen
 only in its few whole sentences. Composing labelled parts by a known rule is data augmentation
 in the manner of Andreas (2020, "Good-Enough Compositional Data Augmentation").
 """

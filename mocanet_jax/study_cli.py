@@ -16,10 +16,12 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies import study
 from mocanet_jax.studies.study import Cell
 from mocanet_jax.studies.variants import Variant
+from mocanet_jax.train.config import ABLATIONS
 
 
 class Request(NamedTuple):
-    """file: a config file. overrides: of its fields, by dotted name. out: for all results."""
+    """file: a config file, with :TASK where it is of several. overrides: of its fields, by
+    dotted name. out: for all results."""
 
     file: str
     overrides: dict
@@ -30,7 +32,7 @@ class Request(NamedTuple):
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     config_flags.DEFINE_config_file(
-        "config", None, "File with get_config, without :NAME.", flag_values=values
+        "config", None, "File with get_config, without ablations.", flag_values=values
     )
     numbers = {"lower_bound": 1, "flag_values": values}
     flags.DEFINE_integer("seeds", 3, "How many of 0, 1, … each variant runs with.", **numbers)
@@ -46,11 +48,13 @@ def request(kind: str) -> Request:
     cli.config_value(flag)
     file = config_flags.get_config_filename(flag)
     overrides = config_flags.get_override_values(flag)
-    if ":" in file:
+    path, _, names = file.partition(":")
+    names = [name for name in names.split(",") if name]
+    if not ABLATIONS.keys().isdisjoint(names):
         raise UserError(f"--config={file}: a study takes a config file without an ablation")
     if "seed" in overrides:
         raise UserError("--config.seed is what a study varies; say how many with --seeds")
-    out = Path(flags.FLAGS.out or Path("runs", kind, Path(file).stem))
+    out = Path(flags.FLAGS.out or Path("runs", kind, "_".join([Path(path).stem, *names])))
     return Request(file, overrides, flags.FLAGS.seeds, flags.FLAGS.processes, out)
 
 

@@ -14,6 +14,8 @@ from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns
 from tests.test_cli import CONFIG, ROOT, TEXTS
 
+LANGUAGES = f"--config={ROOT / 'configs' / 'formal_language.py'}"
+
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
@@ -45,6 +47,26 @@ def test_ablations_from_flags_to_results(command, tmp_path):
     assert kept["model"]["experts"]["count"] == 8
     assert (folder / "ablation.md").exists()
     assert (folder / "ablation.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "asked", "names"),
+    [
+        (ablate, ["--only=baseline,no_memory"], ["baseline", "no_memory"]),
+        (frontier, ["--targets=0.5", "--topk=2"], ["dynamic_0.5", "topk_0", "topk_2"]),
+    ],
+)
+def test_a_task_of_a_file_of_several_is_studied(command, tmp_path, module, asked, names):
+    """Otherwise formal languages have neither ablations nor frontiers, or all of them share a
+    folder."""
+    runs = FakeRuns()
+    code, _ = command(module, f"{LANGUAGES}:reverse_string", *asked, "--seeds=1", runs=runs)
+    assert code == 0
+    assert runs.started == [(name, 0) for name in names]
+    (folder,) = (tmp_path / "runs").glob("*/formal_language_reverse_string")
+    for name in names:
+        kept = json.loads((folder / name / "seed_0" / "config.json").read_text())
+        assert kept["task"] == "reverse_string"
 
 
 def test_the_same_command_goes_on(command):
@@ -91,6 +113,11 @@ def test_a_frontier_from_flags_to_results(command, tmp_path):
     [
         (ablate, [], "no config given"),
         (ablate, [CONFIG + ":no_memory"], "takes a config file without an ablation"),
+        (
+            ablate,
+            [LANGUAGES + ":parity_check,no_memory"],
+            "takes a config file without an ablation",
+        ),
         (ablate, [CONFIG, "--only=memory"], "unknown ablation 'memory'; known: control, no_"),
         (ablate, [CONFIG, "--config.seed=3"], "--config.seed is what a study varies"),
         (ablate, [TEXTS, "--only=no_location"], "nothing is left to run"),

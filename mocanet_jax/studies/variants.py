@@ -65,10 +65,11 @@ def ablations(
             for field in overrides
             if _at(wanted, field) != _at(control.config, field)
         }
-        kept.append(_variant(load, name, f"{file}:{name}", overrides | moved))
+        path = _ablated(file, name)
+        kept.append(_variant(load, name, path, overrides | moved))
         if kept[-1].config != wanted:
             raise UserError(
-                f"{file}:{name} is not the ablation of that name in mocanet_jax.train.config"
+                f"{path} is not the ablation of that name in mocanet_jax.train.config"
             )
     return kept, equal
 
@@ -97,7 +98,7 @@ def budgets(
     for k in top_k:
         own = {"model.experts.top_k": k} if k else {"model.experts.count": 0}
         settings = {"routing": "topk", "top_k_experts": k}
-        path = f"{file}:fixed_topk"
+        path = _ablated(file, "fixed_topk")
         variants.append(_variant(load, f"topk_{k}", path, overrides | own, settings))
     return variants
 
@@ -122,6 +123,11 @@ def learning_rates(
         )
         for rate in rates
     ]
+
+
+def _ablated(file, name):
+    """The config file with an ablation, after the task of a file of several."""
+    return f"{file},{name}" if ":" in file else f"{file}:{name}"
 
 
 def _at(config, field):

@@ -36,7 +36,7 @@ MESHES = ((8, 1), (4, 2), (2, 4), (1, 8))
 def config(**changes) -> ConfigDict:
     return tiny.config(
         model__experts__count=8,
-        model_num_memory_heads=2,  # the other one addresses by content
+        model__memory__heads__content__count=1,  # besides the ring
         train__batch_size=16,
         train__max_steps=STEPS,
         eval__validation_sequences=20,  # which 8 devices do not share evenly

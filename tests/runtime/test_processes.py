@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent.parent
 STEPS = 20
 SIZES = {
     "data": {"shortest": 1, "longest": 4, "first_longest": 1},
-    "model": {"embedding_dim": 16, "expert_hidden_dim": 16, "num_memory_slots": 8},
-    "training": {
+    "model": {"width": 16, "experts.hidden_dim": 16, "memory.num_slots": 8},
+    "train": {
         "batch_size": 8,
         "max_steps": STEPS,
         "warmup_steps": 1,

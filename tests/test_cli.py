@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import pytest
@@ -13,7 +14,6 @@ from absl import flags
 from absl.testing import flagsaver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mocanet_jax.train.step import TrainState
 
 from configs import copy, sst2
 from mocanet_jax import cli, main
@@ -23,7 +23,9 @@ from mocanet_jax.train import loop
 from mocanet_jax.train import workdir as workdirs
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.config import ABLATIONS
+from mocanet_jax.train.curriculum import Curriculum
 from mocanet_jax.train.settings import field, plain
+from mocanet_jax.train.state import TrainState
 
 ROOT = Path(__file__).parent.parent
 CONFIG = f"--config={ROOT / 'configs' / 'copy.py'}"
@@ -166,8 +168,12 @@ def test_evaluation_refuses_what_contradicts_the_checkpoint(refused, tmp_path):
     config = plain(copy.get_config())
     workdirs.make_workdir(tmp_path / "run")
     workdirs.claim_workdir(tmp_path / "run", config)
-    arrays = {"w": jnp.ones(2)}, {"m": jnp.ones(2)}
-    state = TrainState(jnp.int32(1), *arrays, jnp.float32(1), None, jnp.int32(0))
+    task = SimpleNamespace(first_longest=1, longest=4)
+    curriculum = Curriculum(copy.get_config().train.curriculum, task).initial_state()
+    params, moments = {"w": jnp.ones(2)}, {"m": jnp.ones(2)}
+    state = TrainState(
+        jnp.int32(1), params, jnp.float32(0), moments, curriculum, None, jnp.int32(0)
+    )
     with Checkpoints(tmp_path / "run") as checkpoints:
         checkpoints.save(state, Progress(config, {"loss": 0.5}, 1.0, 1.0, 1.0, True), loss=0.5)
     line = refused(CONFIG, "--workdir=run", "--mode=eval", "--config.model.experts.count=8")

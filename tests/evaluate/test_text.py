@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mocanet_jax.train.step import initial_params
 
 from mocanet_jax.evaluate import calibration
 from mocanet_jax.evaluate import text as text_evaluator
 from mocanet_jax.evaluate.text import TextEvaluator
+from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.tasks.text.tokenizer import tokenize
 from mocanet_jax.train import build
+from mocanet_jax.train.state import initial_params
 from tests.train import tiny_text
 
 BATCH = 4
@@ -45,16 +46,13 @@ def task(corpus):
 
 @pytest.fixture(scope="module")
 def evaluator(shared_compilation, corpus, task):
-    """An evaluator, and parameters that are random everywhere, with compute that has a
-    price."""
+    """An evaluator, and parameters that are random everywhere, with a multiplier above 0."""
     config = tiny_text.config(corpus)
     model = build.build_model(config, task)
     shapes = jax.eval_shape(partial(initial_params, model, task))
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda x: 0.5 * rng.normal(size=x.shape).astype(x.dtype), shapes)
-    members = params["members"]
-    members["price"] = 1 + np.abs(members["price"])
-    return TextEvaluator(model, task, config), params
+    return TextEvaluator(model, task, config), Trained(params, np.float32(1.5))
 
 
 class Adding:
@@ -107,42 +105,42 @@ def test_few_shapes_are_compiled(task, monkeypatch):
 def test_logits_are_those_of_each_text_alone_and_unpadded(evaluator):
     """Otherwise accuracy depends on the batch size, on the order of a file, or on padding:
     here to 16 among others, to 8 with no other, and none."""
-    evaluator, params = evaluator
-    found, _ = evaluator.logits(params, TOKENS)
+    evaluator, trained = evaluator
+    found, _ = evaluator.logits(trained, TOKENS)
     assert found.shape == (len(TEXTS), 2)
-    apply = lambda params, tokens: evaluator.model.apply({"params": params}, tokens)[0]
-    unpadded = jax.jit(lambda params, tokens: apply(params, tokens).mean(axis=0))
+    apply = lambda trained, tokens: trained.apply(evaluator.model, tokens)[0]
+    unpadded = jax.jit(lambda trained, tokens: apply(trained, tokens).mean(axis=0))
     for place in (0, 4):
         words = TOKENS[place]
-        alone, _ = evaluator.logits(params, [words])
+        alone, _ = evaluator.logits(trained, [words])
         np.testing.assert_allclose(found[place], alone[0], atol=1e-5)
-        bare = unpadded(params, evaluator.task.vocabulary.encode(words)[None])
+        bare = unpadded(trained, evaluator.task.vocabulary.encode(words)[None])
         np.testing.assert_allclose(alone, bare, atol=1e-5)
-    shuffled, _ = evaluator.logits(params, TOKENS[::-1])
+    shuffled, _ = evaluator.logits(trained, TOKENS[::-1])
     np.testing.assert_allclose(shuffled[::-1], found, atol=1e-5)
     np.testing.assert_allclose(found[0], found[5], atol=1e-5)
     assert len(set(found[:, 0].round(4).tolist())) == len(set(TEXTS))
 
 
 def test_usage_is_that_of_the_texts_alone(evaluator):
-    """Padding and empty rows that count would make a model look thrifty or wasteful. With all
+    """Padding and empty rows that count would make a model look frugal or wasteful. With all
     gates open every word is written and read once by each of two members in each of two
     directions, and uses one of two experts."""
-    evaluator, params = evaluator
+    evaluator, trained = evaluator
 
     def opened(path, leaf):
         name = jax.tree_util.keystr(path)
-        gate = any(part in name for part in ("expert'", "write_gate", "read_gate"))
+        gate = any(part in name for part in ("router_expert", "write_gate", "read_gate"))
         return leaf + 50 if gate and "bias" in name else leaf
 
-    _, usage = evaluator.logits(jax.tree_util.tree_map_with_path(opened, params), TOKENS)
-    words, prices = sum(map(len, TOKENS)), evaluator.model.spec.layer.prices
-    np.testing.assert_allclose(usage.writes, 4 * words * prices.writes, rtol=1e-6)
-    np.testing.assert_allclose(usage.reads, 4 * words * prices.reads, rtol=1e-6)
-    np.testing.assert_allclose(usage.experts, 4 * words * prices.experts / 2, rtol=1e-6)
+    _, usage = evaluator.logits(jax.tree_util.tree_map_with_path(opened, trained), TOKENS)
+    words, flops = sum(map(len, TOKENS)), evaluator.model.spec.layer.flops
+    np.testing.assert_allclose(usage.writes, 4 * words * flops.writes, rtol=1e-6)
+    np.testing.assert_allclose(usage.reads, 4 * words * flops.reads, rtol=1e-6)
+    np.testing.assert_allclose(usage.experts, 4 * words * flops.experts / 2, rtol=1e-6)
     np.testing.assert_array_equal(usage.counts, [0, 4 * words])
-    _, usage = evaluator.logits(params, TOKENS)
-    alone = [evaluator.logits(params, [tokens])[1] for tokens in TOKENS]
+    _, usage = evaluator.logits(trained, TOKENS)
+    alone = [evaluator.logits(trained, [tokens])[1] for tokens in TOKENS]
     chex.assert_trees_all_close(usage, jax.tree.map(lambda *x: sum(x), *alone), rtol=1e-5)
     assert all(0.05 < share < 0.95 for share in usage.shares().values())
 
@@ -169,21 +167,21 @@ def test_every_text_fits_with_less_than_half_to_spare(task, length, longest):
 def test_held_out_sentences_are_what_calibration_and_choice_look_at(evaluator):
     """A temperature fitted to the validation split, or a checkpoint chosen by it, makes its
     numbers too good."""
-    evaluator, params = evaluator
+    evaluator, trained = evaluator
     held_out, validation = evaluator.task.held_out_texts, evaluator.task.evaluation_texts
-    metrics = evaluator.validate(params)
-    logits, _ = evaluator.logits(params, held_out.tokens)
+    metrics = evaluator.validate(trained)
+    logits, _ = evaluator.logits(trained, held_out.tokens)
     temperature = calibration.fit_temperature(logits, held_out.labels)
     assert metrics["temperature"] == pytest.approx(temperature, rel=1e-6)
     expected = calibration.cross_entropy(logits, held_out.labels, temperature)
     assert metrics["held_out_loss"] == pytest.approx(expected, rel=1e-6)
     assert metrics["held_out_accuracy"] == (logits.argmax(axis=1) == held_out.labels).mean()
     assert evaluator.chosen_by == "held_out_loss"
-    reported = evaluator.test(params, metrics).metrics
+    reported = evaluator.test(trained, metrics).metrics
     assert reported.items() <= metrics.items()
     assert metrics["texts"] == len(validation)
     halved = metrics | {"temperature": metrics["temperature"] / 2}
-    cold = evaluator.test(params, halved).metrics
+    cold = evaluator.test(trained, halved).metrics
     assert cold["accuracy"] == metrics["accuracy"]
     assert cold["ece"] != metrics["ece"], "the temperature has no effect"
 

@@ -7,7 +7,8 @@ import pytest
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.metrics_log import read_metrics
-from mocanet_jax.train import step
+from mocanet_jax.train import trainer
+from mocanet_jax.train.state import step_keys
 from tests.train import tiny
 from tests.train.test_loop import final_state
 
@@ -18,20 +19,21 @@ def broken_at(monkeypatch):
     `count` steps."""
 
     def install(first, count=1):
-        disturb = step.disturbed
+        add_state_noise = trainer.add_state_noise
         broken = jnp.stack(
             [
-                jax.random.key_data(step.step_keys(0, jnp.int32(number)).noise)
+                jax.random.key_data(step_keys(0, jnp.int32(number)).noise)
                 for number in range(first, first + count)
             ]
         )
 
-        def disturbed(state, key, scale):
+        def add_nan(state, key, scale):
             hit = (jax.random.key_data(key)[None] == broken).all(-1).any()
             extra = jnp.where(hit, jnp.nan, 0.0)
-            return jax.tree.map(lambda x: x + extra.astype(x.dtype), disturb(state, key, scale))
+            noisy = add_state_noise(state, key, scale)
+            return jax.tree.map(lambda x: x + extra.astype(x.dtype), noisy)
 
-        monkeypatch.setattr(step, "disturbed", disturbed)
+        monkeypatch.setattr(trainer, "add_state_noise", add_nan)
 
     return install
 
@@ -41,10 +43,10 @@ def test_a_run_stops_and_names_step_term_and_checkpoint(tmp_path, broken_at):
     broken_at(2)
     with pytest.raises(UserError) as error:
         tiny.train(tiny.config(train__log_every=5), tmp_path / "run", tiny.console())
-    said = str(error.value)
-    terms = "task_loss, budget_loss, balance_loss, commitment_loss, gradient_norm"
-    assert f"diverged: {terms} not finite at step 3; the last checkpoint is step 2" in said
-    assert "\n" not in said
+    message = str(error.value)
+    terms = "task_loss, budget_loss, balance_loss, quantisation_loss, gradient_norm"
+    assert f"diverged: {terms} not finite at step 3; the last checkpoint is step 2" in message
+    assert "\n" not in message
     state = final_state(tmp_path / "run", tiny.config(train__log_every=5))
     assert int(state.step) == 2
 

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mocanet_jax.train.step import initial_params
 
 from mocanet_jax import cli
 from mocanet_jax import export as entry
@@ -25,6 +24,7 @@ from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.train import build
 from mocanet_jax.train.checkpoint import Progress
 from mocanet_jax.train.settings import plain
+from mocanet_jax.train.state import initial_trained
 from tests.train import tiny
 
 EXPORT_PAGE = Path(__file__).parents[2] / "docs" / "EXPORT.md"
@@ -96,9 +96,7 @@ def in_a_process_of_its_own(folder, batches, more=""):
 
 
 def live_logits(run):
-    return jax.jit(
-        lambda tokens, mask: run.model.apply({"params": run.params}, tokens, mask=mask)[0]
-    )
+    return jax.jit(lambda tokens, mask: run.trained.apply(run.model, tokens, mask=mask)[0])
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +125,7 @@ def test_the_copy_model_answers_as_the_live_one(finished, copy_model):
         assert found.keys() == {"logits"}
         assert found["logits"].dtype == np.float32
         np.testing.assert_allclose(found["logits"], live(*batch), rtol=0, atol=1e-6)
-    same_as_params(weights, run.params)
+    same_as_params(weights, run.trained.params)
 
 
 @pytest.mark.slow
@@ -145,7 +143,7 @@ def test_the_classifier_answers_as_the_live_one(finished_text, text_model):
     expected = [predictor.predict(text).probabilities for text in TEXTS]
     found = np.load(text_model.parent / "raw.npy")
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
-    same_as_params(weights, run.params)
+    same_as_params(weights, run.trained.params)
 
 
 def same_as_params(weights, params):
@@ -177,8 +175,8 @@ def test_every_kind_of_model_can_be_exported(ablation):
     config = tiny.config(ablation)
     task = build.build_task(config, Path())
     model = build.build_model(config, task)
-    params, progress = initial_params(model, task), Progress(plain(config), {}, 0, 0, 0, True)
-    run = Restored(0, config, task, model, params, progress, one_device())
+    trained, progress = initial_trained(model, task), Progress(plain(config), {}, 0, 0, 0, True)
+    run = Restored(0, config, task, model, trained, progress, one_device())
     (out,) = export.exported(run).out_avals
     assert str(out.shape) == f"(batch, time, {task.vocab_size})"
 

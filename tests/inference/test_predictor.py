@@ -50,8 +50,9 @@ def test_the_best_checkpoint_answers_unless_another_is_asked_for(two_checkpoints
     for one in (best, first, second):
         assert one.validation == told[one.step]
         assert one.temperature == told[one.step]["temperature"]
-    jax.tree.map(np.testing.assert_array_equal, best.params, first.params)
-    jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, -y), best.params, second.params)
+    jax.tree.map(np.testing.assert_array_equal, best.trained, first.trained)
+    negated = lambda x, y: np.testing.assert_array_equal(x, -y)
+    jax.tree.map(negated, best.trained.params, second.trained.params)
 
 
 def test_answers_are_those_of_evaluation(trained):
@@ -60,7 +61,7 @@ def test_answers_are_those_of_evaluation(trained):
     task = trained.task
     sentences = [text for text in task.evaluation_texts.texts if len(text.split()) <= 8][:6]
     evaluator = TextEvaluator(trained.model, task, None)
-    logits, _ = evaluator.logits(trained.params, [tokenize(text) for text in sentences])
+    logits, _ = evaluator.logits(trained.trained, [tokenize(text) for text in sentences])
     expected = probabilities(logits, trained.temperature)
     for text, p in zip(sentences, expected, strict=True):
         prediction = trained.predict(text)
@@ -143,13 +144,14 @@ def test_readings_from_the_end_are_told_in_the_order_of_words(trained):
     assert len(words) == trained.task.longest
     explained = trained.explain(" ".join(words))
     tokens = trained.task.vocabulary.encode(words)[None]
-    apply = jax.jit(lambda p: trained.model.apply({"params": p}, tokens)[2].layers)
-    (layer,) = jax.device_get(apply(trained.params))
-    write = layer.route.write
+    apply = jax.jit(lambda t: t.apply(trained.model, tokens)[2].layers)
+    (layer,) = jax.device_get(apply(trained.trained))
+    (trace,) = layer.memory.traces
+    write = trace.write
     strongest = np.zeros(write.weights.shape[:-1], int)
     for at in np.ndindex(*strongest.shape):
         strongest[at] = write.indices[at][int(np.argmax(write.weights[at]))]
-        strongest[at] = strongest[at] if layer.route.writes[at] else -1
+        strongest[at] = strongest[at] if layer.memory.writes[at] else -1
     experts = np.where(layer.experts.computed, layer.experts.indices, -1)
     for told, own in ((explained.experts, experts), (explained.slots, strongest)):
         for member in range(2):

@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mocanet_jax.nn.route import Route
 from rich.console import Console
 
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.evaluate.results import SequenceResults as Results
 from mocanet_jax.nn.experts import ExpertsAux
+from mocanet_jax.nn.heads import Trace
 from mocanet_jax.nn.layer import LayerAux
+from mocanet_jax.nn.memory import MemoryAux
+from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.nn.stack import ModelAux
 from mocanet_jax.report import sequence as sequence_report
 from mocanet_jax.tasks.synthetic.copy import CopyTask
@@ -46,42 +48,34 @@ class Gated:
     """Stands in for a model of one layer, two heads and two of three experts: it engages the
     first of each at even tokens, and the second at the two tokens after the first."""
 
-    layer = SimpleNamespace(num_heads=2, num_memory_slots=4, num_experts=3)
+    layer = SimpleNamespace(memory=SimpleNamespace(num_slots=4), num_experts=3)
 
-    def __init__(self, addressed=2):
-        self.addressed = addressed  # heads with addresses; those after them associate
+    def __init__(self, together):
+        self.together = together  # both heads are of one kind
 
-    def apply(self, variables, tokens, mask):
+    def apply(self, variables, tokens, mask, multiplier):
         time = tokens.shape[1]
         self.gates = np.zeros((1, time, 2))
         self.gates[:, ::2, 0] = self.gates[:, 1:3, 1] = 1
-        slots, nothing = np.broadcast_to([[2], [3]], (1, time, 2, 1)), [None] * 13
+        slots = np.broadcast_to([[2], [3]], (1, time, 2, 1))
         address = Address(jnp.asarray(slots), jnp.ones(slots.shape))
         gates = jnp.asarray(self.gates)
-        first, last = (
-            jax.tree.map(lambda x, heads=heads: x[:, :, heads], address)
-            for heads in (slice(0, self.addressed), slice(self.addressed, 2))
-        )
-        route = Route(*nothing, None)._replace(
-            write=first if self.addressed else None,
-            read=first if self.addressed else None,
-            recalled=(last, last) if self.addressed < 2 else None,
-            strength=gates,
-            writes=gates,
-            reads=1 - gates,
-        )
+        whole = Trace(address, address, gates)
+        each = [jax.tree.map(lambda x, n=n: x[:, :, n : n + 1], whole) for n in range(2)]
+        traces = (whole,) if self.together else tuple(each)
+        memory = MemoryAux(gates, 1 - gates, None, None, traces, None)
         chosen = jnp.broadcast_to(jnp.array([2, 0]), gates.shape)
         experts = ExpertsAux(chosen, gates > 0, *[None] * 3)
-        aux = ModelAux((LayerAux(route, experts, *[None] * 3),), *[None] * 7)
+        aux = ModelAux((LayerAux(None, memory, experts, *[None] * 3),), *[None] * 6)
         return jnp.zeros((1, time, 5)), None, aux
 
 
-@pytest.mark.parametrize("addressed", [2, 1, 0])
-def test_pictures_show_what_was_engaged(addressed):
-    """An expert or a read whose gate is shut would be drawn as if it were used. Heads that
-    associate come after those with addresses, and look the same."""
-    task, model = CopyTask(shortest=1, longest=4, first_longest=1), Gated(addressed)
-    example = sequence_report.example(tiny.config(), model, task, {})
+@pytest.mark.parametrize("together", [True, False])
+def test_pictures_show_what_was_engaged(together):
+    """An expert or a read whose gate is closed would be drawn as if it were used. Heads of
+    several kinds stand one after another, as those of one kind do."""
+    task, model = CopyTask(shortest=1, longest=4, first_longest=1), Gated(together)
+    example = sequence_report.example(tiny.config(), model, task, Trained({}, 0.0))
     (view,) = sequence_report.memory_views(model.layer, example).values()
     gates = model.gates[0, : len(view.sequence.tokens)]
     assert gates.any(axis=0).all()

@@ -5,27 +5,28 @@ and a checkpoint that moves between them.
 
 Prints one line of JSON. By mesh: `losses` of every step, `validation`, `collectives` that the
 step was compiled to, `experts` (devices, and how many experts each holds of the parameters and
-of their moments). `in_parts`: losses with a batch in two parts and layers that are computed
-anew, on one device and on 2 x 4. `moved`: whether a state saved on 8 devices came back bit for
-bit on 1, 2 and 4.
+of their moments). `in_parts`: losses with a batch in two parts and rematerialised layers, on
+one device and on 2 x 4. `moved`: whether a state saved on 8 devices came back bit for bit on
+1, 2 and 4.
 """
 
 import json
 import re
 import sys
-from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from mocanet_jax.train.step import initial_train_state, train_step
 
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
+from mocanet_jax.nn.parameters import declarations_of
 from mocanet_jax.runtime.sharding import Layout, build_layout, one_device
 from mocanet_jax.train import build
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.optimizer import build_optimizer
+from mocanet_jax.train.state import initial_params
+from mocanet_jax.train.trainer import Trainer
 from tests.train import tiny
 
 STEPS = 20
@@ -51,20 +52,13 @@ class Run:
         self.config, self.layout = config(**changes), layout
         self.task = build.build_task(self.config, Path())
         self.model = build.build_model(self.config, self.task)
-        optimizer = build_optimizer(self.config.train)
-        self.initial = partial(
-            initial_train_state, self.model, self.task, optimizer, self.config
-        )
-        self.like = layout.abstract(jax.eval_shape(self.initial))
-        self.placed = layout.shardings(self.like)
-        step = partial(
-            train_step,
-            model=self.model,
-            task=self.task,
-            optimizer=optimizer,
-            config=self.config,
-        )
-        self.step = layout.jit(step, out_shardings=(self.placed, layout.replicated))
+        declarations = declarations_of(initial_params, self.model, self.task)
+        optimizer = build_optimizer(self.config.train, declarations)
+        trainer = Trainer(self.model, self.task, optimizer, self.config)
+        self.initial, split = trainer.initial_state, declarations.split_axis
+        self.like = layout.abstract(jax.eval_shape(self.initial), split)
+        self.placed = layout.shardings(self.like, split)
+        self.step = layout.jit(trainer.step, out_shardings=(self.placed, layout.replicated))
 
     def train(self):
         state = self.layout.jit(self.initial, out_shardings=self.placed)()
@@ -75,15 +69,17 @@ class Run:
             losses.append(float(metrics["loss"]))
         return state, losses, compiled.as_text()
 
-    def told(self):
+    def results(self):
         state, losses, program = self.train()
         evaluator = SequenceEvaluator(self.model, self.task, self.config, self.layout)
         leaves = jax.tree_util.tree_leaves_with_path(state)
-        experts = [x for path, x in leaves if "'expand'" in jax.tree_util.keystr(path)]
+        experts = [
+            x for path, x in leaves if "['expand']['kernel']" in jax.tree_util.keystr(path)
+        ]
         found = re.findall(r" (all-[a-z-]+|reduce-scatter|collective-permute)\(", program)
         return state, {
             "losses": losses,
-            "validation": evaluator.validate(state.evaluated),
+            "validation": evaluator.validate(state.trained),
             "collectives": {name: found.count(name) for name in sorted(set(found))},
             "experts": [
                 [len(x.sharding.device_set), x.addressable_shards[0].data.shape[0]]
@@ -117,16 +113,16 @@ def moved(directory: Path, state) -> dict[str, bool]:
 
 
 def main(directory: Path) -> None:
-    told = {"1": Run(one_device()).told()[1]}
+    results = {"1": Run(one_device()).results()[1]}
     for data, expert in MESHES:
         settings = config().unlock()
         settings.mesh.update(data=data, expert=expert)
-        state, told[f"{data}x{expert}"] = Run(build_layout(settings)).told()
+        state, results[f"{data}x{expert}"] = Run(build_layout(settings)).results()
         if (data, expert) == (2, 4):
-            told["moved"] = moved(directory, state)
+            results["moved"] = moved(directory, state)
             layouts = (one_device(), build_layout(settings))
-            told["in_parts"] = [Run(layout, **IN_PARTS).train()[1] for layout in layouts]
-    print(json.dumps(told))
+            results["in_parts"] = [Run(layout, **IN_PARTS).train()[1] for layout in layouts]
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -127,5 +127,5 @@ def test_every_ablation_builds_a_model(name, task, corpus, tmp_path):
     for ablation, part in absent.items():
         assert (part in names) == (name != ablation), part
     if name == "no_location":
-        assert "keys" in names
-        assert "write_pointer" not in names
+        assert "content_head" in names
+        assert "ring_head" not in names

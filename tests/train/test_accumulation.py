@@ -11,9 +11,11 @@ import pytest
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.task import TextBatch
-from mocanet_jax.train import build, step
+from mocanet_jax.train import build
 from mocanet_jax.train.accumulation import in_parts
 from mocanet_jax.train.settings import check_settings
+from mocanet_jax.train.state import initial_params, step_keys
+from mocanet_jax.train.trainer import Settings, Trainer
 from tests.train import tiny
 
 UNCOUPLED = {
@@ -36,16 +38,18 @@ def test_parts_add_up_to_the_batch(ablation):
     config.model.experts.z_loss_weight = 0.5
     task = build.build_task(config, Path())
     model = build.build_model(config, task)
-    params = jax.jit(lambda: step.initial_params(model, task))()
+    params = jax.jit(lambda: initial_params(model, task))()
+    trainer = Trainer(model, task, None, config)
+    settings = Settings(jnp.float32(1), jnp.float32(0))
     batch = jax.device_get(task.sample(jax.random.key(5), 8, (1, 4), 4))
     counts = batch.scored.sum(axis=1)
     assert len({int(counts[n::4].sum()) for n in range(4)}) > 1
 
     def gradient(part, keys, share):
-        differentiate = jax.grad(step.total_loss, has_aux=True)
-        return differentiate(params, model, task, part, keys, 1.0, config, share)
+        differentiate = jax.grad(trainer.loss, has_aux=True)
+        return differentiate(params, part, keys, settings, share)
 
-    keys = step.step_keys(0, jnp.int32(0))
+    keys = step_keys(0, jnp.int32(0))
     learn = jax.jit(partial(in_parts, gradient), static_argnums=2)
     gradients, metrics = learn(batch, keys, 1)
     in_four, metrics_in_four = learn(batch, keys, 4)

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export as jax_export
-from mocanet_jax.train.step import initial_params
 
 from configs import copy
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.inference import export
 from mocanet_jax.inference.restore import restored
+from mocanet_jax.nn.parameters import recorded
 from mocanet_jax.nn.summary import state_size
 from mocanet_jax.report import plot
 from mocanet_jax.report.run import report
@@ -26,6 +26,7 @@ from mocanet_jax.tasks.languages.reverse_string import ReverseStringTask
 from mocanet_jax.train import build, loop
 from mocanet_jax.train.baselines import BASELINES
 from mocanet_jax.train.optimizer import decay_mask
+from mocanet_jax.train.state import initial_params
 from tests.train import tiny, tiny_text
 
 TASK = ReverseStringTask(shortest=1, longest=4, first_longest=1)
@@ -121,7 +122,7 @@ def test_an_exported_model_answers_as_the_live_one(run, tmp_path):
     tokens = np.random.default_rng(0).integers(TASK.vocab_size, size=shape, dtype=np.int32)
     mask = np.ones(shape, bool)
     mask[:, 3:5] = False
-    expected = jax.jit(live.model.apply)({"params": live.params}, tokens, mask=mask)[0]
+    expected = jax.jit(live.trained.apply, static_argnums=0)(live.model, tokens, mask=mask)[0]
     found = program.call(tokens, mask)["logits"]
     np.testing.assert_allclose(found[mask], expected[mask], atol=1e-5)
 
@@ -167,8 +168,10 @@ def test_a_delta_net_can_hold_as_many_numbers_as_the_memory():
 @each
 def test_weight_decay_spares_scales_biases_and_rates(name):
     model = build.build_model(small(name), TASK)
-    params = jax.eval_shape(model.init, jax.random.key(0), TASK.example())["params"]
-    for path, decays in jax.tree_util.tree_leaves_with_path(decay_mask(params)):
+    with recorded() as declarations:
+        shapes = jax.eval_shape(model.init, jax.random.key(0), TASK.example())["params"]
+    mask = decay_mask(shapes, declarations)
+    for path, decays in jax.tree_util.tree_leaves_with_path(mask):
         matrix = path[-1].key in ("kernel", "embedding", "recurrent", "convolution")
         assert decays == matrix, path
 

@@ -12,6 +12,7 @@ import pytest
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train.checkpoint import Checkpoints, Progress, saved_run
+from mocanet_jax.train.curriculum import CurriculumState
 from mocanet_jax.train.state import TrainState
 from mocanet_jax.train.workdir import differing_fields, read_config
 
@@ -28,8 +29,12 @@ def state(step, averaged=False):
     }
     moments = jax.tree.map(lambda x: x + step, OPTIMIZER.init(params))
     average = jax.tree.map(lambda x: 0.75 * x + 1e-3, params) if averaged else None
+    curriculum = CurriculumState(
+        jnp.float32(step / 7), jnp.float32(0.1), jnp.int32(step), jnp.float32(1), jnp.bool(True)
+    )
+    multiplier = jnp.float32(step / 3)
     return TrainState(
-        jnp.int32(step), params, moments, jnp.float32(step / 7), average, jnp.int32(step + 1)
+        jnp.int32(step), params, multiplier, moments, curriculum, average, jnp.int32(step + 1)
     )
 
 
@@ -69,11 +74,11 @@ def test_a_state_comes_back_bit_for_bit(tmp_path, averaged):
     like = jax.eval_shape(lambda: state(0, averaged))
     with Checkpoints(tmp_path) as checkpoints:
         restored = checkpoints.restore(4, like)
-        params = checkpoints.restore_params(4, like.params)
+        trained = checkpoints.restore_trained(4, like.trained)
     assert jax.tree.structure(restored) == jax.tree.structure(expected)
     assert bits(restored) == bits(expected)
-    assert bits(params) == bits(expected.average if averaged else expected.params)
-    assert not averaged or bits(params) != bits(expected.params)
+    assert bits(trained) == bits(expected.trained)
+    assert not averaged or bits(trained.params) != bits(expected.params)
 
 
 def test_progress_comes_back_as_it_was(tmp_path):

@@ -5,13 +5,11 @@ import itertools
 import json
 import shutil
 import time
-from functools import partial
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
-from mocanet_jax.train.step import initial_train_state
 
 from configs import copy
 from mocanet_jax.evaluate.results import SequenceResults
@@ -20,10 +18,9 @@ from mocanet_jax.report.run import report
 from mocanet_jax.report.terminal import TrainingDisplay
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
-from mocanet_jax.train import build, loop, settings
+from mocanet_jax.train import loop, settings
 from mocanet_jax.train import workdir as workdirs
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
-from mocanet_jax.train.optimizer import build_optimizer
 from tests.train import tiny
 
 TIMING = ("train/tokens_per_second",)
@@ -40,10 +37,7 @@ def contents(directory):
 
 
 def final_state(workdir, config):
-    task = build.build_task(config, workdir)
-    model = build.build_model(config, task)
-    optimizer = build_optimizer(config.train)
-    like = jax.eval_shape(partial(initial_train_state, model, task, optimizer, config))
+    like = jax.eval_shape(loop.prepared(config, workdir).trainer.initial_state)
     with Checkpoints(workdir) as checkpoints:
         return checkpoints.restore(checkpoints.latest_step(), like)
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mocanet_jax.train.step import Faults
 
 from mocanet_jax.evaluate.text import TextEvaluator
 from mocanet_jax.report.run import report
@@ -21,6 +20,7 @@ from mocanet_jax.tasks.text.labelled import read_tsv
 from mocanet_jax.tasks.text.vocabulary import load_vocabulary
 from mocanet_jax.train import build, loop
 from mocanet_jax.train.settings import plain
+from mocanet_jax.train.trainer import Faults, Trainer
 from tests.train import tiny, tiny_text
 
 OF_THE_CLOCK = (
@@ -225,7 +225,7 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
     """Trains with steps that only count, on validations as they are given; returns what
     `train` returned. Its attribute `loss` is that of the steps."""
 
-    def count(state, count, seed, data, chosen, model, task, optimizer, config):
+    def count(trainer, state, count, seed, data, chosen):
         names = ("loss", "accuracy", "usage", "tokens")
         metrics = dict.fromkeys(names, jnp.ones(())) | {"loss": jnp.float32(train.loss)}
         none = Faults(jnp.int32(0), jnp.int32(-1), {})
@@ -237,7 +237,7 @@ def counted(shared_compilation, corpus, tmp_path, monkeypatch):
         told = iter(validations)
         common = {"texts": 40, "ece": 0.1, "temperature": 1.0, "held_out_accuracy": 0.5}
         common["usage"] = 0.2
-        monkeypatch.setattr(loop, "train_steps", count)
+        monkeypatch.setattr(Trainer, "steps", count)
         monkeypatch.setattr(TextEvaluator, "validate", lambda *_: common | next(told))
         monkeypatch.setattr(TextEvaluator, "test", lambda *_: unmeasured)
         config = tiny_text.config(corpus, **changes)

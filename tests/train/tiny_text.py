@@ -7,12 +7,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import sst2
-from mocanet_jax.nn.parameters import declarations_of
-from mocanet_jax.train import build
+from mocanet_jax.train import loop
 from mocanet_jax.train.checkpoint import Checkpoints
-from mocanet_jax.train.optimizer import build_optimizer
-from mocanet_jax.train.state import TrainState, initial_params
-from mocanet_jax.train.trainer import Trainer
+from mocanet_jax.train.state import TrainState
 from tests.train import tiny
 
 STEPS, SAVE_EVERY, BUCKETS = 6, 2, (4, 8)
@@ -67,9 +64,6 @@ def config(folder: Path, **changes) -> ConfigDict:
 
 def state_at(step: int, workdir: Path, config: ConfigDict) -> TrainState:
     """What a run in `workdir` saved at a step."""
-    task = build.build_task(config, workdir)
-    model = build.build_model(config, task)
-    optimizer = build_optimizer(config.train, declarations_of(initial_params, model, task))
-    like = jax.eval_shape(Trainer(model, task, optimizer, config).initial_state)
+    like = jax.eval_shape(loop.prepared(config, workdir).trainer.initial_state)
     with Checkpoints(workdir, read_only=True) as checkpoints:
         return checkpoints.restore(step, like)

@@ -55,6 +55,9 @@ def evaluator(shared_compilation, corpus, task):
     return TextEvaluator(model, task, config), Trained(params, np.float32(1.5))
 
 
+NOTHING = Trained({}, np.float32(0))
+
+
 class Adding:
     """Stands in for a model of one member: the logits of a text are the sum of its words'
     numbers and of its pieces; usage counts its words. Notes the shapes that are compiled."""
@@ -62,7 +65,7 @@ class Adding:
     def __init__(self):
         self.shapes = []
 
-    def apply(self, _, tokens, mask):
+    def apply(self, _, tokens, mask, multiplier):
         self.shapes.append(mask.shape)
         live = tokens * mask[..., None]
         words, pieces = live[..., 0].sum(axis=1), live[..., 1:].sum(axis=(1, 2))
@@ -85,7 +88,7 @@ def test_every_text_is_judged_once_and_whole(adding, lengths, seed):
     is cut, or judged by the label of another."""
     rng = np.random.default_rng(seed)
     texts = [rng.choice(tiny_text.FILLERS, length).tolist() for length in lengths]
-    logits, usage = adding.logits({}, texts)
+    logits, usage = adding.logits(NOTHING, texts)
     encoded = [adding.task.vocabulary.encode(words) for words in texts]
     expected = [[rows[:, 0].sum(), rows[:, 1:].sum()] for rows in encoded]
     np.testing.assert_array_equal(logits, expected)
@@ -98,7 +101,7 @@ def test_few_shapes_are_compiled(task, monkeypatch):
     model = Adding()
     evaluator = TextEvaluator(model, task, None)
     for count in (32, 7):
-        evaluator.logits({}, [["film"] * length for length in range(1, count + 1)])
+        evaluator.logits(NOTHING, [["film"] * length for length in range(1, count + 1)])
     assert sorted(model.shapes) == [(BATCH, 8), (BATCH, 16), (BATCH, 32)]
 
 

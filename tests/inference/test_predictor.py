@@ -124,14 +124,14 @@ def test_influence_of_the_only_word_is_against_not_knowing(trained):
 @several
 @given(texts)
 def test_every_word_has_experts_and_slots(trained, text):
-    """One entry a reading and word, none of which is padding's; −1 where a gate was shut."""
+    """One entry a reading and word, none of which is padding's; −1 where a gate was closed."""
     count, layer = len(text.split()), trained.model.spec.layer
     explained = trained.explain(text)
-    assert explained.experts.shape == (READINGS, count, layer.top_k_experts)
+    assert explained.experts.shape == (READINGS, count, layer.experts.top_k)
     assert explained.slots.shape == (READINGS, count, layer.num_heads)
     for chosen, of in (
         (explained.experts, layer.num_experts),
-        (explained.slots, layer.num_memory_slots),
+        (explained.slots, layer.memory.num_slots),
     ):
         assert chosen.min() >= -1
         assert chosen.max() < of

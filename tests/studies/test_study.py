@@ -73,7 +73,7 @@ def test_a_failing_cell_tells_its_last_line_and_the_others_go_on(tmp_path):
     ("code", "log", "problem"),
     [
         (-9, "compiled\n", "ended by signal 9; see {log}"),
-        (1, "", "nothing was said"),
+        (1, "", "it printed nothing"),
         (1, "Traceback\n  x\nValueError: no\n\n", "ValueError: no"),
         (0, "almost\n", "it left no result; almost"),
     ],

@@ -85,7 +85,7 @@ def test_a_budget_that_it_cannot_follow_does_not_hold_it_up(run):
     assert result["trained_steps"] == STEPS
     assert result["eval/flops_per_token"] == round(result["flops_per_token"])
     assert not any(name.startswith("eval/usage_") for name in result)
-    assert result["eval/reads_elsewhere"] == result["eval/writes_elsewhere"] == 0
+    assert result["eval/off_task_reads"] == result["eval/off_task_writes"] == 0
 
 
 @one
@@ -135,9 +135,9 @@ def test_a_study_of_parts_or_budgets_is_refused():
 
     refused = "config.model.name=lstm is a model without parts to remove; only"
     with pytest.raises(UserError, match=refused):
-        variants.ablations(load, None, "copy.py", {}, ["baseline", "no_memory"])
-    kept, _ = variants.ablations(load, None, "copy.py", {}, ["baseline"])
-    assert [variant.name for variant in kept] == ["baseline"]
+        variants.ablations(load, None, "copy.py", {}, ["control", "no_memory"])
+    kept, _ = variants.ablations(load, None, "copy.py", {}, ["control"])
+    assert [variant.name for variant in kept] == ["control"]
     with pytest.raises(UserError, match="lstm is a model without a budget"):
         variants.budgets(load, "copy.py", {}, [0.5], [1])
 

@@ -137,13 +137,13 @@ def test_a_step_that_is_not_there_is_told(tmp_path):
 def test_a_checkpoint_of_another_model_is_told(tmp_path):
     """Otherwise a model answers with parameters that are not its own, or with a traceback."""
     saved(tmp_path, {4: 0.5})
-    like = jax.eval_shape(lambda: state(0)).params
-    like["other"] = like.pop("layer")
+    like = jax.eval_shape(lambda: state(0)).trained
+    like.params["other"] = like.params.pop("layer")
     with (
         Checkpoints(tmp_path, read_only=True) as checkpoints,
         pytest.raises(UserError, match=r"checkpoint 4 in .* of another version of the model: "),
     ):
-        checkpoints.restore_params(4, like)
+        checkpoints.restore_trained(4, like)
 
 
 LIKE = """
@@ -151,12 +151,13 @@ import sys
 from pathlib import Path
 import jax, jax.numpy as jnp
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.train.checkpoint import Checkpoints
 
 like = {f"w{i}": jax.ShapeDtypeStruct((100, 64), jnp.float32) for i in range(40)}
 try:
     with Checkpoints(Path(sys.argv[1]), read_only=True) as checkpoints:
-        checkpoints.restore_params(1, like)
+        checkpoints.restore_trained(1, Trained(like, jax.ShapeDtypeStruct((), jnp.float32)))
 except UserError as error:
     print(error, file=sys.stderr)
 """
@@ -167,7 +168,7 @@ def test_arrays_that_do_not_fit_are_told_in_one_line(tmp_path):
     is printed by other threads and at the end, and so looked for in a process."""
     rng = np.random.default_rng(0)
     params = {f"w{i}": jnp.asarray(rng.normal(size=(100, 100)), jnp.float32) for i in range(40)}
-    arrays = TrainState(jnp.int32(1), params, {}, jnp.float32(1), None, jnp.int32(0))
+    arrays = state(1)._replace(params=params, opt_state={})
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(arrays, progress(), 0.5)
     done = subprocess.run(
@@ -190,7 +191,7 @@ def test_reading_leaves_the_directory_as_it_is(tmp_path):
     with saved_run(tmp_path) as checkpoints:
         assert checkpoints.steps() == [2, 4]
         assert (checkpoints.best_step(), checkpoints.latest_step()) == (2, 4)
-        checkpoints.restore_params(2, jax.eval_shape(lambda: state(0)).params)
+        checkpoints.restore_trained(2, jax.eval_shape(lambda: state(0)).trained)
     assert {str(path): path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 

@@ -13,10 +13,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from absl import app, flags
+from mocanet_jax.core.mixture import ExpertWeights
 
 from benchmarks import timing
 from mocanet_jax.core import dispatch, mixture
-from mocanet_jax.core.mixture import ExpertWeights
 
 EXPERTS = flags.DEFINE_spaceseplist("experts", "4 16 64", "E.")
 TOKENS = flags.DEFINE_spaceseplist("tokens", "1 4 16 64 1024 4096", "B·T.")

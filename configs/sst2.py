@@ -8,11 +8,11 @@
 
 from ml_collections import ConfigDict
 
-from mocanet_jax.train.config import base_config, with_ablations
+from mocanet_jax.train.config import text_config, with_ablations
 
 
 def get_config(ablation: str | None = None) -> ConfigDict:
-    config = base_config()
+    config = text_config()
     config.task = "sst2"
     config.data.path = ""  # folder with train.tsv and dev.tsv; empty for TensorFlow Datasets
     config.data.eval_file = ""  # a TSV to evaluate on in place of the validation split
@@ -28,13 +28,9 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.data.negations = 3000
     config.model.budget.target = 0.35
     config.model.budget.base_cost = 0.01
-    config.model.classifier = ConfigDict()
-    config.model.classifier.num_members = 1  # readers of the ensemble
     config.model.classifier.word_dropout = 0.1
     config.model.classifier.embedding_dropout = 0.2
     config.model.classifier.dropout = 0.3
-    config.model.classifier.piece_dim = 32
-    config.model.classifier.bidirectional = True
     config.model.memory.heads.content.count = 1
     config.model.memory.num_slots = 16
     config.model.memory.active_slots = 2
@@ -48,6 +44,5 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.train.log_every = 50
     config.train.eval_every = 200
     config.train.save_every = 400
-    config.quality = ConfigDict()
     config.quality.target_accuracy = 0.82  # of validation; mocanet_jax.quality fails below it
     return with_ablations(config, ablation)

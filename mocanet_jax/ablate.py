@@ -23,14 +23,16 @@ NAMES = (CONTROL, *ABLATIONS)
 def main() -> None:
     from mocanet_jax.studies import study_report
 
-    asked = studies.request("ablation")
+    wanted = studies.request("ablation")
     names = list(dict.fromkeys(flags.FLAGS.only))
     for name in names:
         if name not in NAMES:
             known = ", ".join(NAMES)
             raise UserError(f"--only: unknown ablation {name!r}; known: {known}")
-    chosen, equal = ablations(cli.config_of, with_ablations, asked.file, asked.overrides, names)
-    studies.conduct(asked, chosen, equal, study_report.write_ablation)
+    chosen, equal = ablations(
+        cli.config_of, with_ablations, wanted.file, wanted.overrides, names
+    )
+    studies.conduct(wanted, chosen, equal, study_report.write_ablation)
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:

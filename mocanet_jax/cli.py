@@ -7,13 +7,15 @@ Exit codes: 0 done; 2 a mistake that the user can mend, told in one line on stde
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from mocanet_jax.runtime.errors import Stopped, UserError
+from mocanet_jax.train import config_files, fields
+
+CONFIG = "--config="
 
 
 def run(main: Callable[[], None]) -> None:
@@ -35,7 +37,7 @@ def config_value(flag: flags.FlagHolder | flags.Flag) -> ConfigDict:
 
 def config_of(arguments: list[str]) -> ConfigDict:
     """The config that mocanet_jax.main makes of these flags. Raises UserError where none."""
-    values, argv = flags.FlagValues(), ["main", *arguments]
+    values, argv = flags.FlagValues(), ["main", *resolved(arguments)]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
         values(argv)
@@ -48,19 +50,63 @@ def _parse(argv: list[str]) -> list[str]:
     if {"--help", "-help", "-h", "-?"} & set(argv):
         print(sys.modules["__main__"].__doc__)
         print(flags.FLAGS.main_module_help())
+        if "config" in flags.FLAGS:
+            print("\n".join(fields.reference()))
         sys.exit(0)
-    # Config files import their base as configs.base, from whatever directory they are named.
-    for argument in argv:
-        if argument.endswith(".py") or ".py:" in argument:
-            path = Path(argument.rpartition("=")[2].partition(":")[0])
-            sys.path.append(str(path.absolute().parent.parent))
     try:
+        argv = resolved(argv)
         rest = flags.FLAGS(argv)
+    except UserError as error:
+        _fail(str(error))
+    except flags.UnrecognizedFlagError as error:
+        _fail(_unknown_flag(error, argv))
     except Exception as error:  # a config file is the user's code and may raise anything
-        _fail(_one_line(error))
+        _fail(_unknown_field(argv) or _one_line(error))
     if rest[1:]:
         _fail(f"unexpected argument {rest[1]!r}; flags are written --name=value")
     return rest
+
+
+def resolved(argv: list[str]) -> list[str]:
+    """Flags in which --config names a file that is there. Raises UserError where none is."""
+    return [
+        f"{CONFIG}{config_files.path_of(argument.removeprefix(CONFIG))}"
+        if argument.startswith(CONFIG) and argument != CONFIG
+        else argument
+        for argument in argv
+    ]
+
+
+def _unknown_flag(error, argv):
+    """For a field that is given without its section: which one was meant."""
+    name = error.flagname
+    known = [field.name for field in fields.documented().values()]
+    meant = fields.meant(name, known)
+    value = next(
+        (a.partition("=")[2] for a in argv if a.lstrip("-").startswith(f"{name}=")), ""
+    )
+    if meant is None or "config" not in flags.FLAGS:
+        return " ".join(str(error).split())
+    return f"unknown flag --{name}; did you mean --config.{meant}={value}?"
+
+
+def _unknown_field(argv):
+    """A line for the first --config.NAME that the config does not have; None for none."""
+    named = [argument for argument in argv if argument.startswith(CONFIG)]
+    if not named:
+        return None
+    try:
+        config = config_files.load(named[-1].removeprefix(CONFIG))
+    except UserError as error:
+        return str(error)
+    known = dict(fields.flat(config))
+    for argument in argv:
+        name = argument.partition("=")[0].removeprefix("--config.")
+        if argument.startswith("--config.") and name not in known:
+            meant = fields.meant(name, known)
+            hint = f"; did you mean --config.{meant}?" if meant else ""
+            return f"unknown config field {name}{hint}"
+    return None
 
 
 def _guarded(main):

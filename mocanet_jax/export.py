@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mocanet_jax import cli
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.imports import make_callable
 
 
 def main() -> None:
@@ -30,7 +31,16 @@ def main() -> None:
         cli.leave("interrupted; nothing was written", 130)
 
 
-if __name__ == "__main__":
+def _export(workdir, out):
+    """As inference.export.export."""
+    from mocanet_jax.inference.export import export
+
+    export(workdir, out)
+
+
+if __name__ != "__main__":
+    make_callable(__name__, _export)  # mocanet_jax.export(workdir, out)
+else:
     flags.DEFINE_string("workdir", None, "A training run, whose best checkpoint is exported.")
     flags.DEFINE_string("out", None, "The directory to make; it must be new or empty.")
     cli.run(main)

@@ -18,14 +18,14 @@ from mocanet_jax.studies.variants import budgets
 def main() -> None:
     from mocanet_jax.studies import study_report
 
-    asked = studies.request("frontier")
+    wanted = studies.request("frontier")
     targets, top_k = _numbers("targets", float), _numbers("topk", int)
     if not all(0 <= target <= 1 for target in targets):
         raise UserError(f"--targets takes shares in [0, 1], not {targets}")
     if min(top_k) < 1:
         raise UserError(f"--topk takes numbers from 1 on, not {top_k}")
-    chosen = budgets(cli.config_of, asked.file, asked.overrides, targets, top_k)
-    studies.conduct(asked, chosen, [], study_report.write_budgets)
+    chosen = budgets(cli.config_of, wanted.file, wanted.overrides, targets, top_k)
+    studies.conduct(wanted, chosen, [], study_report.write_budgets)
 
 
 def _numbers(name, kind):

@@ -1,25 +1,29 @@
 """Trains or evaluates MOCA-Net.
 
     python -m mocanet_jax.main --config=configs/copy.py
-    python -m mocanet_jax.main --config=configs/copy.py --mode=eval
+    python -m mocanet_jax.main --workdir=runs/copy --mode=eval
     python -m mocanet_jax.main --config=configs/copy.py:no_memory
     python -m mocanet_jax.main --config=configs/copy.py --config.model.experts.count=8
 
-A run that was stopped goes on when the same command is given again.
+    python -m mocanet_jax.main --config=configs/copy.py --print_config
+
+`mocanet train copy` and `mocanet eval copy` do the same from any directory. A run that was
+stopped goes on when the same command is given again.
 """
 
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
 from mocanet_jax import cli
 from mocanet_jax.runtime import compilation_cache
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.train import config_files, fields
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "File with get_config, and :NAME for an ablation.", lock_config=True
+    "config", None, "Config file or name, and :NAME,NAME for ablations.", lock_config=True
 )
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
 WORKDIR = flags.DEFINE_string(
@@ -35,19 +39,36 @@ DISTRIBUTED = flags.DEFINE_bool(
 )
 
 
-def default_workdir(config_path: str) -> Path:
-    """runs/copy for configs/copy.py, runs/copy_no_memory for configs/copy.py:no_memory."""
-    path, _, names = config_path.partition(":")
-    return Path("runs", "_".join([Path(path).stem, *filter(None, names.split(","))]))
+PRINT_CONFIG = flags.DEFINE_bool(
+    "print_config", False, "Prints every field of the config with its meaning, and no more."
+)
 
 
 def main() -> None:
+    overrides = config_flags.get_override_values(flags.FLAGS["config"])
+    evaluates, workdir = MODE.value == "eval", Path(WORKDIR.value) if WORKDIR.value else None
+    if evaluates and CONFIG.value is None and workdir:
+        config = None
+    else:
+        config = cli.config_value(CONFIG)
+        name = config_flags.get_config_filename(flags.FLAGS["config"])
+        workdir = workdir or config_files.default_workdir(name, config.model.name)
+    if PRINT_CONFIG.value:
+        print("\n".join(fields.described(cli.config_value(CONFIG))))
+        return
+    run(config, workdir, overrides if evaluates else None)
+
+
+def run(config: ConfigDict | None, workdir: Path, overrides: dict | None) -> None:
+    """Trains, or evaluates where there are `overrides`, and reports.
+
+    config: None to evaluate with the run's own.
+    """
     from mocanet_jax.inference.evaluation import evaluate
     from mocanet_jax.report.terminal import TrainingDisplay
     from mocanet_jax.runtime.processes import join, join_detected, leads
     from mocanet_jax.train.loop import train
 
-    config = cli.config_value(CONFIG)
     compilation_cache.enable()
     if COORDINATOR.value:
         join(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
@@ -55,16 +76,11 @@ def main() -> None:
         join_detected()
     elif NUM_PROCESSES.value != 1 or PROCESS_ID.value:
         raise UserError("--num_processes and --process_id need --coordinator=HOST:PORT")
-    path = config_flags.get_config_filename(flags.FLAGS["config"])
-    workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(path)
     console = Console(quiet=not leads())
-    if MODE.value == "train":
+    if overrides is None:
         result = train(config, workdir, TrainingDisplay(console))
     else:
-        chosen = config_flags.get_override_values(flags.FLAGS["config"])
-        if ":" in path:
-            chosen |= {"model": config.model}
-        result = evaluate(config, workdir, chosen)
+        result = evaluate(workdir, config, overrides)
     if leads():
         from mocanet_jax.report.run import report
 

@@ -59,7 +59,7 @@ def request(kind: str) -> Request:
 
 
 def conduct(
-    asked: Request,
+    wanted: Request,
     variants: list[Variant],
     equal: list[str],
     write: Callable[[study.Findings, Path], None],
@@ -76,19 +76,19 @@ def conduct(
     if not variants:
         raise UserError("nothing is left to run; choose other ablations with --only")
     with left_by_sigterm():
-        seeds = range(asked.num_seeds)
+        seeds = range(wanted.num_seeds)
         outcomes = study.conduct(
-            variants, seeds, asked.processes, asked.out, say, start or start_run
+            variants, seeds, wanted.processes, wanted.out, say, start or start_run
         )
     failed = [outcome for outcome in outcomes if outcome.result is None]
     rows = study.rows(variants, outcomes)
     if rows:
         found = study.Findings(
-            asked.file, asked.overrides, asked.num_seeds, rows, equal, failed
+            wanted.file, wanted.overrides, wanted.num_seeds, rows, equal, failed
         )
-        write(found, asked.out)
-        say(f"tables, JSON and a picture are in {asked.out}")
-    leave_if_failed(len(failed), len(outcomes), asked.out)
+        write(found, wanted.out)
+        say(f"tables, JSON and a picture are in {wanted.out}")
+    leave_if_failed(len(failed), len(outcomes), wanted.out)
 
 
 def start_run(cell: Cell) -> subprocess.Popen:

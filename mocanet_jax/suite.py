@@ -5,7 +5,7 @@
 
 Seed 0 runs with every learning rate; the rate of lowest validation loss is that of the other
 seeds. Without --learning_rates moca has that of the task's config, which was chosen for it, and
-models for comparison are given SWEPT. Leaves tasks.md, tasks.json and tasks.png in OUT, and
+baselines are given SWEPT. Leaves tasks.md, tasks.json and tasks.png in OUT, and
 each run in OUT/TASK/MODEL/lr_RATE/seed_S. The same command goes on where a suite was stopped.
 Exit code 1: a run failed.
 """
@@ -23,10 +23,11 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies import study, task_suite
 from mocanet_jax.studies.task_suite import Entrant, Findings
 from mocanet_jax.studies.variants import learning_rates
+from mocanet_jax.train import config_files
 from mocanet_jax.train.settings import MOCA, check_settings
 
 SWEPT = (3e-4, 1e-3, 3e-3)
-"""Learning rates for models for comparison where none are asked for."""
+"""Learning rates for baselines where none are given."""
 
 
 class Request(NamedTuple):
@@ -49,30 +50,33 @@ def request() -> Request:
     """What the flags ask for. Raises UserError for what cannot be run."""
     from mocanet_jax.studies import task_suite_report
 
-    asked = flags.FLAGS
+    wanted = flags.FLAGS
     rates = list(dict.fromkeys(studies.numbers("learning_rates", float)))
     if not all(rate > 0 and math.isfinite(rate) for rate in rates):
         raise UserError(f"--learning_rates takes numbers above 0, not {rates}")
-    report = Path(asked.report) if asked.report else None
+    report = Path(wanted.report) if wanted.report else None
     if report:
         task_suite_report.around_results(report)
-    models = list(dict.fromkeys(asked.models))
+    models = list(dict.fromkeys(wanted.models))
     tasks = {
         task: [
-            Entrant(task, model, _variants(task, file, model, rates, asked.minutes))
+            Entrant(task, model, _variants(task, file, model, rates, wanted.minutes))
             for model in models
         ]
-        for task, file in _files(Path(asked.configs), list(dict.fromkeys(asked.tasks))).items()
+        for task, file in _files(
+            Path(wanted.configs), list(dict.fromkeys(wanted.tasks))
+        ).items()
     }
     if not tasks or not models:
         raise UserError(f"nothing is left to run: tasks {[*tasks]}, models {models}")
-    out = Path(asked.out)
-    return Request(tasks, asked.seeds, asked.minutes, asked.processes, out, report)
+    out = Path(wanted.out)
+    return Request(tasks, wanted.seeds, wanted.minutes, wanted.processes, out, report)
 
 
 def _files(folder, names):
     """Config files, with :TASK where one is of several tasks, by the names of their tasks: of
     these tasks of sequences, or of all where none is named."""
+    folder = Path(folder) if folder else config_files.shipped()
     files = {}
     for path in sorted(folder.glob("*.py")):
         config = _run(path)
@@ -113,33 +117,35 @@ def _variants(task, file, model, rates, minutes):
     return variants
 
 
-def conduct(asked: Request, start: study.Start = studies.start_run) -> None:
+def conduct(wanted: Request, start: study.Start = studies.start_run) -> None:
     """Runs what has no result yet, one task after another, and writes what all found until
     then; leaves with exit code 1 where a run failed. start: of one run (study.Start)."""
     from mocanet_jax.studies import task_suite_report
 
-    findings, runs = Findings(asked.num_seeds, asked.minutes, [], []), 0
+    findings, runs = Findings(wanted.num_seeds, wanted.minutes, [], []), 0
     with studies.left_by_sigterm():
-        for entrants in asked.tasks.values():
+        for entrants in wanted.tasks.values():
             rows, outcomes = task_suite.conduct(
-                entrants, asked.num_seeds, asked.processes, asked.out, studies.say, start
+                entrants, wanted.num_seeds, wanted.processes, wanted.out, studies.say, start
             )
             findings.rows.extend(rows)
             findings.failed.extend(one for one in outcomes if one.result is None)
             runs += len(outcomes)
             if findings.rows:
-                task_suite_report.write(findings, asked.out)
+                task_suite_report.write(findings, wanted.out)
     if findings.rows:
-        studies.say(f"table, JSON and a picture are in {asked.out}")
-        if asked.report:
-            task_suite_report.put_into(asked.report, task_suite_report.markdown(findings))
-            studies.say(f"the table is in {asked.report}")
-    studies.leave_if_failed(len(findings.failed), runs, asked.out)
+        studies.say(f"table, JSON and a picture are in {wanted.out}")
+        if wanted.report:
+            task_suite_report.put_into(wanted.report, task_suite_report.markdown(findings))
+            studies.say(f"the table is in {wanted.report}")
+    studies.leave_if_failed(len(findings.failed), runs, wanted.out)
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     own = {"flag_values": values}
-    flags.DEFINE_string("configs", "configs", "Folder of config files.", **own)
+    flags.DEFINE_string(
+        "configs", None, "Folder of configs; the package's own by default.", **own
+    )
     flags.DEFINE_list("tasks", [], "Names of them; all tasks of sequences by default.", **own)
     models = [MOCA, "lstm", "transformer", "deltanet"]
     flags.DEFINE_list("models", models, "Values of config.model.name.", **own)

@@ -16,6 +16,9 @@ QUICK_COMPILATION = (
 )
 """Tests compile hundreds of small programs, which takes far longer than running them."""
 
+QUICK = ("not slow and not integration", "not slow")
+"""Selections of tests that compile fast rather than well."""
+
 CACHE = pytest.StashKey[tempfile.TemporaryDirectory]()
 
 pytest_plugins = ["tests.runs"]
@@ -31,7 +34,7 @@ settings.load_profile("exact")
 def pytest_configure(config):
     """XLA reads its flags when the first program is compiled, here and in the processes that
     tests start. Slow tests run what users run."""
-    if config.getoption("markexpr") == "not slow":
+    if config.getoption("markexpr") in QUICK:
         flags = (os.environ.get("XLA_FLAGS", ""), *QUICK_COMPILATION)
         os.environ["XLA_FLAGS"] = " ".join(flags)
     config.stash[CACHE] = tempfile.TemporaryDirectory(prefix="mocanet_jax_tests_")

@@ -8,8 +8,9 @@ import pytest
 
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.registry import TASKS
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
-from mocanet_jax.train.build import TASKS, build_model, build_task
+from mocanet_jax.train.build import build_model, build_task
 from mocanet_jax.train.config import ABLATIONS
 from mocanet_jax.train.settings import check_settings
 

@@ -13,7 +13,7 @@ from mocanet_jax import suite
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies import study
 from mocanet_jax.studies.task_suite_report import BEGIN, END, around_results, put_into
-from mocanet_jax.train.build import TASKS
+from mocanet_jax.tasks.registry import TASKS
 from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns
 from tests.studies.test_study_report import tables

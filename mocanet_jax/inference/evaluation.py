@@ -1,31 +1,54 @@
 """Evaluation of a trained model from its working directory."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from mocanet_jax.inference.restore import restored
+from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.sharding import build_layout
 from mocanet_jax.train.build import build_evaluator
 from mocanet_jax.train.result import Evaluated, Result, final_result
-from mocanet_jax.train.settings import check_settings, override
+from mocanet_jax.train.settings import check_settings, override, plain
+from mocanet_jax.train.workdir import differing_fields
+
+OF_THE_MODEL = ("task", "model")
+"""Sections of a config by which it is that of another run."""
 
 
-def evaluate(config: ConfigDict, workdir: Path, overrides: dict) -> Result:
-    """Evaluates the best checkpoint in `workdir` with the model it was saved with.
+def evaluate(
+    workdir: Path, config: ConfigDict | None = None, overrides: Mapping[str, Any] | None = None
+) -> Result:
+    """Evaluates the best checkpoint in `workdir` with the config that it was trained with.
 
-    overrides: config fields that the user set by name; only those may differ that
-    settings.override allows from the checkpoint's own. The summary is kept in eval.json.
+    config: what the user took the run to be; None for whatever it is. Its sections eval and
+    mesh take the place of the run's. overrides: fields that the user set by name; only those
+    may differ that settings.override allows. The summary is kept in eval.json.
+    Raises UserError where there is no such run, or it is another one.
     """
 
     def change(trained: ConfigDict) -> None:
-        for name, value in overrides.items():
+        for name, value in (overrides or {}).items():
             override(trained, name, value)
-        trained.eval.update(config.eval)
-        trained.mesh = config.mesh
+        if config is not None:
+            _check_same(workdir, trained, config)
+            trained.eval.update(config.eval)
+            trained.mesh = config.mesh
         check_settings(trained)
 
     run = restored(workdir, change=change, arrange=build_layout)
     evaluator = build_evaluator(run.model, run.task, run.config, run.layout)
     of = Evaluated(run.step, run.progress, run.step, run.progress)
     return final_result(workdir, "eval.json", evaluator, run.trained, of)
+
+
+def _check_same(workdir, trained, config):
+    sections = ({name: plain(c)[name] for name in OF_THE_MODEL} for c in (trained, config))
+    fields = differing_fields(*sections)
+    if fields:
+        raise UserError(
+            f"{workdir} holds a run of another config: {'; '.join(fields)}. Leave out --config "
+            "to evaluate it as it was trained"
+        )

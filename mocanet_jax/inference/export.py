@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
-from jax import export
+from jax import export as jax_export
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -26,6 +26,11 @@ from mocanet_jax.tasks.text.task import TextTask
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 MODEL_FILE, WEIGHTS_FILE = "model.stablehlo", "params.safetensors"
+
+
+def export(workdir: Path | str, out: Path | str) -> None:
+    """As `export_run`, without a word."""
+    export_run(Path(workdir), Path(out), Console(quiet=True))
 
 
 def export_run(workdir: Path, out: Path, console: Console) -> None:
@@ -60,16 +65,16 @@ def export_run(workdir: Path, out: Path, console: Console) -> None:
     )
 
 
-def exported(run: Restored) -> export.Exported:
+def exported(run: Restored) -> jax_export.Exported:
     """One program for any B ≥ 1 and T ≥ 1 on any of PLATFORMS, parameters included.
 
     It is that of `inference`, of tokens int32 [B, T], of texts int32 [B, T, 1 + M], and a mask
     bool [B, T]. The model has to be built with `time="scan"`: a parallel prefix is a program
     for one T.
     """
-    batch, time = export.symbolic_shape("batch, time")
+    batch, time = jax_export.symbolic_shape("batch, time")
     per_token = run.task.example().shape[2:]
-    return export.export(jax.jit(inference(run)), platforms=PLATFORMS)(
+    return jax_export.export(jax.jit(inference(run)), platforms=PLATFORMS)(
         jax.ShapeDtypeStruct((batch, time, *per_token), jnp.int32),
         jax.ShapeDtypeStruct((batch, time), jnp.bool_),
     )

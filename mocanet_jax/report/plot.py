@@ -16,8 +16,8 @@ from mocanet_jax.report.pictures import percent
 from mocanet_jax.report.text_pictures import SpentText
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.tasks.registry import task_class
 from mocanet_jax.tasks.text.task import TextTask
-from mocanet_jax.train.build import TASKS
 from mocanet_jax.train.settings import budget_target
 from mocanet_jax.train.workdir import read_config
 
@@ -75,7 +75,7 @@ def _metrics(workdir):
 
 def _of_checkpoint(workdir, texts, target) -> Pictures:
     task = (read_config(workdir) or {}).get("task")
-    if texts or issubclass(TASKS.get(task, object), TextTask):
+    if texts or (task and issubclass(task_class(task), TextTask)):
         return _of_classifier(TextPredictor(workdir), texts, target)
     run = restored(workdir)
     example = sequence_report.example(run.config, run.model, run.task, run.trained)

@@ -1,0 +1,15 @@
+"""Training. The package itself can be called, as `mocanet_jax.train(config, workdir)`."""
+
+from mocanet_jax.runtime.imports import make_callable
+
+
+def _train(config, workdir, monitor=None):
+    """As loop.train, with a path of any kind; without a monitor nothing is printed."""
+    from pathlib import Path
+
+    from mocanet_jax.train.loop import SILENT, train
+
+    return train(config, Path(workdir), monitor or SILENT)
+
+
+make_callable(__name__, _train)

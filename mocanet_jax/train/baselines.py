@@ -1,4 +1,4 @@
-"""Models for comparison, from a config and a task (docs/BASELINES.md)."""
+"""Baselines, from a config and a task (docs/BASELINES.md)."""
 
 from ml_collections import ConfigDict
 

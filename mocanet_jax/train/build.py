@@ -16,51 +16,15 @@ from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.models.protocol import Model
 from mocanet_jax.nn.models.sequence import MocaNet
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.objects import import_object
+from mocanet_jax.runtime.imports import import_object
 from mocanet_jax.runtime.sharding import Layout
-from mocanet_jax.tasks.languages.binary_addition import BinaryAdditionTask
-from mocanet_jax.tasks.languages.bucket_sort import BucketSortTask
-from mocanet_jax.tasks.languages.cycle_navigation import CycleNavigationTask
-from mocanet_jax.tasks.languages.duplicate_string import DuplicateStringTask
-from mocanet_jax.tasks.languages.even_pairs import EvenPairsTask
-from mocanet_jax.tasks.languages.missing_duplicate import MissingDuplicateTask
-from mocanet_jax.tasks.languages.modular_arithmetic import ModularArithmeticTask
-from mocanet_jax.tasks.languages.odds_first import OddsFirstTask
-from mocanet_jax.tasks.languages.parity_check import ParityCheckTask
-from mocanet_jax.tasks.languages.reverse_string import ReverseStringTask
-from mocanet_jax.tasks.languages.stack_manipulation import StackManipulationTask
-from mocanet_jax.tasks.synthetic.associative_recall import AssociativeRecallTask
-from mocanet_jax.tasks.synthetic.copy import CopyTask
-from mocanet_jax.tasks.synthetic.mqar import MqarTask
-from mocanet_jax.tasks.synthetic.priority_sort import PrioritySortTask
-from mocanet_jax.tasks.synthetic.repeat_copy import RepeatCopyTask
+from mocanet_jax.tasks.registry import check_complete, task_class
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
 from mocanet_jax.tasks.task import Task
-from mocanet_jax.tasks.text.sst2 import Sst2Task
 from mocanet_jax.tasks.text.task import VOCABULARY_FILE, TextTask
 from mocanet_jax.tasks.text.vocabulary import load_vocabulary
 from mocanet_jax.train.baselines import BASELINES, build_baseline
 from mocanet_jax.train.settings import MOCA
-
-TASKS = {
-    "copy": CopyTask,
-    "repeat_copy": RepeatCopyTask,
-    "associative_recall": AssociativeRecallTask,
-    "priority_sort": PrioritySortTask,
-    "mqar": MqarTask,
-    "parity_check": ParityCheckTask,
-    "even_pairs": EvenPairsTask,
-    "cycle_navigation": CycleNavigationTask,
-    "modular_arithmetic": ModularArithmeticTask,
-    "reverse_string": ReverseStringTask,
-    "stack_manipulation": StackManipulationTask,
-    "duplicate_string": DuplicateStringTask,
-    "odds_first": OddsFirstTask,
-    "missing_duplicate": MissingDuplicateTask,
-    "binary_addition": BinaryAdditionTask,
-    "bucket_sort": BucketSortTask,
-    "sst2": Sst2Task,
-}
 
 
 def build_task(config: ConfigDict, workdir: Path) -> Task:
@@ -68,9 +32,7 @@ def build_task(config: ConfigDict, workdir: Path) -> Task:
 
     Raises UserError for an unknown task or settings it refuses.
     """
-    if config.task not in TASKS:
-        raise UserError(f"unknown task {config.task!r}; known tasks: {', '.join(TASKS)}")
-    kind, settings = TASKS[config.task], dict(config.data)
+    kind, settings = task_class(config.task), dict(config.data)
     if issubclass(kind, TextTask):
         settings["seed"] = config.seed
         if (workdir / VOCABULARY_FILE).exists():
@@ -79,6 +41,7 @@ def build_task(config: ConfigDict, workdir: Path) -> Task:
         task = kind(**settings)
     except (ValueError, TypeError) as error:
         raise UserError(f"config.data: {error}") from error
+    check_complete(config.task, task)
     if isinstance(task, SequenceTask):
         _check_lengths(config, task)
     return task
@@ -194,7 +157,7 @@ def _heads(kinds) -> tuple[Head, ...]:
 
 def _kind(field, known, name):
     if ":" in name:
-        return import_object(name)
+        return import_object(name, f"config.model.{field}.kind")
     if name not in known:
         raise ValueError(
             f"{field}: unknown kind {name!r}; known: {', '.join(known)}, or module:Class"

@@ -140,9 +140,32 @@ FIELDS = {
 }
 
 
+TEXT_FIELDS = {
+    "model": {
+        "classifier": {
+            "num_members": (1, "N, readers of the ensemble"),
+            "bidirectional": (True, "the same layers read forwards and from the end"),
+            "piece_dim": (32, "width of the vectors of character n-grams"),
+            "word_dropout": (0.0, "share of words hidden in training"),
+            "embedding_dropout": (0.0, "share of numbers of word vectors set to 0 in training"),
+            "dropout": (0.0, "share of features set to 0 in training"),
+        }
+    },
+    "quality": {"target_accuracy": (0.0, "of validation; mocanet quality fails below it")},
+}
+"""Of text classifiers alone."""
+
+
 def base_config() -> ConfigDict:
     """All fields at their defaults."""
     return _defaults(FIELDS)
+
+
+def text_config() -> ConfigDict:
+    """All fields of a text classifier at their defaults."""
+    config = base_config()
+    config.update(_defaults(TEXT_FIELDS))
+    return config
 
 
 def _defaults(fields):

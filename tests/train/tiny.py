@@ -55,7 +55,7 @@ def train(config: ConfigDict, workdir: Path, console: Console | None = None) -> 
 
 def evaluate(config: ConfigDict, workdir: Path, overrides: dict) -> dict:
     """Evaluates; returns what eval.json holds."""
-    return evaluation.evaluate(config, workdir, overrides).summary
+    return evaluation.evaluate(workdir, config, overrides).summary
 
 
 def console() -> Console:

@@ -30,9 +30,11 @@ BLANK = 0
 class MqarTask(SequenceTask):
     """Lengths are numbers of pairs, N.
 
-    vocab_size: V, even, with keys for the longest N. input_length: the least T, even.
-    power: a of the power law; 1 for queries anywhere, the less the sooner.
-    random_filler: steps without a pair or a query hold random tokens; else blanks.
+    Attributes:
+        vocab_size: V, even, with keys for the longest N
+        input_length: smallest T, even
+        power: a of the power law; 1 for queries anywhere, the less the sooner
+        random_filler: steps without a pair or a query hold random tokens; else blanks
     """
 
     vocab_size: int

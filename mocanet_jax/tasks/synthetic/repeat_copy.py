@@ -28,10 +28,13 @@ NUM_PAYLOAD = 125
 
 @dataclass(frozen=True)
 class RepeatCopyTask(TransductionTask):
-    """Lengths are those of the payload, L. max_repeats: at least 1. As training's lengths grow
-    from first_longest to longest it is answers that do, and payloads are of all lengths.
+    """Lengths are those of the payload, L. As training's lengths grow from first_longest to
+    longest it is answers that do, and payloads are of all lengths.
 
     Symbols: 125 for payloads, then the words for 1 to max_repeats, then the end symbol.
+
+    Attributes:
+        max_repeats: largest number of repeats, at least 1
     """
 
     max_repeats: int

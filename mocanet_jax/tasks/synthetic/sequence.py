@@ -59,12 +59,16 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True)
 class SequenceTask:
-    """What all such tasks share; a subclass adds `sample` and `num_steps`.
+    """What all such tasks share; a subclass adds `sample`, `num_steps` and `answer_length`,
+    and the constants without a value.
 
-    shortest, longest: range of lengths. first_longest: the longest that training starts with.
-    Evaluation goes on to any length up to `limit`.
-
-    `blank` and `marker` are the tokens that pictures tell apart from symbols.
+    Attributes:
+        shortest, longest: range of training lengths, 1 ≤ shortest ≤ longest
+        first_longest: longest length that training starts with
+        vocab_size: number of tokens, V
+        blank: token that says nothing, which pictures leave out
+        marker: token that asks for the answer, or None
+        limit: longest length that there is
 
     Raises ValueError for lengths that there are not.
     """

@@ -23,9 +23,12 @@ DOWNLOAD_TIMEOUT = 5.0
 
 @dataclass(frozen=True)
 class Sst2Task(TextTask):
-    """path: a folder with train.tsv and dev.tsv of GLUE; empty for TensorFlow Datasets.
-    contrasts, negations: texts composed of training phrases by either rule (composition.py),
-        to train on besides the corpus.
+    """Phrases and sentences of film reviews.
+
+    Attributes:
+        path: folder with train.tsv and dev.tsv of GLUE; empty for TensorFlow Datasets
+        contrasts, negations: number of training texts composed of phrases of the corpus by
+            this rule (composition.py), besides the corpus
     """
 
     contrasts: int = 0

@@ -57,16 +57,22 @@ VOCABULARY_FILE = "vocabulary.json"
 class TextTask:
     """A labelled corpus; a subclass says where it is read from.
 
-    path: where the subclass reads from. eval_file: a TSV to evaluate on in place of the
-        validation split, if not empty. pretrained_embeddings: a file of word vectors
-        (vectors.py) that known words start from, if not empty.
-    min_freq, max_vocab_size: which words get a number.
-    num_pieces, max_pieces: see Vocabulary. buckets: lengths that training texts are padded
-        to, rising; what is longer than the last is cut, in training only.
-    held_out: share of training sentences kept for choosing a checkpoint and calibrating it.
-    label_smoothing: share of a training label that is spread evenly over the classes.
-    seed: of what is held out and of the order of training.
-    saved_vocabulary: that of an earlier run; None to build it from the training texts.
+    Attributes:
+        path: where the subclass reads from
+        eval_file: TSV to evaluate on in place of the validation split; empty for none
+        pretrained_embeddings: file of word vectors (vectors.py) that known words start from;
+            empty for none
+        min_freq: occurrences in training from which on a word is in the vocabulary
+        max_vocab_size: largest number of words in the vocabulary
+        num_pieces: hashed n-grams of characters that have a vector
+        max_pieces: M, most n-grams of a word
+        buckets: rising lengths that training texts are padded to; what is longer than the
+            last is cut, in training only
+        held_out: share of training sentences kept for choosing a checkpoint and calibrating it
+        label_smoothing: share of a training label that is spread evenly over the classes
+        seed: of what is held out and of the order of training
+        saved_vocabulary: that of an earlier run; None to build it from the training texts
+        classes: their names
     """
 
     path: str

@@ -45,7 +45,9 @@ PRINT_CONFIG = flags.DEFINE_bool(
 
 
 def main() -> None:
-    overrides = config_flags.get_override_values(flags.FLAGS["config"])
+    overrides = {}
+    if CONFIG.value is not None:
+        overrides = config_flags.get_override_values(flags.FLAGS["config"])
     evaluates, workdir = MODE.value == "eval", Path(WORKDIR.value) if WORKDIR.value else None
     if evaluates and CONFIG.value is None and workdir:
         config = None

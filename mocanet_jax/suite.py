@@ -143,9 +143,7 @@ def conduct(wanted: Request, start: study.Start = studies.start_run) -> None:
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     own = {"flag_values": values}
-    flags.DEFINE_string(
-        "configs", None, "Folder of configs; the package's own by default.", **own
-    )
+    flags.DEFINE_string("configs", None, "Folder of configs; the package's by default.", **own)
     flags.DEFINE_list("tasks", [], "Names of them; all tasks of sequences by default.", **own)
     models = [MOCA, "lstm", "transformer", "deltanet"]
     flags.DEFINE_list("models", models, "Values of config.model.name.", **own)

@@ -79,18 +79,31 @@ def refused(tmp_path, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["--nope=3"], "Unknown command line flag 'nope'"),
+        (["--num_experts=8"], "did you mean --config.model.experts.count=8?"),
+        (["--max_steps=8"], "did you mean --config.train.max_steps=8?"),
+        (["--config=copi"], "did you mean copy?"),
+        (["--config=reverse_string"], "did you mean formal_language:reverse_string?"),
+        (
+            [CONFIG, "--config.model.num_experts=8"],
+            "unknown config field model.num_experts; did you mean --config.model.experts.",
+        ),
+        ([CONFIG, "--config.training.max_steps=9"], "did you mean --config.train.max_steps?"),
+        (["--mode=eval", "--workdir=none"], "no trained model in none: train first"),
         ([], "no config given; pass one, for example --config=configs/copy.py"),
-        (["--config=configs/none.py"], "No such file or directory: 'configs/none.py'"),
+        (
+            ["--config=configs/none.py"],
+            "no such file, and no config of this name",
+        ),
         ([f"{CONFIG}:bogus"], "unknown ablation 'bogus'; known: no_memory, no_experts, no_"),
         (
             [CONFIG, "--config.model.expert.count=8"],
-            'unknown config field expert. Did you mean "experts" instead of "expert"?',
+            "unknown config field model.expert.count; did you mean --config.model.experts.",
         ),
         (
             [CONFIG, "--config.modle.experts.count=8"],
-            'unknown config field modle. Did you mean "model" instead of "modle"?',
+            "unknown config field modle.experts.count; did you mean --config.model.experts.",
         ),
-        ([CONFIG, "--config.model.bogus.deep=0"], "unknown config field bogus"),
+        ([CONFIG, "--config.model.bogus.deep=0"], "unknown config field model.bogus.deep"),
         ([CONFIG, "--config.model.experts.count=many"], "--config.model.experts.count=many"),
         (
             [CONFIG, "--process_id=1"],
@@ -114,7 +127,7 @@ def refused(tmp_path, monkeypatch, capsys):
         ),
         (
             [CONFIG, "--config.model.memory.active_slots=65"],
-            "between 1 and num_memory_slots 64, not",
+            "active_slots must be between 1 and memory.num_slots 64, not",
         ),
         ([CONFIG, "--config.data.longest=0"], "lengths need 1 ≤ shortest ≤ longest"),
         ([CONFIG, f"--workdir={'x' * 300}"], "xxx cannot be used: File name too long"),
@@ -231,7 +244,7 @@ def test_flags_reach_training_and_evaluation(monkeypatch, tmp_path):
     monkeypatch.setattr(run_report, "report", lambda *_: None)
     assert run(f"{CONFIG}:no_experts", "--config.model.num_layers=2") == 0
     assert run(CONFIG, "--mode=eval", "--workdir=here", "--config.eval.lengths=(5, 9)") == 0
-    (config, workdir, _), (evaluated, there, overrides) = seen
+    (config, workdir, _), (there, evaluated, overrides) = seen
     assert (config.model.num_layers, config.model.experts.count) == (2, 0)
     assert (workdir, there) == (Path("runs/copy_no_experts"), Path("here"))
     assert tuple(evaluated.eval.lengths) == (5, 9)
@@ -295,16 +308,18 @@ def process(*arguments, cwd):
 def test_help_shows_examples_and_flags(tmp_path):
     code, out, err = process("--help", cwd=tmp_path)
     assert (code, err) == (0, "")
-    assert "python -m mocanet_jax.main --config=configs/copy.py --mode=eval" in out
+    assert "python -m mocanet_jax.main --workdir=runs/copy --mode=eval" in out
+    assert "model.experts.count" in out, "fields are not listed"
+    assert "no_memory" in out, "ablations are not listed"
     assert "--workdir" in out
 
 
 def test_a_process_that_refuses_exits_with_2(tmp_path):
     code, out, err = process(CONFIG, "--config.model.expert.count=8", cwd=tmp_path)
     assert (code, out) == (2, "")
-    assert err.startswith("error: unknown config field expert. Did you mean")
+    assert err.startswith("error: unknown config field model.expert.count; did you mean")
     assert len(err.splitlines()) == 1
     code, out, err = process(CONFIG, "--config.model.width=0", cwd=tmp_path)
     assert (code, out) == (2, "")
-    assert err == "error: config.model: embedding_dim must be at least 1, not 0\n"
+    assert err == "error: config.model: width must be at least 1, not 0\n"
     assert list(tmp_path.iterdir()) == []

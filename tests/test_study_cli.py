@@ -52,7 +52,7 @@ def test_ablations_from_flags_to_results(command, tmp_path):
 @pytest.mark.parametrize(
     ("module", "asked", "names"),
     [
-        (ablate, ["--only=baseline,no_memory"], ["baseline", "no_memory"]),
+        (ablate, ["--only=control,no_memory"], ["control", "no_memory"]),
         (frontier, ["--targets=0.5", "--topk=2"], ["dynamic_0.5", "topk_0", "topk_2"]),
     ],
 )

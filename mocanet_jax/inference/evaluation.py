@@ -10,6 +10,7 @@ from mocanet_jax.inference.restore import restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.sharding import build_layout
 from mocanet_jax.train.build import build_evaluator
+from mocanet_jax.train.config import base_config
 from mocanet_jax.train.result import Evaluated, Result, final_result
 from mocanet_jax.train.settings import check_settings, override, plain
 from mocanet_jax.train.workdir import differing_fields
@@ -32,7 +33,9 @@ def evaluate(
     def change(trained: ConfigDict) -> None:
         for name, value in (overrides or {}).items():
             override(trained, name, value)
-        if config is not None:
+        if config is None:
+            trained.mesh = base_config().mesh
+        else:
             _check_same(workdir, trained, config)
             trained.eval.update(config.eval)
             trained.mesh = config.mesh

@@ -142,11 +142,13 @@ def layer_config(model: ConfigDict) -> LayerConfig:
 
 
 def _heads(kinds) -> tuple[Head, ...]:
-    """Heads of every kind whose count is not 0. A kind of one's own is named by its field
-    `kind`, as module:Class; its other fields are arguments of the class."""
-    heads = []
-    for name, fields in kinds.items():
-        fields = dict(fields)
+    """Heads of every kind whose count is not 0, in the order of nn/heads and then by name. A
+    kind of one's own is named by its field `kind`, as module:Class; its other fields are
+    arguments of the class."""
+    heads, known = [], list(HEADS)
+    order = lambda name: (known.index(name) if name in known else len(known), name)
+    for name in sorted(kinds, key=order):
+        fields = dict(kinds[name])
         kind = _kind(f"memory.heads.{name}", HEADS, fields.pop("kind", name))
         if fields["count"] < 0:
             raise ValueError(f"memory.heads.{name}.count must not be negative")

@@ -117,7 +117,8 @@ def meant(name: str, known: Iterable[str]) -> str | None:
     ends = [field for field in known if f".{field}".endswith(f".{name}")]
     lasts = [field for field in known if field.rpartition(".")[2] == last]
     if ends or lasts:
-        return " or ".join((ends or lasts)[:3])
+        near = difflib.get_close_matches(name, ends or lasts, n=1, cutoff=0.9)
+        return " or ".join(near or (ends or lasts)[:3])
     same_section = [field for field in known if field.split(".")[0] == name.split(".")[0]]
     near = difflib.get_close_matches(name, same_section, n=1, cutoff=0.7)
     if not near:

@@ -96,7 +96,7 @@ def test_a_run_that_refuses_is_heard(tmp_path):
         Variant("control", ("--config=none.py",), {}, {}), 0, tmp_path / "control" / "seed_0"
     )
     (one,) = study.run([cell], 1, lambda *_: None, start_run)
-    assert one.problem == "[Errno 2] No such file or directory: 'none.py'"
+    assert one.problem.startswith("--config=none.py: no such file, and no config of this name")
     assert not cell.workdir.exists()
 
 

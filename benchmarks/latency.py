@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from mocanet_jax.train.step import initial_params
 
 from benchmarks import peers, timing
 from configs import copy
 from mocanet_jax.train.build import build_model, build_task
+from mocanet_jax.train.state import initial_params
 
 TOKENS = flags.DEFINE_integer("tokens", 5000, "Timed tokens of each.")
 CONTEXTS = flags.DEFINE_spaceseplist("contexts", "128 1024 8192", "Of the Transformer's cache.")

@@ -19,7 +19,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 from absl import app, flags
-from mocanet_jax.train.step import initial_params
 
 from benchmarks import timing
 from benchmarks.memories import problem
@@ -28,6 +27,7 @@ from configs import copy
 from mocanet_jax.core import memory
 from mocanet_jax.nn.experts import Experts
 from mocanet_jax.train.build import build_model, build_task
+from mocanet_jax.train.state import initial_params
 
 LENGTHS = flags.DEFINE_spaceseplist("lengths", "128 256 1024 4096 16384", "T.")
 SLOTS = flags.DEFINE_spaceseplist("slots", "64 1024 16384 65536", "S.")

@@ -30,28 +30,25 @@ def mark(name):
     global last
     told[name], last = time.time() - last, time.time()
 mark("Python")
-from functools import partial
 from pathlib import Path
 from mocanet_jax import cli
 from mocanet_jax.runtime import compilation_cache
 import jax
 import numpy as np
 from mocanet_jax.train import loop
-from mocanet_jax.train.step import initial_train_state, train_steps
 mark("imports")
 compilation_cache.enable()
 config, workdir = cli.config_of(sys.argv[2:]), Path(sys.argv[1])
-task, model, optimizer, evaluator = loop.prepared(config, workdir)
+trainer = loop.prepared(config, workdir).trainer
+task = trainer.task
 task.read()
 data = jax.device_put(task.training_data)
 mark("data and model")
-initial = partial(initial_train_state, model, task, optimizer, config)
-state = jax.block_until_ready(jax.jit(initial)(np.uint32(config.seed)))
+state = jax.block_until_ready(jax.jit(trainer.initial_state)(np.uint32(config.seed)))
 mark("parameters")
-run = partial(train_steps, model=model, task=task, optimizer=optimizer, config=config)
 chosen = task.select(config.train.batch_size, 0, config.train.log_every)
 rest = (np.int32(1), np.uint32(config.seed), data, chosen)
-step = jax.jit(run, donate_argnums=0).lower(state, *rest).compile()
+step = jax.jit(trainer.steps, donate_argnums=0).lower(state, *rest).compile()
 mark("compilation")
 jax.block_until_ready(step(state, *rest))
 mark("first step")

@@ -7,12 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from mocanet_jax.train.step import initial_train_state, train_steps
 
 from mocanet_jax.nn.summary import component_costs, realised_flops
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
-from mocanet_jax.train.build import build_model, build_task
-from mocanet_jax.train.optimizer import build_optimizer
+from mocanet_jax.train.loop import prepared
 
 
 class Steps:
@@ -23,16 +21,16 @@ class Steps:
     """
 
     def __init__(self, config: ConfigDict, count: int, workdir: Path = Path("none")):
-        self.task = task = build_task(config, workdir)
-        self.model = model = build_model(config, task)
-        optimizer = build_optimizer(config.train)
-        state = jax.jit(partial(initial_train_state, model, task, optimizer, config))()
-        self._state = state._replace(longest=jnp.float32(task.longest))
+        trainer = prepared(config, workdir).trainer
+        self.task, self.model = task, model = trainer.task, trainer.model
+        task.read()
+        state = jax.jit(trainer.initial_state)()
+        longest = jnp.float32(task.longest)
+        self._state = state._replace(curriculum=state.curriculum._replace(longest=longest))
         self._rest = (np.int32(count), np.uint32(0), task.training_data)
         self._choose = partial(task.select, config.train.batch_size, count=count)
-        run = partial(train_steps, model=model, task=task, optimizer=optimizer, config=config)
         start = (self._state, *self._rest, self._choose(0))
-        self._run = jax.jit(run, donate_argnums=0).lower(*start).compile()
+        self._run = jax.jit(trainer.steps, donate_argnums=0).lower(*start).compile()
         self.costs = component_costs(model, self._state.params)
         self.count, self.usage, self.made = count, 0.0, 0
 

@@ -24,6 +24,7 @@ from mocanet_jax.train import workdir as workdirs
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.config import ABLATIONS
 from mocanet_jax.train.curriculum import Curriculum
+from mocanet_jax.train.run import Run
 from mocanet_jax.train.settings import field, plain
 from mocanet_jax.train.state import TrainState
 
@@ -57,7 +58,7 @@ def contents(directory):
 def refused(tmp_path, monkeypatch, capsys):
     """Runs a command in an empty directory that must be refused; returns its one line."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loop, "_run", lambda *_: pytest.fail("training was started"))
+    monkeypatch.setattr(Run, "advance", lambda *_: pytest.fail("training was started"))
 
     def check(*arguments):
         before = contents(tmp_path)

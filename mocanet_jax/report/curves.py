@@ -45,7 +45,7 @@ TARGET_DASH = (0, (1, 2))
 LABEL_BOX = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
 
 LOSS, ACCURACY, USAGE = "loss (nats)", "accuracy", "usage (share)"
-PRICE, LENGTH = "price λ (logits)", "longest (symbols)"
+MULTIPLIER, LENGTH = "multiplier λ (logits)", "longest (symbols)"
 COUNT_MAP = colour_map("count", [GREY, "#8FD3BE", "#00805D"])
 
 
@@ -77,14 +77,14 @@ PANELS = {
         Line("train/usage", "total", INK, 2.4),
         Line("eval/usage", "total, validation", VERMILION),
     ),
-    PRICE: (Line("train/price", "λ", DARK_GREY),),
+    MULTIPLIER: (Line("train/multiplier", "λ", DARK_GREY),),
     LENGTH: (Line("train/longest", "longest", DARK_GREY),),
 }
 COMPARED = {
     ACCURACY: ("train/accuracy", "eval/accuracy"),
     LOSS: ("train/task_loss", "eval/loss"),
     USAGE: ("train/usage", "eval/usage"),
-    PRICE: ("train/price",),
+    MULTIPLIER: ("train/multiplier",),
 }
 
 

@@ -105,7 +105,7 @@ TRAIN = {
         "shortest": (1, "shortest training length"),
         "accuracy": (0.97, "a batch above it makes training lengths grow"),
         "growth": (1.1, "factor per growth, plus one"),
-        "retreat": (0.0, "a batch below it makes training lengths shrink again"),
+        "retreat": (0.75, "running accuracy below it: the task is lost, and starts shorter"),
     },
     "log_every": (10, "steps"),
     "eval_every": (50, "steps"),

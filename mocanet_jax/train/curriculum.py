@@ -1,15 +1,21 @@
 """The curriculum: which lengths training draws, and when decisions are made hard and the budget
 begins to press.
 
-Three stages, and back where the task is lost:
+Three stages, and back to the first where the task is lost:
 
     growing    lengths are uniform on [shortest, longest], and `longest` grows with accuracy;
-               decisions are soft, since a search needs slopes
-    hard       the task is learned at the longest lengths: pointers move by whole slots, as in
-               evaluation, and the quantisation penalty is on
-    pressing   it stays learned so: the budget's multiplier is updated
+               decisions are soft, since a search needs slopes; λ is 0
+    hardening  the longest lengths are learned: hardness rises to 1, what evaluation uses, with
+               every batch that confirms it, and the quantisation penalty with it
+    pressing   it stays learned so: λ is updated
 
-First learn the task, then learn to do it with less.
+First learn the task, then learn to do it exactly, then to do it with less. A stage that is
+reached is left only by a loss of the task: then decisions are soft and λ is 0 at once, lengths
+shrink until accuracy is back, and the next attempt is half as fast.
+
+A budget below what the task needs lowers accuracy too, and by intent. Where λ is above 0 the
+task is therefore lost only below half of the accuracy that it is lost at otherwise; and after
+PATIENT_FALLS losses it is taken to be the budget's doing, which then presses on.
 """
 
 from typing import NamedTuple
@@ -20,29 +26,56 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.tasks.task import Task
 
-PATIENCE = 5
-"""Steps in a row at the longest lengths with accuracy above the threshold, before decisions are
-made hard, and again before the budget presses."""
+CONFIRMATIONS = 5
+"""Batches of a stage in which the task is learned, less those in which it is not, before the
+next one begins; twice as many after every loss of the task."""
+
+PATIENT_FALLS = 2
+"""Losses of the task after which the budget presses on, as fast as at first."""
+
+UNDER_PRESSURE = 0.5
+"""Factor on the accuracy below which the task is lost, where λ is above 0."""
 
 SMOOTHING = 0.8
 """Decay of the running accuracy by which a task counts as lost: one bad batch is noise."""
 
 
 class CurriculumState(NamedTuple):
-    """longest: float32 [], the longest length that training draws. accuracy: float32 [],
-    running mean over batches. streak: int32 [], steps in a row in which the task was learned at
-    its longest lengths. hardness: float32 [], 0 or 1. pressing: bool []."""
+    """longest: float32 [], the longest length that training draws. accuracy: float32 [] in
+    [0, 1], running mean over batches. confirmed: int32 [], batches that confirmed the task at
+    its longest lengths, less those that did not. falls: int32 [], how often it was lost after
+    that."""
 
     longest: jax.Array
     accuracy: jax.Array
-    streak: jax.Array
-    hardness: jax.Array
-    pressing: jax.Array
+    confirmed: jax.Array
+    falls: jax.Array
+
+    @property
+    def patience(self) -> jax.Array:
+        """Confirmations that a stage takes, int32 []."""
+        return CONFIRMATIONS * 2 ** jnp.minimum(self.falls, PATIENT_FALLS)
+
+    @property
+    def hardness(self) -> jax.Array:
+        """Of decisions, float32 [] in [0, 1]."""
+        return jnp.minimum(self.confirmed / self.patience, 1.0).astype(jnp.float32)
+
+    @property
+    def pressing(self) -> jax.Array:
+        """Whether λ is updated, bool []."""
+        return self.confirmed >= 2 * self.patience
+
+    @property
+    def pace(self) -> jax.Array:
+        """Factor on λ's updates, float32 []: halved by every loss of the task, up to the last
+        that is waited for."""
+        return jnp.where(self.falls < PATIENT_FALLS, 0.5**self.falls, 1.0)
 
 
 class Curriculum:
     """Of one task, by config.train.curriculum. A task whose lengths do not grow (first_longest
-    is longest) is hard and pressing from the start."""
+    is longest) is hard and pressed from the start."""
 
     def __init__(self, config: ConfigDict, task: Task):
         self.config = config
@@ -50,13 +83,12 @@ class Curriculum:
         self.grows = task.first_longest < task.longest
 
     def initial_state(self) -> CurriculumState:
-        soft = self.grows
+        confirmed = 0 if self.grows else 2 * CONFIRMATIONS
         return CurriculumState(
             jnp.full((), self.first, jnp.float32),
-            jnp.ones((), jnp.float32),
+            jnp.zeros((), jnp.float32),
+            jnp.full((), confirmed, jnp.int32),
             jnp.zeros((), jnp.int32),
-            jnp.full((), 0.0 if soft else 1.0, jnp.float32),
-            jnp.full((), not soft),
         )
 
     def lengths(self, state: CurriculumState) -> tuple[int, jax.Array]:
@@ -66,21 +98,48 @@ class Curriculum:
     def update(
         self, state: CurriculumState, accuracy: jax.Array, multiplier: jax.Array
     ) -> CurriculumState:
-        """After a batch of this accuracy, in [0, 1].
-
-        multiplier: λ. Where the budget presses, accuracy may fall by intent; only at λ = 0 does
-        a low accuracy say that the task is lost."""
+        """After a batch of this accuracy, float [] in [0, 1], with this λ, float []."""
         if not self.grows:
             return state
-        settings = self.config
-        good = accuracy >= settings.accuracy
+        growth = self.config.growth
         running = SMOOTHING * state.accuracy + (1 - SMOOTHING) * accuracy
-        lost = (jnp.maximum(running, accuracy) < settings.retreat) & (multiplier == 0)
-        grown = jnp.minimum(state.longest * settings.growth + 1, self.longest)
-        shrunk = jnp.maximum((state.longest - 1) / settings.growth, self.first)
-        longest = jnp.where(lost, shrunk, jnp.where(good, grown, state.longest))
-        at_end = (state.longest >= self.longest) & good
-        streak = jnp.where(at_end, state.streak + 1, 0)
-        hardness = jnp.where(lost, 0.0, jnp.maximum(state.hardness, streak >= PATIENCE))
-        pressing = ~lost & (state.pressing | (streak >= 2 * PATIENCE))
-        return CurriculumState(longest, running, streak, hardness, pressing)
+        good = accuracy >= self.config.accuracy
+        pressed = multiplier > 0
+        retreat = self.config.retreat * jnp.where(pressed, UNDER_PRESSURE, 1.0)
+        lost = ~good & (jnp.maximum(running, accuracy) < retreat)
+        lost &= ~pressed | (state.falls < PATIENT_FALLS)
+        grown = jnp.minimum(state.longest * growth + 1, self.longest)
+        shrunk = jnp.maximum((state.longest - 1) / growth, self.first)
+        return CurriculumState(
+            jnp.where(lost, shrunk, jnp.where(good, grown, state.longest)),
+            running,
+            jnp.where(lost, 0, self._confirmed(state, good)),
+            state.falls + (lost & (state.confirmed > 0)),
+        )
+
+    def _confirmed(self, state, good):
+        at_end, patience = state.longest >= self.longest, state.patience
+        moved = state.confirmed + jnp.where(good & at_end, 1, -1)
+        stage = jnp.minimum(state.confirmed // patience, 2)
+        return jnp.clip(moved, stage * patience, 2 * patience)
+
+    def news(self, before: CurriculumState, after: CurriculumState) -> str | None:
+        """A line on the steps between two states, of Python numbers, where the task was lost
+        in one of them."""
+        if after.falls == before.falls:
+            return None
+        return (
+            f"the task was lost: training accuracy fell to {after.accuracy:.0%}, so decisions "
+            f"are soft again, the budget does not press, and lengths go to {after.longest:.0f}"
+        )
+
+    def verdict(self, state: CurriculumState) -> str | None:
+        """A line on a run that ends in this state, of Python numbers, where it has not learned
+        its task."""
+        if not self.grows or state.accuracy >= self.config.accuracy:
+            return None
+        accuracy = f"training accuracy is {state.accuracy:.0%}"
+        if state.longest < self.longest:
+            lengths = f"{state.longest:.0f} of {self.longest:.0f}"
+            return f"the task is not learned: {accuracy} at lengths to {lengths}"
+        return f"the task is lost: {accuracy}" if state.accuracy < self.config.retreat else None

@@ -171,19 +171,21 @@ class Trainer:
         return TrainState(
             state.step + 1,
             params,
-            self._multiplier(state, metrics["usage"]),
+            self._multiplier(state, curriculum, metrics["usage"]),
             opt_state,
             curriculum,
             average,
             jnp.zeros((), jnp.int32),
         )
 
-    def _multiplier(self, state, usage):
+    def _multiplier(self, state, curriculum, usage):
+        """λ for the next step, 0 where the budget does not press."""
         if self.model.layer is None or not self.model.layer.dynamic:
             return state.multiplier
-        rate = self.budget.multiplier_rate * state.curriculum.pressing
+        rate = self.budget.multiplier_rate * curriculum.pace
         highest = self.model.layer.max_multiplier
-        return budget.update(state.multiplier, usage, self.budget, highest, rate)
+        pressed = budget.update(state.multiplier, usage, self.budget, highest, rate)
+        return jnp.where(curriculum.pressing, pressed, 0.0)
 
     def steps(
         self, state: TrainState, count: jax.Array, seed: jax.Array, data, chosen

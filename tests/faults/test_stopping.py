@@ -9,7 +9,7 @@ import pytest
 
 from mocanet_jax.runtime import signals
 from mocanet_jax.runtime.errors import Stopped
-from mocanet_jax.train import loop
+from mocanet_jax.train import run
 from mocanet_jax.train.checkpoint import Checkpoints
 from tests.train import tiny
 from tests.train.test_checkpoint import bits
@@ -20,17 +20,17 @@ import sys
 from pathlib import Path
 from rich.console import Console
 from mocanet_jax import cli
-from mocanet_jax.train import loop
+from mocanet_jax.train import run
 from tests.train import tiny
 
-write = loop.Recorder.write
+write = run.Recorder.write
 
 def record(self, step, group, metrics):
     write(self, step, group, metrics)
     if step == 1 and group == "train":
         print("first step", flush=True)
 
-loop.Recorder.write = record
+run.Recorder.write = record
 config = tiny.config(train__max_steps=100_000, train__save_every=100_000)
 sys.argv[1:], workdir = [], Path(sys.argv[1])
 cli.run(lambda: tiny.train(config, workdir, Console()))
@@ -39,14 +39,14 @@ cli.run(lambda: tiny.train(config, workdir, Console()))
 
 def stop_after(monkeypatch, steps, number=signal.SIGTERM):
     """Sends this process the signal when the given step is logged."""
-    write = loop.Recorder.write
+    write = run.Recorder.write
 
     def record(self, step, group, metrics):
         write(self, step, group, metrics)
         if step == steps and group == "train":
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(loop.Recorder, "write", record)
+    monkeypatch.setattr(run.Recorder, "write", record)
 
 
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 3])

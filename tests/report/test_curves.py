@@ -13,7 +13,7 @@ def training_rows(steps, usage=0.4):
     for step in range(1, steps + 1):
         loss = 4.8 * np.exp(-step / 100) + 0.01
         yield {"step": step, "train/loss": loss, "train/task_loss": 0.9 * loss}
-        yield {"step": step, "train/accuracy": 1 - loss / 5, "train/price": 0.02 * step}
+        yield {"step": step, "train/accuracy": 1 - loss / 5, "train/multiplier": 0.02 * step}
         yield {"step": step, "train/longest": 4 * 2 ** min(step // 50, 4)}
         yield {
             "step": step,
@@ -89,7 +89,7 @@ def test_learning_curves_show_the_metrics_that_are_there(axes):
     rows = list(training_rows(100))
     labels = [ax.get_ylabel() for ax in axes(curves.learning_curves, rows, None)]
     assert labels == list(curves.PANELS)
-    without = [row for row in rows if not {"train/longest", "train/price"} & set(row)]
+    without = [row for row in rows if not {"train/longest", "train/multiplier"} & set(row)]
     labels = [ax.get_ylabel() for ax in axes(curves.learning_curves, without, None)]
     assert labels == [curves.LOSS, curves.ACCURACY, curves.USAGE]
 

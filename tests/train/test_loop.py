@@ -18,7 +18,7 @@ from mocanet_jax.report.run import report
 from mocanet_jax.report.terminal import TrainingDisplay
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
-from mocanet_jax.train import loop, settings
+from mocanet_jax.train import clock, loop, run, settings
 from mocanet_jax.train import workdir as workdirs
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
 from tests.train import tiny
@@ -183,7 +183,7 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     def refuse(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(loop, "_run", refuse)
+    monkeypatch.setattr(run.Run, "advance", refuse)
     record, console = (workdir / "metrics.jsonl").read_bytes(), tiny.console()
     assert tiny.train(tiny.config(), workdir, console) == result
     assert f"already finished at step {tiny.STEPS}" in tiny.printed(console)
@@ -212,8 +212,8 @@ def test_training_stops_when_validation_is_good_enough(shared_compilation, tmp_p
 def ticking(monkeypatch, seconds):
     """The loop's clock goes on by so much each time that it is looked at, from 0 on."""
     ticks = itertools.count(0, seconds)
-    clock = SimpleNamespace(monotonic=lambda: next(ticks), time=time.time)
-    monkeypatch.setattr(loop, "time", clock)
+    times = SimpleNamespace(monotonic=lambda: next(ticks), time=time.time)
+    monkeypatch.setattr(clock, "time", times)
 
 
 def test_a_run_ends_when_its_minutes_are_over(shared_compilation, tmp_path, monkeypatch):
@@ -224,7 +224,7 @@ def test_a_run_ends_when_its_minutes_are_over(shared_compilation, tmp_path, monk
     config = tiny.config(train__max_minutes=1.0, **changes)
     ticking(monkeypatch, 10)
     validate = SequenceEvaluator.validate
-    told = lambda self, params: validate(self, params) | {"accuracy": loop.SOLVED}
+    told = lambda self, params: validate(self, params) | {"accuracy": run.SOLVED}
     monkeypatch.setattr(SequenceEvaluator, "validate", told)
     result = tiny.train(config, tmp_path / "run", tiny.console())
     assert (result["trained_steps"], result["steps"]) == (2, 2)
@@ -254,10 +254,10 @@ def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
     which it was good enough."""
     ticking(monkeypatch, 30)
     before = Progress({}, {}, 90.0, 50.0, 0.0, False, solved_step=2, solved_seconds=40.0)
-    clock = loop._Clock(before)
-    assert clock.minutes == (90 + 30) / 60
-    clock.note_solved(4)
-    assert clock.progress == before
+    later = clock.Clock(before)
+    assert later.minutes == (90 + 30) / 60
+    later.note_solved(4)
+    assert later.progress == before
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from mocanet_jax.tasks.text import sst2
 from mocanet_jax.tasks.text import task as text
 from mocanet_jax.tasks.text.labelled import read_tsv
 from mocanet_jax.tasks.text.vocabulary import load_vocabulary
-from mocanet_jax.train import build, loop
+from mocanet_jax.train import build, loop, run
 from mocanet_jax.train.settings import plain
 from mocanet_jax.train.trainer import Faults, Trainer
 from tests.train import tiny, tiny_text
@@ -216,7 +216,7 @@ def test_evaluation_refuses_another_vocabulary(moved, corpus):
 def test_a_finished_run_is_not_trained_again(finished_text, corpus, monkeypatch):
     """Otherwise the same command changes a result that was already reported."""
     workdir, result = finished_text
-    monkeypatch.setattr(loop, "_run", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(run.Run, "advance", lambda *_: pytest.fail("trained again"))
     assert tiny.train(tiny_text.config(corpus), workdir, tiny.console()) == result
 
 
@@ -305,7 +305,7 @@ def test_a_file_that_cannot_be_used_is_told_before_anything_is_written(
 ):
     """Otherwise it shows after minutes, and the corrected command is refused, since the
     directory then holds the wrong one."""
-    monkeypatch.setattr(loop, "_run", lambda *_: pytest.fail("training was started"))
+    monkeypatch.setattr(run.Run, "advance", lambda *_: pytest.fail("training was started"))
     file = tmp_path / "file.txt"
     if content is not None:
         file.write_text(content)

@@ -1,0 +1,163 @@
+"""The loop over steps: what happens on the host between dispatches."""
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import NoReturn
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mocanet_jax.runtime.errors import Stopped, UserError
+from mocanet_jax.runtime.metrics_log import Recorder, Unrecorded
+from mocanet_jax.runtime.processes import leads, received_by_any, said_by_any
+from mocanet_jax.runtime.signals import StopRequest
+from mocanet_jax.train.checkpoint import NEVER_BEST, Checkpoints, Progress, selection_loss
+from mocanet_jax.train.clock import Clock, seconds_since_process_start
+from mocanet_jax.train.curriculum import CurriculumState
+from mocanet_jax.train.monitor import Monitor
+from mocanet_jax.train.optimizer import learning_rate_schedule
+from mocanet_jax.train.result import Evaluator
+from mocanet_jax.train.settings import budget_target
+from mocanet_jax.train.state import TrainState
+from mocanet_jax.train.trainer import FINITE_TERMS, Trainer
+
+SOLVED = 0.99
+"""Accuracy of validation, over the range of training, from which on a task counts as solved."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in `workdir`, whose checkpoints and clock are open."""
+
+    workdir: Path
+    monitor: Monitor
+    checkpoints: Checkpoints
+    evaluator: Evaluator
+    trainer: Trainer
+    clock: Clock
+
+    @cached_property
+    def training(self) -> ConfigDict:
+        return self.trainer.config.train
+
+    def advance(self, steps, state: TrainState) -> Progress:
+        """Trains from `state` on to the end; returns the progress there.
+
+        steps: `Trainer.steps`, jitted. Raises UserError where training diverges or cannot save,
+        and Stopped where a signal ends it.
+        """
+        task, training, clock = self.trainer.task, self.training, self.clock
+        task.read()  # a run that goes on has not yet
+        step = start = int(state.step)
+        seed = np.uint32(self.trainer.config.seed)
+        schedule = learning_rate_schedule(training)
+        choose = partial(task.select, training.batch_size, count=training.log_every)
+        data = jax.device_put(task.training_data, self.evaluator.layout.replicated)
+        compiled = steps.lower(state, np.int32(0), seed, data, choose(step)).compile()
+        self.monitor.note(f"compiled after {seconds_since_process_start():.1f} s")
+        record = Recorder(self.workdir, start) if leads() else nullcontext(Unrecorded())
+        watched = self.monitor.training(start, training.max_steps)
+        with StopRequest() as stop, record as recorder, watched:
+            while not clock.progress.finished:
+                if received := received_by_any(stop.received):
+                    self._save_and_stop(received, state)
+                clock.restart()
+                before = _on_host(state.curriculum)
+                taken = _steps_to_next_event(step, training)
+                state, metrics, faults = compiled(
+                    state, np.int32(taken), seed, data, choose(step)
+                )
+                step += taken
+                means = {name: float(value) for name, value in jax.device_get(metrics).items()}
+                means["skipped"] = self._check_faults(jax.device_get(faults), state)
+                means["tokens_per_second"] = clock.close_window(means["tokens"] * taken)
+                means["learning_rate"] = float(schedule(step - 1))
+                _check_finite(means, step)
+                recorder.write(step, "train", means)
+                self.monitor.update(step, means)
+                after = _on_host(state.curriculum)
+                self._note(step, self.trainer.curriculum.news(before, after))
+                last = step == training.max_steps or self._out_of_time()
+                if last or step % training.eval_every == 0:
+                    validation = self.evaluator.validate(state.trained)
+                    _check_finite(validation, step)
+                    recorder.write(step, "eval", validation)
+                    self._validated(state, validation, last)
+        self._note(step, self.trainer.curriculum.verdict(_on_host(state.curriculum)))
+        return clock.progress
+
+    def _note(self, step: int, line: str | None) -> None:
+        if line is not None:
+            self.monitor.note(f"step {step}: {line}")
+
+    def _validated(self, state: TrainState, validation: dict, last: bool) -> None:
+        """Reports and books a validation, and saves where one is due."""
+        step, evaluator, training = int(state.step), self.evaluator, self.training
+        self.monitor.validated(step, evaluator.describe(validation))
+        if validation["accuracy"] >= SOLVED:
+            self.clock.note_solved(step)
+        loss, usage = validation[evaluator.chosen_by], validation["usage"]
+        target = budget_target(evaluator.config)
+        target = 1.0 if target is None else target
+        finished = last or (loss <= training.stop_at_loss and usage <= target)
+        progress = self.clock.book(validation, finished)
+        if finished or step % training.save_every == 0:
+            self.checkpoints.save(state, progress, selection_loss(loss, usage, target))
+
+    def _out_of_time(self) -> bool:
+        """Whether a process has used up config.train.max_minutes."""
+        limit = self.training.max_minutes
+        return limit > 0 and said_by_any(self.clock.minutes >= limit)
+
+    def _save_and_stop(self, received, state: TrainState) -> NoReturn:
+        """Keeps a step that is not kept yet; unvalidated, so that it is never the best."""
+        step, latest = int(state.step), self.checkpoints.latest_step()
+        if step and step != latest:
+            self.checkpoints.save(state, self.clock.book({}, False), NEVER_BEST)
+        where = f"saved at step {step} in {self.workdir}" if step else "nothing was trained yet"
+        raise Stopped(
+            received, f"{received.name}: {where}; the same command goes on from there"
+        )
+
+    def _check_faults(self, faults, state: TrainState) -> int:
+        """How many steps were not finite. Raises UserError where the config does not allow
+        it."""
+        in_a_row, skipping = int(state.skipped), self.training.on_nonfinite == "skip"
+        if not faults.count or (skipping and in_a_row < self.training.nonfinite_patience):
+            return int(faults.count)
+        terms = ", ".join(name for name in FINITE_TERMS if faults.terms[name])
+        latest = self.checkpoints.latest_step()
+        kept = "no checkpoint is there"
+        if latest is not None:
+            kept = f"the last checkpoint is step {latest}"
+        more = f", the last {in_a_row} in a row" if skipping else ""
+        raise UserError(
+            f"training diverged: {terms} not finite at step {faults.first}{more}; {kept}. Try "
+            "a smaller config.train.learning_rate, with another --workdir"
+        )
+
+
+def _on_host(state: CurriculumState) -> CurriculumState:
+    """Python numbers, which outlive the arrays."""
+    return CurriculumState(*(part.item() for part in state))
+
+
+def _check_finite(metrics: dict[str, float], step: int) -> None:
+    """Raises UserError for metrics of a training that diverged."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"training diverged: {name} is {value} at step {step}; try a smaller "
+                "config.train.learning_rate, with another --workdir"
+            )
+
+
+def _steps_to_next_event(step: int, training: ConfigDict) -> int:
+    """Steps until the next log, validation or end; saving falls on a validation."""
+    intervals = (training.log_every, training.eval_every)
+    upcoming = [(step // every + 1) * every for every in intervals]
+    return min(*upcoming, training.max_steps) - step

@@ -13,7 +13,8 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from mocanet_jax.runtime.errors import Stopped, UserError
-from mocanet_jax.train import config_files, fields
+from mocanet_jax.train.config import files as config_files
+from mocanet_jax.train.config import meanings as fields
 
 CONFIG = "--config="
 

@@ -20,7 +20,8 @@ from rich.console import Console
 from mocanet_jax import cli
 from mocanet_jax.runtime import compilation_cache
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.train import config_files, fields
+from mocanet_jax.train.config import files as config_files
+from mocanet_jax.train.config import meanings as fields
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file or name, and :NAME,NAME for ablations.", lock_config=True

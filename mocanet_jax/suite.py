@@ -23,8 +23,8 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies import study, task_suite
 from mocanet_jax.studies.task_suite import Entrant, Findings
 from mocanet_jax.studies.variants import learning_rates
-from mocanet_jax.train import config_files
-from mocanet_jax.train.settings import MOCA, check_settings
+from mocanet_jax.train.config import files as config_files
+from mocanet_jax.train.config.settings import MOCA, check_settings
 
 SWEPT = (3e-4, 1e-3, 3e-3)
 """Learning rates for baselines where none are given."""

@@ -23,9 +23,9 @@ from mocanet_jax.train import loop
 from mocanet_jax.train import workdir as workdirs
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.config import ABLATIONS
+from mocanet_jax.train.config.settings import field, plain
 from mocanet_jax.train.curriculum import Curriculum
 from mocanet_jax.train.run import Run
-from mocanet_jax.train.settings import field, plain
 from mocanet_jax.train.state import TrainState
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,7 @@ from mocanet_jax.tasks.registry import TASKS
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
 from mocanet_jax.train.build import build_model, build_task
 from mocanet_jax.train.config import ABLATIONS
-from mocanet_jax.train.settings import check_settings
+from mocanet_jax.train.config.settings import check_settings
 
 FILES = Path(__file__).parents[1].glob("configs/*.py")
 MODULES = {path.stem: import_module(f"configs.{path.stem}") for path in FILES}

@@ -18,7 +18,7 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.metrics_log import read_metrics
 from mocanet_jax.tasks.registry import task_class
 from mocanet_jax.tasks.text.task import TextTask
-from mocanet_jax.train.settings import budget_target
+from mocanet_jax.train.config.settings import budget_target
 from mocanet_jax.train.workdir import read_config
 
 SENTENCES, SENTENCE_LENGTH = 5, 18

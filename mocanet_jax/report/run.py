@@ -7,8 +7,8 @@ from mocanet_jax.report import curves
 from mocanet_jax.report import sequence as sequence_report
 from mocanet_jax.report import text as text_report
 from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.train.config.settings import budget_target
 from mocanet_jax.train.result import Result
-from mocanet_jax.train.settings import budget_target
 
 
 def report(result: Result, console: Console) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.train.settings import is_moca, plain
+from mocanet_jax.train.config.settings import is_moca, plain
 
 CONTROL = "control"
 VARIED_BY_BUDGETS = ("model.budget.routing", "model.budget.target")

@@ -24,7 +24,7 @@ from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text.task import VOCABULARY_FILE, TextTask
 from mocanet_jax.tasks.text.vocabulary import load_vocabulary
 from mocanet_jax.train.baselines import BASELINES, build_baseline
-from mocanet_jax.train.settings import MOCA
+from mocanet_jax.train.config.settings import MOCA
 
 
 def build_task(config: ConfigDict, workdir: Path) -> Task:

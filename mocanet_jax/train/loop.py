@@ -16,11 +16,11 @@ from mocanet_jax.runtime.sharding import build_layout, check_batch
 from mocanet_jax.train.build import build_evaluator, build_model, build_task
 from mocanet_jax.train.checkpoint import Checkpoints, Progress, inspected
 from mocanet_jax.train.clock import Clock
+from mocanet_jax.train.config.settings import check_settings, plain
 from mocanet_jax.train.monitor import Monitor, Silent
 from mocanet_jax.train.optimizer import build_optimizer
 from mocanet_jax.train.result import Evaluated, Evaluator, Result, final_result
 from mocanet_jax.train.run import Run
-from mocanet_jax.train.settings import check_settings, plain
 from mocanet_jax.train.state import TrainState, initial_params
 from mocanet_jax.train.trainer import Trainer
 from mocanet_jax.train.workdir import check_workdir, claim_workdir, make_workdir

@@ -17,11 +17,11 @@ from mocanet_jax.runtime.processes import leads, received_by_any, said_by_any
 from mocanet_jax.runtime.signals import StopRequest
 from mocanet_jax.train.checkpoint import NEVER_BEST, Checkpoints, Progress, selection_loss
 from mocanet_jax.train.clock import Clock, seconds_since_process_start
+from mocanet_jax.train.config.settings import budget_target
 from mocanet_jax.train.curriculum import CurriculumState
 from mocanet_jax.train.monitor import Monitor
 from mocanet_jax.train.optimizer import learning_rate_schedule
 from mocanet_jax.train.result import Evaluator
-from mocanet_jax.train.settings import budget_target
 from mocanet_jax.train.state import TrainState
 from mocanet_jax.train.trainer import FINITE_TERMS, Trainer
 

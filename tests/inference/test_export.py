@@ -23,7 +23,7 @@ from mocanet_jax.runtime.sharding import one_device
 from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.train import build
 from mocanet_jax.train.checkpoint import Progress
-from mocanet_jax.train.settings import plain
+from mocanet_jax.train.config.settings import plain
 from mocanet_jax.train.state import initial_trained
 from tests.train import tiny
 

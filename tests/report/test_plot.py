@@ -14,7 +14,7 @@ from mocanet_jax import plot as entry
 from mocanet_jax.report import curves, plot
 from mocanet_jax.runtime.metrics_log import read_metrics
 from mocanet_jax.tasks.text.labelled import labelled_texts
-from mocanet_jax.train.settings import budget_target
+from mocanet_jax.train.config.settings import budget_target
 
 PNG = b"\x89PNG\r\n\x1a\n"
 OF_METRICS = ["curves.png", "expert_load.png"]

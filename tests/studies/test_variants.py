@@ -12,7 +12,7 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies import variants
 from mocanet_jax.train import build
 from mocanet_jax.train import config as train_config
-from mocanet_jax.train.settings import field, plain
+from mocanet_jax.train.config.settings import field, plain
 from mocanet_jax.train.state import initial_params
 from tests.test_cli import ROOT
 from tests.train import tiny, tiny_text

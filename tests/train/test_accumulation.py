@@ -13,7 +13,7 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.task import TextBatch
 from mocanet_jax.train import build
 from mocanet_jax.train.accumulation import in_parts
-from mocanet_jax.train.settings import check_settings
+from mocanet_jax.train.config.settings import check_settings
 from mocanet_jax.train.state import initial_params, step_keys
 from mocanet_jax.train.trainer import Settings, Trainer
 from tests.train import tiny

@@ -18,9 +18,10 @@ from mocanet_jax.report.run import report
 from mocanet_jax.report.terminal import TrainingDisplay
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
-from mocanet_jax.train import clock, loop, run, settings
+from mocanet_jax.train import clock, loop, run
 from mocanet_jax.train import workdir as workdirs
 from mocanet_jax.train.checkpoint import Checkpoints, Progress
+from mocanet_jax.train.config import settings
 from tests.train import tiny
 
 TIMING = ("train/tokens_per_second",)

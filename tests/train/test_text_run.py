@@ -19,7 +19,7 @@ from mocanet_jax.tasks.text import task as text
 from mocanet_jax.tasks.text.labelled import read_tsv
 from mocanet_jax.tasks.text.vocabulary import load_vocabulary
 from mocanet_jax.train import build, loop, run
-from mocanet_jax.train.settings import plain
+from mocanet_jax.train.config.settings import plain
 from mocanet_jax.train.trainer import Faults, Trainer
 from tests.train import tiny, tiny_text
 

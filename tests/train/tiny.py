@@ -10,8 +10,8 @@ from configs import copy
 from mocanet_jax.inference import evaluation
 from mocanet_jax.report.terminal import TrainingDisplay
 from mocanet_jax.train import loop
+from mocanet_jax.train.config.settings import field
 from mocanet_jax.train.monitor import Silent
-from mocanet_jax.train.settings import field
 
 STEPS, SAVE_EVERY = 5, 2
 

@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.imports import search_also
 from mocanet_jax.train.config import ABLATIONS
-from mocanet_jax.train.settings import MOCA
+from mocanet_jax.train.config.settings import MOCA
 
-_PACKAGE = Path(__file__).parent.parent
+_PACKAGE = Path(__file__).parents[2]
 
 
 def shipped() -> Path:

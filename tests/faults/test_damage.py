@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mocanet_jax.runtime import manifest
 from mocanet_jax.runtime.errors import Stopped, UserError
-from mocanet_jax.train.checkpoint import SAVING, Checkpoints, inspected
+from mocanet_jax.train.checkpoint import Checkpoints
+from mocanet_jax.train.inspection import SAVING, inspected
 from tests.faults.test_stopping import stop_after
 from tests.train import tiny
 from tests.train.test_checkpoint import bits, progress, saved, state

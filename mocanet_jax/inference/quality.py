@@ -32,7 +32,7 @@ class Candidate(NamedTuple):
 def best(found: list[Candidate]) -> Candidate:
     """The one to use: of lowest held-out loss among those within their budget, or among all
     where none is. found: at least one."""
-    return min(found, key=lambda c: (not c.within_budget, c.held_out_loss))
+    return min(found, key=lambda c: (not c.within_budget, c.held_out_loss, -c.step))
 
 
 def candidates(workdir: Path, sentences: LabelledTexts) -> list[Candidate]:

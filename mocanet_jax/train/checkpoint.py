@@ -22,7 +22,6 @@ from mocanet_jax.train.inspection import DELETING, SAVING, inspected
 from mocanet_jax.train.record import (
     Progress,
     Record,
-    checkpoint_folders,
     read_record,
     write_record,
 )
@@ -179,7 +178,7 @@ class Checkpoints:
 
 def saved_run(workdir: Path) -> Checkpoints:
     """The checkpoints of a directory that has some. Raises UserError for any other."""
-    if not checkpoint_folders(workdir):
+    if not (workdir / "checkpoints").is_dir():
         raise UserError(f"no trained model in {workdir}: train first, or pass its --workdir")
     checkpoints = Checkpoints(workdir, read_only=True)
     if checkpoints.best_step() is None:

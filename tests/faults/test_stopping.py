@@ -66,7 +66,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(finished, tmp_path, monkeyp
     result = tiny.train(tiny.config(), workdir, console)
     assert f"resuming at step {step}" in tiny.printed(console)
     assert result["eval/loss"] == finished[1]["eval/loss"]
-    assert result["steps"] == finished[1]["steps"]
+    assert result["evaluated_step"] == finished[1]["evaluated_step"]
     ends = [final_state(folder, tiny.config()) for folder in (finished[0], workdir)]
     assert bits(ends[0]) == bits(ends[1])
     assert rows(finished[0]) == rows(workdir)

@@ -230,5 +230,7 @@ def test_differences_name_field_and_both_values():
 def test_a_config_that_cannot_be_read_is_told(tmp_path):
     assert read_config(tmp_path) is None
     (tmp_path / "config.json").write_text('{"seed": 1')
-    with pytest.raises(UserError, match=r"config\.json cannot be read .* use another"):
+    with pytest.raises(
+        UserError, match=r"config\.json is not the config of a run; use another"
+    ):
         read_config(tmp_path)

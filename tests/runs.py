@@ -1,13 +1,11 @@
 """Tiny runs that all tests of training share, and compilation shared between runs."""
 
-import shutil
-
 import jax
 import jax.numpy as jnp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from mocanet_jax.train.checkpoint import Checkpoints
+from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from tests.train import tiny, tiny_text
 
 SETTINGS = {
@@ -56,17 +54,16 @@ def two_checkpoints(finished_text, corpus, tmp_path_factory):
     parameters have the other sign: (directory, validation by step). Not to be changed."""
     source, last = finished_text[0], tiny_text.STEPS
     workdir = tmp_path_factory.mktemp("two_checkpoints")
-    for name in ("config.json", "vocabulary.json"):
-        shutil.copy(source / name, workdir)
     state = tiny_text.state_at(last, source, tiny_text.config(corpus))
     with Checkpoints(source, read_only=True) as checkpoints:
-        progress = checkpoints.progress(last)
+        progress, task = checkpoints.progress(last), checkpoints.record(last).task
     told = {
         1: {"held_out_loss": 0.5, "accuracy": 0.25, "ece": 0.1, "temperature": 0.5},
         2: {"held_out_loss": 0.6, "accuracy": 0.75, "ece": 0.2, "temperature": 2.0},
     }
     told = {step: numbers | {"usage": 0.25} for step, numbers in told.items()}
     with Checkpoints(workdir) as checkpoints:
+        checkpoints.task = task
         for step, sign in ((1, 1), (2, -1)):
             average = jax.tree.map(lambda x, sign=sign: sign * x, state.average)
             saved = state._replace(step=jnp.int32(step), average=average)

@@ -20,8 +20,8 @@ from mocanet_jax import cli, main
 from mocanet_jax.inference import evaluation
 from mocanet_jax.report import run as run_report
 from mocanet_jax.train import loop
-from mocanet_jax.train import workdir as workdirs
-from mocanet_jax.train.checkpoint import Checkpoints, Progress
+from mocanet_jax.train.checkpoints import workdir as workdirs
+from mocanet_jax.train.checkpoints.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.config import ABLATIONS
 from mocanet_jax.train.config.settings import field, plain
 from mocanet_jax.train.curriculum import Curriculum

@@ -10,10 +10,10 @@ from mocanet_jax.inference.restore import restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.sharding import build_layout
 from mocanet_jax.train.build import build_evaluator
+from mocanet_jax.train.checkpoints.workdir import differing_fields
 from mocanet_jax.train.config import base_config
 from mocanet_jax.train.config.settings import check_settings, override, plain
 from mocanet_jax.train.result import Evaluated, Result, final_result
-from mocanet_jax.train.workdir import differing_fields
 
 OF_THE_MODEL = ("task", "model")
 """Sections of a config by which it is that of another run."""

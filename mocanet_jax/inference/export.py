@@ -15,9 +15,8 @@ from jax import export as jax_export
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from mocanet_jax.inference import export_guide
+from mocanet_jax.inference import export_guide, safetensors
 from mocanet_jax.inference.restore import Restored, restored
-from mocanet_jax.runtime import safetensors
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.files import new_directory, write_json
 from mocanet_jax.tasks.text import tokenizer

@@ -7,13 +7,15 @@ import numpy as np
 
 from mocanet_jax.inference.predictor import TextPredictor
 from mocanet_jax.tasks.text.labelled import LabelledTexts
-from mocanet_jax.train.checkpoint import saved_run, selection_loss
+from mocanet_jax.train.checkpoints.checkpoint import saved_run
+from mocanet_jax.train.checkpoints.selection import Standing
+from mocanet_jax.train.config.settings import budget_target
 
 
 class Candidate(NamedTuple):
-    """One checkpoint. accuracy, ece, usage: on the validation split. selection: what the best
-    is lowest in. sentences: accuracy on the quality sentences. target: the accuracy that its
-    config asks for.
+    """One checkpoint. accuracy, ece, usage: on the validation split. within_budget: whether its
+    config allows this usage. sentences: accuracy on the quality sentences. target: the accuracy
+    that its config asks for.
     """
 
     workdir: Path
@@ -22,9 +24,15 @@ class Candidate(NamedTuple):
     ece: float
     usage: float
     held_out_loss: float
-    selection: float
+    within_budget: bool
     sentences: float
     target: float
+
+
+def best(found: list[Candidate]) -> Candidate:
+    """The one to use: of lowest held-out loss among those within their budget, or among all
+    where none is. found: at least one."""
+    return min(found, key=lambda c: (not c.within_budget, c.held_out_loss, -c.step))
 
 
 def candidates(workdir: Path, sentences: LabelledTexts) -> list[Candidate]:
@@ -45,7 +53,7 @@ def _candidate(workdir, step, sentences):
         predictor.validation["ece"],
         usage,
         loss,
-        selection_loss(loss, usage, predictor.config.model.budget.target),
+        Standing(loss, usage, budget_target(predictor.config)).within_budget,
         float(np.mean(np.array(called) == sentences.labels)),
         predictor.config.quality.target_accuracy,
     )

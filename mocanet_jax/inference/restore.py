@@ -14,7 +14,8 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.train.build import build_model, build_task
-from mocanet_jax.train.checkpoint import Progress, saved_run
+from mocanet_jax.train.checkpoints.checkpoint import saved_run
+from mocanet_jax.train.checkpoints.record import Progress
 from mocanet_jax.train.state import initial_trained
 
 

@@ -13,13 +13,14 @@ from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.report import curves, sequence_pictures, text_pictures
 from mocanet_jax.report import sequence as sequence_report
 from mocanet_jax.report.pictures import percent
+from mocanet_jax.report.terminal import say
 from mocanet_jax.report.text_pictures import SpentText
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.metrics_log import read_metrics
 from mocanet_jax.tasks.registry import task_class
 from mocanet_jax.tasks.text.task import TextTask
+from mocanet_jax.train.checkpoints.workdir import read_config
 from mocanet_jax.train.config.settings import budget_target
-from mocanet_jax.train.workdir import read_config
 
 SENTENCES, SENTENCE_LENGTH = 5, 18
 """Of the validation set: how many are drawn where no text is given, and their most words."""
@@ -53,7 +54,7 @@ def draw_run(workdir: Path, out: Path, texts: list[str], console: Console) -> No
         missing = f"pictures of memory and spending are left out: {error}"
     _draw(pictures, out, console)
     if missing:
-        console.print(missing, highlight=False, markup=False, soft_wrap=True)
+        say(console, missing)
 
 
 def compare_runs(workdirs: list[Path], out: Path, console: Console) -> None:
@@ -127,9 +128,7 @@ def _draw(pictures, out, console):
             draw(out / name)
     except OSError as error:
         raise UserError(f"cannot write into {out}: {error.strerror}") from error
-    console.print(
-        f"{out}: {', '.join(pictures)}", highlight=False, markup=False, soft_wrap=True
-    )
+    say(console, f"{out}: {', '.join(pictures)}")
 
 
 def _name(workdir):

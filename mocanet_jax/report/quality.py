@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from mocanet_jax.inference.quality import Candidate
-from mocanet_jax.report.terminal import table
+from mocanet_jax.report.terminal import say, table
 
 
 def show(console: Console, compared: list[Candidate], best: Candidate) -> None:
@@ -27,4 +27,7 @@ def show(console: Console, compared: list[Candidate], best: Candidate) -> None:
         )
         grid.add_row(escape(str(c.workdir)), str(c.step), *numbers, f"{c.sentences:.2%}")
     console.print(grid)
-    console.print(f"use {best.workdir}, step {best.step}", highlight=False, markup=False)
+    held = (
+        "within its budget" if best.within_budget else "though no checkpoint is within budget"
+    )
+    say(console, f"use {best.workdir}, step {best.step}, {held}")

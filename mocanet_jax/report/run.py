@@ -6,6 +6,7 @@ from mocanet_jax.evaluate.results import TextResults
 from mocanet_jax.report import curves
 from mocanet_jax.report import sequence as sequence_report
 from mocanet_jax.report import text as text_report
+from mocanet_jax.report.terminal import say
 from mocanet_jax.runtime.metrics_log import read_metrics
 from mocanet_jax.train.config.settings import budget_target
 from mocanet_jax.train.result import Result
@@ -14,6 +15,7 @@ from mocanet_jax.train.result import Result
 def report(result: Result, console: Console) -> None:
     """Prints tables of the final evaluation, and draws pictures into the working directory."""
     workdir, evaluator, results = result.workdir, result.evaluator, result.results
+    say(console, choice(result.summary, budget_target(evaluator.config)))
     if isinstance(results, TextResults):
         text_report.show(console, results)
         text_report.draw(workdir, results)
@@ -25,4 +27,14 @@ def report(result: Result, console: Console) -> None:
     if rows:
         target = budget_target(evaluator.config)
         curves.learning_curves(rows, target, workdir / "curves.png")
-    console.print(f"{result.file} and pictures beside it", highlight=False)
+    say(console, f"{result.file} and pictures beside it")
+
+
+def choice(summary: dict, target: float | None) -> str:
+    """Which step was evaluated, and why. target: of usage, None where there is none."""
+    step = f"step {summary['evaluated_step']:,} of {summary['trained_steps']:,} was evaluated"
+    if summary["within_budget"]:
+        return f"{step}: the lowest validation loss within the budget of {target:.2%}"
+    if target is None:
+        return f"{step}: the lowest validation loss"
+    return f"no checkpoint is within the budget of {target:.2%}: {step}, the lowest loss"

@@ -63,10 +63,15 @@ class TrainingDisplay:
         self.note(f"step {step}  validation: {description}")
 
     def note(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
+        say(self._console, line)
 
     def costs(self, costs: dict[str, Cost]) -> None:
         show_costs(self._console, costs)
+
+
+def say(console: Console, line: str) -> None:
+    """A line as it stands: paths and texts in it are not markup, and are not broken."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_costs(console: Console, costs: dict[str, Cost]) -> None:

@@ -1,4 +1,8 @@
-"""Files and directories that are whole or not there."""
+"""Files and directories that are whole or not there.
+
+What is written here is flushed to disk before it takes its place, so that a machine that loses
+power keeps the old or the new, never a file of zeros.
+"""
 
 import json
 import os
@@ -9,21 +13,50 @@ from pathlib import Path
 
 
 def write_json(path: Path, value: dict) -> None:
-    """Raises ValueError for what is no JSON: NaN, infinities, text that is no Unicode."""
-    replace_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Raises ValueError for NaN and infinities. Lone surrogates, as of a path that is not
+    UTF-8, are written as JSON escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    _replace(path, text.encode("utf-8", "backslashreplace"))
 
 
 def replace_text(path: Path, text: str) -> None:
     """Replaces the file in one move, so that a reader never sees half of it."""
-    content = text.encode()
+    _replace(path, text.encode())
+
+
+def _replace(path, content):
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_bytes(content)
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
+    flush(path.parent)
 
 
 def read_json(path: Path):
     """What write_json wrote. Raises OSError or ValueError for what is not such a file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def flush(path: Path) -> None:
+    """Returns when a file, or the names in a directory, are on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def flush_tree(folder: Path) -> None:
+    """`flush` of everything below a directory, and of itself."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            flush(Path(parent, name))
+        flush(Path(parent))
 
 
 @contextmanager
@@ -39,7 +72,9 @@ def new_directory(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        flush_tree(temporary)
         os.rename(temporary, path)
+        flush(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

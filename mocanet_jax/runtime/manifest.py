@@ -5,17 +5,19 @@ its own, written when all its other files are on disk.
 """
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
-from mocanet_jax.runtime.files import read_json, write_json
+from mocanet_jax.runtime.files import flush_tree, read_json, write_json
 
 NAME = "manifest.json"
-LAYOUT = 2
+LAYOUT = 3
 """Of what a checkpoint holds; raised when older ones can no longer be read."""
 
 
 def seal(folder: Path) -> None:
-    """Writes the manifest of every file below `folder`."""
+    """Writes the manifest of every file below `folder`, when all of them are on disk."""
+    flush_tree(folder)
     files = {
         path.relative_to(folder).as_posix(): _fingerprint(path)
         for path in sorted(folder.rglob("*"))
@@ -24,8 +26,11 @@ def seal(folder: Path) -> None:
     write_json(folder / NAME, {"layout": LAYOUT, "files": files})
 
 
-def damage(folder: Path) -> str | None:
-    """What is wrong with a sealed folder, in a few words; None where nothing is."""
+def damage(folder: Path, names: Iterable[str] | None = None) -> str | None:
+    """What is wrong with a sealed folder, in a few words; None where nothing is.
+
+    names: of files to look at, as the manifest has them; None for all.
+    """
     try:
         manifest = read_json(folder / NAME)
         layout, files = manifest["layout"], dict(manifest["files"])
@@ -35,9 +40,9 @@ def damage(folder: Path) -> str | None:
         return f"{NAME} cannot be read"
     if layout != LAYOUT:
         return f"its layout is {layout}, and this version reads {LAYOUT}"
-    for name, written in files.items():
+    for name in files if names is None else names:
         try:
-            if _fingerprint(folder / name) != written:
+            if _fingerprint(folder / name) != files.get(name):
                 return f"{name} is not what was written"
         except FileNotFoundError:
             return f"{name} is missing"
@@ -47,5 +52,6 @@ def damage(folder: Path) -> str | None:
 
 
 def _fingerprint(path: Path) -> dict:
-    content = path.read_bytes()
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": file.tell(), "sha256": digest}

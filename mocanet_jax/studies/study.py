@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from mocanet_jax.runtime.files import read_json
 from mocanet_jax.studies.variants import CONTROL, Variant
+from mocanet_jax.train.checkpoints.workdir import differing_fields
 
 SCORE = "eval/accuracy"
 MEASURES = {
@@ -27,6 +28,8 @@ MEASURES = {
     "usage_writes": "eval/usage_writes",
     "usage_reads": "eval/usage_reads",
     "steps": "trained_steps",
+    "evaluated_step": "evaluated_step",
+    "within_budget": "within_budget",
     "wall_seconds": "wall_seconds",
 }
 """What a study tells of its runs, and where result.json holds it."""
@@ -54,8 +57,9 @@ class Cell(NamedTuple):
     def result(self) -> dict | None:
         """What result.json holds of a finished run of this very config, else None."""
         try:
-            same = read_json(self.workdir / "config.json") == self.config
-            return read_json(self.workdir / "result.json") if same else None
+            config = read_json(self.workdir / "config.json")
+            result = read_json(self.workdir / "result.json")
+            return None if differing_fields(config, self.config) else result
         except (OSError, ValueError):
             return None
 
@@ -229,7 +233,8 @@ def _row(variant, results, control):
 
 
 def _measures(result):
-    found = {name: result[key] for name, key in MEASURES.items() if key in result}
+    found = {name: result.get(key) for name, key in MEASURES.items()}
+    found = {name: value for name, value in found.items() if value is not None}
     step = result["train_seconds"] / max(result["trained_steps"], 1)
     return found | {"milliseconds_per_step": 1000 * step}
 

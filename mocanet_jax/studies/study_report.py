@@ -79,8 +79,22 @@ def markdown(findings: Findings, title: str, columns: list[Column]) -> str:
     paragraphs += [table(rows, shown), "Accuracy of each seed, %:"]
     paragraphs.append(table(rows, [name, *seeds]))
     paragraphs += [f"`{name}` equals the control with this config." for name in findings.equal]
+    paragraphs += _over_budget(rows)
     paragraphs += failures(findings.failed)
     return "\n\n".join(paragraphs) + "\n"
+
+
+def _over_budget(rows):
+    """A line for each row that has seeds without a checkpoint within the budget."""
+    for row in rows:
+        if "within_budget" in row.measured:
+            kept = zip(row.seeds, row.measured["within_budget"].values, strict=True)
+            over = [str(seed) for seed, within in kept if not within]
+            if over:
+                yield (
+                    f"{row.variant.name}: no checkpoint of seed {', '.join(over)} is within "
+                    "the budget; the one of lowest loss is shown."
+                )
 
 
 def failures(failed: Sequence[Outcome]) -> list[str]:
@@ -162,6 +176,7 @@ SCORES = [
 SPENT = [
     ("usage, % (experts, writes, reads)", _usage),
     ("steps", _measured("steps", _mean(0))),
+    ("evaluated step", _measured("evaluated_step", _mean(0))),
     ("seconds", _measured("wall_seconds", _mean(0))),
 ]
 ABLATION_COLUMNS = [

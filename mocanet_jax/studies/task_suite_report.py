@@ -57,6 +57,7 @@ def _row_as_json(row):
             "values": values("solved_seconds"),
         },
         "trained_steps": values("trained_steps"),
+        "evaluated_step": values("evaluated_step"),
     }
 
 

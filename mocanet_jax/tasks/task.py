@@ -49,5 +49,9 @@ class Task(Protocol):
     def example(self) -> jax.Array:
         """Tokens of a smallest batch, which tell a model its shapes."""
 
+    def record(self) -> dict:
+        """What a later process needs besides the config, as values of JSON, and under `data`
+        a fingerprint of each part of the data, by name."""
+
     def save(self, workdir: Path) -> None:
-        """Writes what a later process needs besides the config."""
+        """Writes what people may want to read of it."""

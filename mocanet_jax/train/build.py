@@ -21,22 +21,23 @@ from mocanet_jax.runtime.sharding import Layout
 from mocanet_jax.tasks.registry import check_complete, task_class
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
 from mocanet_jax.tasks.task import Task
-from mocanet_jax.tasks.text.task import VOCABULARY_FILE, TextTask
-from mocanet_jax.tasks.text.vocabulary import load_vocabulary
+from mocanet_jax.tasks.text.task import TextTask
+from mocanet_jax.tasks.text.vocabulary import vocabulary_of
 from mocanet_jax.train.baselines import BASELINES, build_baseline
+from mocanet_jax.train.checkpoints.record import latest_record
 from mocanet_jax.train.config.settings import MOCA
 
 
 def build_task(config: ConfigDict, workdir: Path) -> Task:
-    """The task; what an earlier run in `workdir` saved of it is used again.
+    """The task; what the checkpoints in `workdir` hold of it is used again.
 
     Raises UserError for an unknown task or settings it refuses.
     """
     kind, settings = task_class(config.task), dict(config.data)
     if issubclass(kind, TextTask):
         settings["seed"] = config.seed
-        if (workdir / VOCABULARY_FILE).exists():
-            settings["saved_vocabulary"] = load_vocabulary(workdir / VOCABULARY_FILE)
+        if (record := latest_record(workdir)) and "vocabulary" in record.task:
+            settings["saved_vocabulary"] = vocabulary_of(record.task["vocabulary"])
     try:
         task = kind(**settings)
     except (ValueError, TypeError) as error:

@@ -4,7 +4,7 @@ import time
 
 import psutil
 
-from mocanet_jax.train.checkpoint import Progress
+from mocanet_jax.train.checkpoints.record import Progress
 
 
 def seconds_since_process_start() -> float:

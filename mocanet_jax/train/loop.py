@@ -13,8 +13,17 @@ from mocanet_jax.nn.summary import component_costs
 from mocanet_jax.runtime.lock import locked
 from mocanet_jax.runtime.processes import leads, wait_for_all
 from mocanet_jax.runtime.sharding import build_layout, check_batch
+from mocanet_jax.tasks.task import Task
 from mocanet_jax.train.build import build_evaluator, build_model, build_task
-from mocanet_jax.train.checkpoint import Checkpoints, Progress, inspected
+from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
+from mocanet_jax.train.checkpoints.inspection import inspected
+from mocanet_jax.train.checkpoints.record import Progress
+from mocanet_jax.train.checkpoints.workdir import (
+    changed_data,
+    check_workdir,
+    claim_workdir,
+    make_workdir,
+)
 from mocanet_jax.train.clock import Clock
 from mocanet_jax.train.config.settings import check_settings, plain
 from mocanet_jax.train.monitor import Monitor, Silent
@@ -23,7 +32,6 @@ from mocanet_jax.train.result import Evaluated, Evaluator, Result, final_result
 from mocanet_jax.train.run import Run
 from mocanet_jax.train.state import TrainState, initial_params
 from mocanet_jax.train.trainer import Trainer
-from mocanet_jax.train.workdir import check_workdir, claim_workdir, make_workdir
 
 SILENT = Silent()
 
@@ -59,6 +67,8 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
             verb = "already finished" if progress.finished else "resuming"
             monitor.note(f"{workdir}: {verb} at step {latest}")
         if not progress.finished:
+            for line in _keep_task(checkpoints, evaluator.task, config):
+                monitor.note(f"{workdir}: {line}")
             monitor.costs(component_costs(evaluator.model, state.params))
             clock = Clock(progress)
             run = Run(workdir, monitor, checkpoints, evaluator, ready.trainer, clock)
@@ -119,6 +129,17 @@ def prepared(config: ConfigDict, workdir: Path) -> Prepared:
     optimizer = build_optimizer(config.train, declarations)
     evaluator = build_evaluator(model, task, config, layout)
     return Prepared(Trainer(model, task, optimizer, config), evaluator, declarations)
+
+
+def _keep_task(checkpoints: Checkpoints, task: Task, config: ConfigDict) -> list[str]:
+    """Reads the task's data, and keeps with later checkpoints what it was. Returns a line on
+    each part that changed since the last one; raises UserError where that is not accepted."""
+    task.read()
+    checkpoints.task = task.record()
+    if (latest := checkpoints.latest_step()) is None:
+        return []
+    accepts = config.train.on_changed_data == "accept"
+    return changed_data(checkpoints.record(latest).task, checkpoints.task, accepts)
 
 
 def _continued(progress: Progress, config: ConfigDict, step: int) -> Progress:

@@ -11,7 +11,8 @@ from mocanet_jax.nn.summary import component_costs, realised_flops, state_size
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.files import write_json
 from mocanet_jax.runtime.processes import leads
-from mocanet_jax.train.checkpoint import Progress
+from mocanet_jax.train.checkpoints.record import Progress
+from mocanet_jax.train.config.settings import budget_target
 
 Evaluator = SequenceEvaluator | TextEvaluator
 
@@ -26,6 +27,12 @@ class Evaluated(NamedTuple):
     best: Progress
     trained_steps: int
     progress: Progress
+
+    @property
+    def within_budget(self) -> bool | None:
+        """Of its validation; None where nothing is to be kept."""
+        target = budget_target(self.best.config)
+        return None if target is None else self.best.validation["usage"] <= target
 
 
 class Result(NamedTuple):
@@ -56,7 +63,8 @@ def final_result(
     entries = results.entries()
     summary = {
         "task": evaluator.config.task,
-        "steps": of.step,
+        "evaluated_step": of.step,
+        "within_budget": of.within_budget,
         "trained_steps": of.trained_steps,
         "wall_seconds": round(progress.wall_seconds, 2),
         "train_seconds": round(progress.train_seconds, 2),

@@ -15,7 +15,9 @@ from mocanet_jax.runtime.errors import Stopped, UserError
 from mocanet_jax.runtime.metrics_log import Recorder, Unrecorded
 from mocanet_jax.runtime.processes import leads, received_by_any, said_by_any
 from mocanet_jax.runtime.signals import StopRequest
-from mocanet_jax.train.checkpoint import NEVER_BEST, Checkpoints, Progress, selection_loss
+from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
+from mocanet_jax.train.checkpoints.record import Progress
+from mocanet_jax.train.checkpoints.selection import Standing
 from mocanet_jax.train.clock import Clock, seconds_since_process_start
 from mocanet_jax.train.config.settings import budget_target
 from mocanet_jax.train.curriculum import CurriculumState
@@ -51,7 +53,6 @@ class Run:
         and Stopped where a signal ends it.
         """
         task, training, clock = self.trainer.task, self.training, self.clock
-        task.read()  # a run that goes on has not yet
         step = start = int(state.step)
         seed = np.uint32(self.trainer.config.seed)
         schedule = learning_rate_schedule(training)
@@ -100,13 +101,12 @@ class Run:
         self.monitor.validated(step, evaluator.describe(validation))
         if validation["accuracy"] >= SOLVED:
             self.clock.note_solved(step)
-        loss, usage = validation[evaluator.chosen_by], validation["usage"]
-        target = budget_target(evaluator.config)
-        target = 1.0 if target is None else target
-        finished = last or (loss <= training.stop_at_loss and usage <= target)
+        loss = validation[evaluator.chosen_by]
+        reached = Standing(loss, validation["usage"], budget_target(evaluator.config))
+        finished = last or (loss <= training.stop_at_loss and reached.within_budget)
         progress = self.clock.book(validation, finished)
         if finished or step % training.save_every == 0:
-            self.checkpoints.save(state, progress, selection_loss(loss, usage, target))
+            self.checkpoints.save(state, progress, loss)
 
     def _out_of_time(self) -> bool:
         """Whether a process has used up config.train.max_minutes."""
@@ -117,7 +117,7 @@ class Run:
         """Keeps a step that is not kept yet; unvalidated, so that it is never the best."""
         step, latest = int(state.step), self.checkpoints.latest_step()
         if step and step != latest:
-            self.checkpoints.save(state, self.clock.book({}, False), NEVER_BEST)
+            self.checkpoints.save(state, self.clock.book({}, False))
         where = f"saved at step {step} in {self.workdir}" if step else "nothing was trained yet"
         raise Stopped(
             received, f"{received.name}: {where}; the same command goes on from there"

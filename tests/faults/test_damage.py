@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mocanet_jax.runtime import manifest
 from mocanet_jax.runtime.errors import Stopped, UserError
-from mocanet_jax.train.checkpoint import SAVING, Checkpoints, inspected
+from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
+from mocanet_jax.train.checkpoints.inspection import SAVING, inspected
 from tests.faults.test_stopping import stop_after
 from tests.train import tiny
 from tests.train.test_checkpoint import bits, progress, saved, state
@@ -136,7 +137,7 @@ def test_another_layout_is_refused_by_its_number(copy):
     for step in (FIRST, LAST):
         path = copy / "checkpoints" / str(step) / manifest.NAME
         path.write_text(json.dumps(json.loads(path.read_text()) | {"layout": 0}))
-    with pytest.raises(UserError, match="its layout is 0, and this version reads 1"):
+    with pytest.raises(UserError, match="its layout is 0, and this version reads 3"):
         inspected(copy)
 
 

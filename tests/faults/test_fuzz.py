@@ -13,7 +13,7 @@ from mocanet_jax.inference.restore import restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text import labelled
 from mocanet_jax.train import loop
-from mocanet_jax.train.checkpoint import inspected
+from mocanet_jax.train.checkpoints.inspection import inspected
 from tests.train import tiny
 from tests.train.test_loop import contents
 

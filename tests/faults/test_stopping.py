@@ -10,7 +10,7 @@ import pytest
 from mocanet_jax.runtime import signals
 from mocanet_jax.runtime.errors import Stopped
 from mocanet_jax.train import run
-from mocanet_jax.train.checkpoint import Checkpoints
+from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from tests.train import tiny
 from tests.train.test_checkpoint import bits
 from tests.train.test_loop import final_state, rows
@@ -66,7 +66,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(finished, tmp_path, monkeyp
     result = tiny.train(tiny.config(), workdir, console)
     assert f"resuming at step {step}" in tiny.printed(console)
     assert result["eval/loss"] == finished[1]["eval/loss"]
-    assert result["steps"] == finished[1]["steps"]
+    assert result["evaluated_step"] == finished[1]["evaluated_step"]
     ends = [final_state(folder, tiny.config()) for folder in (finished[0], workdir)]
     assert bits(ends[0]) == bits(ends[1])
     assert rows(finished[0]) == rows(workdir)

@@ -36,7 +36,7 @@ several = settings(max_examples=8, suppress_health_check=[HealthCheck.function_s
 def test_the_best_checkpoint_answers(trained, finished_text):
     """Otherwise what a user is told of the model is not of the model that answers."""
     result = finished_text[1]
-    assert trained.step == result["steps"]
+    assert trained.step == result["evaluated_step"]
     assert trained.classes == ("negative", "positive")
     assert trained.validation["accuracy"] == result["eval/accuracy"]
     assert trained.temperature == trained.validation["temperature"]

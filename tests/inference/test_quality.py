@@ -13,14 +13,13 @@ from mocanet_jax.inference.predictor import TextPredictor
 from mocanet_jax.report.quality import show
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.labelled import read_tsv
-from mocanet_jax.train.checkpoint import saved_run, selection_loss
+from mocanet_jax.train.checkpoints.checkpoint import saved_run
 from tests.train import tiny
 
 
 def candidate(step, accuracy, held_out_loss, usage=0.2):
-    selection = selection_loss(held_out_loss, usage, 0.3)
     return quality.Candidate(
-        Path("run"), step, accuracy, 0.05, usage, held_out_loss, selection, 0.75, 0.8
+        Path("run"), step, accuracy, 0.05, usage, held_out_loss, usage <= 0.3, 0.75, 0.8
     )
 
 
@@ -53,7 +52,13 @@ def test_the_lowest_held_out_loss_is_the_one_to_use(compare):
 def test_a_checkpoint_within_its_budget_is_preferred(compare):
     """Otherwise the one to use is not the one that chat and evaluation use."""
     _, out = compare(candidate(1, 0.81, 0.3, usage=0.31), candidate(2, 0.9, 0.4))
-    assert "use run, step 2" in out
+    assert "use run, step 2, within its budget" in out
+
+
+def test_where_none_is_within_its_budget_the_lowest_loss_is_used(compare):
+    """Usage a little above the target says nothing of how well a checkpoint is trained."""
+    _, out = compare(candidate(1, 0.9, 0.7, usage=0.301), candidate(2, 0.9, 0.3, usage=0.4))
+    assert "use run, step 2, though no checkpoint is within budget" in out
 
 
 def test_a_best_below_the_target_fails(compare):
@@ -82,7 +87,7 @@ def test_every_kept_checkpoint_is_compared_with_its_own_numbers(two_checkpoints)
     for c, validation in zip(found, recorded, strict=True):
         assert (c.accuracy, c.ece) == (validation["accuracy"], validation["ece"])
         assert (c.held_out_loss, c.usage) == (validation["held_out_loss"], validation["usage"])
-        assert c.selection == c.held_out_loss, "within the budget"
+        assert c.within_budget
     predictor = TextPredictor(workdir, steps[-1])
     right = [
         predictor.predict(text).predicted == label

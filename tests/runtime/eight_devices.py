@@ -23,7 +23,7 @@ from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.nn.parameters import declarations_of
 from mocanet_jax.runtime.sharding import Layout, build_layout, one_device
 from mocanet_jax.train import build
-from mocanet_jax.train.checkpoint import Checkpoints, Progress
+from mocanet_jax.train.checkpoints.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.optimizer import build_optimizer
 from mocanet_jax.train.state import initial_params
 from mocanet_jax.train.trainer import Trainer

@@ -109,7 +109,13 @@ def test_two_processes_leave_what_one_leaves(runs):
     assert two == one
     assert len(list(runs[1][0].glob("*tfevents*"))) == 1
     one, two = (json.loads((workdir / "result.json").read_text()) for workdir, _ in runs)
-    for name in ("steps", "trained_steps", "parameters", "eval/accuracy", "eval/exact_match"):
+    for name in (
+        "evaluated_step",
+        "trained_steps",
+        "parameters",
+        "eval/accuracy",
+        "eval/exact_match",
+    ):
         assert two[name] == one[name]
     assert two["eval/loss"] == pytest.approx(one["eval/loss"], rel=1e-5)
 

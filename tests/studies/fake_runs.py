@@ -12,6 +12,8 @@ from mocanet_jax.studies import study
 from mocanet_jax.studies.variants import Variant
 
 RESULT = {
+    "evaluated_step": 180,
+    "within_budget": None,
     "trained_steps": 200,
     "train_seconds": 5.0,
     "wall_seconds": 20.0,

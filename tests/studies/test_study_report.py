@@ -55,9 +55,10 @@ def test_a_table_by_hand(ablation, tmp_path):
         "FLOPs per token",
         "usage, % (experts, writes, reads)",
         "steps",
+        "evaluated step",
         "seconds",
     ]
-    cost = ["1,000", "3,000", "40 (25, 100, 50)", "200", "20"]
+    cost = ["1,000", "3,000", "40 (25, 100, 50)", "200", "180", "20"]
     assert control == ["control", "91.00 ± 12.71", "–", *cost]
     assert other == ["no_memory", "50.00", "-40.00", *cost]
     assert tables(text)[-2:] == [["control", "90.00", "92.00"], ["no_memory", "50.00", "–"]]

@@ -71,7 +71,7 @@ def test_dense_routing_uses_the_experts_of_a_flag():
 def test_flags_of_any_type_arrive():
     overrides = {"eval.lengths": (7,), "train.learning_rate": 1e-4, "task": "a b"}
     (variant,), _ = ablations(COPY, overrides, ["control"])
-    assert variant.config["eval"]["lengths"] == [7]
+    assert variant.config["eval"]["lengths"] == (7,)
     assert variant.config["train"]["learning_rate"] == 1e-4
     assert variant.config["task"] == "a b"
 

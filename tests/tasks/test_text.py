@@ -10,9 +10,10 @@ import pytest
 
 from mocanet_jax.nn.models.words import UNKNOWN_WORD
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.files import read_json
 from mocanet_jax.tasks.text.buckets import select
 from mocanet_jax.tasks.text.task import VOCABULARY_FILE, TextBatch
-from mocanet_jax.tasks.text.vocabulary import Vocabulary, load_vocabulary
+from mocanet_jax.tasks.text.vocabulary import Vocabulary, vocabulary_of
 from tests.tasks.small_corpus import PHRASES, SENTENCES, VALIDATION, small_task
 
 TASK = small_task()
@@ -58,7 +59,7 @@ def test_settings_reach_the_vocabulary():
 def test_a_saved_vocabulary_is_used(tmp_path):
     """A run that goes on, or a chat, would number words by another day's corpus."""
     TASK.save(tmp_path)
-    saved = load_vocabulary(tmp_path / VOCABULARY_FILE)
+    saved = vocabulary_of(read_json(tmp_path / VOCABULARY_FILE))
     assert saved == TASK.vocabulary
     other = Vocabulary(("film", "dull"), TASK.num_pieces, TASK.max_pieces)
     task = small_task(saved_vocabulary=other)

@@ -10,12 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mocanet_jax.nn.models.words import NO_PIECE, UNKNOWN_WORD
-from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.files import read_json
 from mocanet_jax.tasks.text.vocabulary import (
     FIRST_WORD,
     Vocabulary,
     build_vocabulary,
-    load_vocabulary,
+    vocabulary_of,
 )
 
 WORDS = ("dull", "café", "👎", '"', "\\", "``", "n't", "a\u2028b", "")
@@ -158,7 +158,7 @@ def test_the_file_gives_the_same_vocabulary(tmp_path):
     """Otherwise a trained model reads other words than it was trained on."""
     file = tmp_path / "vocabulary.json"
     VOCABULARY.save(file)
-    loaded = load_vocabulary(file)
+    loaded = vocabulary_of(read_json(file))
     assert loaded == VOCABULARY
     np.testing.assert_array_equal(loaded.encode(WORDS), VOCABULARY.encode(WORDS))
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
@@ -170,55 +170,4 @@ def test_the_file_is_written_over(tmp_path):
     VOCABULARY.save(file)
     other = Vocabulary(("other",), 5, 0)
     other.save(file)
-    assert load_vocabulary(file) == other
-
-
-def saved(folder):
-    VOCABULARY.save(folder / "whole.json")
-    return (folder / "whole.json").read_bytes()
-
-
-DAMAGED = {
-    "empty": b"",
-    "text": b"hello",
-    "bytes": b"\xff\xfe\x00",
-    "list": b"[]",
-    "number": b"3",
-    "no fields": b"{}",
-    "no sizes": b'{"words": ["a"]}',
-    "words are a number": b'{"words": 3, "num_pieces": 9, "max_pieces": 3}',
-    "size is a text": b'{"words": ["a"], "num_pieces": "9", "max_pieces": 3}',
-    "size is impossible": b'{"words": ["a"], "num_pieces": 1, "max_pieces": 3}',
-}
-
-
-def refused(file):
-    """The message of the error that the file gives."""
-    with pytest.raises(UserError) as error:
-        load_vocabulary(file)
-    message = str(error.value)
-    assert str(file) in message
-    assert len(message.splitlines()) == 1
-    return message
-
-
-@pytest.mark.parametrize("damage", DAMAGED)
-def test_a_damaged_file_is_told_in_one_line(damage, tmp_path):
-    """Otherwise a chat starts with a traceback, or with a vocabulary of nonsense."""
-    file = tmp_path / "vocabulary.json"
-    file.write_bytes(DAMAGED[damage])
-    refused(file)
-
-
-def test_a_file_cut_anywhere_is_told_in_one_line(tmp_path):
-    """A copy that was interrupted must not pass for a smaller vocabulary."""
-    whole, file = saved(tmp_path), tmp_path / "cut.json"
-    for length in range(len(whole.rstrip())):
-        file.write_bytes(whole[:length])
-        refused(file)
-
-
-def test_a_missing_file_or_a_folder_is_told_in_one_line(tmp_path):
-    """A mistyped --workdir must not end in a traceback."""
-    assert "No such file" in refused(tmp_path / "vocabulary.json")
-    refused(tmp_path)
+    assert vocabulary_of(read_json(file)) == other

@@ -11,10 +11,10 @@ import orbax.checkpoint as ocp
 import pytest
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.train.checkpoint import Checkpoints, Progress, saved_run
+from mocanet_jax.train.checkpoints.checkpoint import Checkpoints, Progress, saved_run
+from mocanet_jax.train.checkpoints.workdir import differing_fields, read_config
 from mocanet_jax.train.curriculum import CurriculumState
 from mocanet_jax.train.state import TrainState
-from mocanet_jax.train.workdir import differing_fields, read_config
 
 OPTIMIZER = optax.adamw(0.1)
 
@@ -152,7 +152,7 @@ from pathlib import Path
 import jax, jax.numpy as jnp
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.nn.models.protocol import Trained
-from mocanet_jax.train.checkpoint import Checkpoints
+from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 
 like = {f"w{i}": jax.ShapeDtypeStruct((100, 64), jnp.float32) for i in range(40)}
 try:
@@ -230,5 +230,7 @@ def test_differences_name_field_and_both_values():
 def test_a_config_that_cannot_be_read_is_told(tmp_path):
     assert read_config(tmp_path) is None
     (tmp_path / "config.json").write_text('{"seed": 1')
-    with pytest.raises(UserError, match=r"config\.json cannot be read .* use another"):
+    with pytest.raises(
+        UserError, match=r"config\.json is not the config of a run; use another"
+    ):
         read_config(tmp_path)

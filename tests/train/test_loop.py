@@ -19,8 +19,8 @@ from mocanet_jax.report.terminal import TrainingDisplay
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
 from mocanet_jax.train import clock, loop, run
-from mocanet_jax.train import workdir as workdirs
-from mocanet_jax.train.checkpoint import Checkpoints, Progress
+from mocanet_jax.train.checkpoints import workdir as workdirs
+from mocanet_jax.train.checkpoints.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.config import settings
 from tests.train import tiny
 
@@ -105,13 +105,15 @@ def test_a_run_leaves_its_result(finished):
     result = json.loads((workdir / "result.json").read_text())
     assert result == returned
     assert result["task"] == "copy"
-    assert result["steps"] in range(1, tiny.STEPS + 1)
+    assert result["evaluated_step"] in range(1, tiny.STEPS + 1)
     assert result["trained_steps"] == tiny.STEPS
     assert 0 < result["train_seconds"] < result["wall_seconds"]
     assert result["train_tokens_per_second"] > 0
     assert (result["solved_step"], result["solved_seconds"]) == (None, None)
     (validated,) = (
-        row for row in rows(workdir) if row["step"] == result["steps"] and "eval/loss" in row
+        row
+        for row in rows(workdir)
+        if row["step"] == result["evaluated_step"] and "eval/loss" in row
     )
     assert result["validation_loss"] == validated["eval/loss"]
     state = final_state(workdir, tiny.config())
@@ -200,7 +202,7 @@ def test_training_stops_when_validation_is_good_enough(shared_compilation, tmp_p
     trained = loop.train(config, tmp_path / "run", TrainingDisplay(console))
     report(trained, console)
     result = trained.summary
-    assert result["steps"] == 1
+    assert result["evaluated_step"] == 1
     assert result["eval/usage"] == 0.0
     assert result["eval/accuracy_by_length"] == {}
     pictures = {path.name for path in (tmp_path / "run").glob("*.png")}
@@ -228,7 +230,7 @@ def test_a_run_ends_when_its_minutes_are_over(shared_compilation, tmp_path, monk
     told = lambda self, params: validate(self, params) | {"accuracy": run.SOLVED}
     monkeypatch.setattr(SequenceEvaluator, "validate", told)
     result = tiny.train(config, tmp_path / "run", tiny.console())
-    assert (result["trained_steps"], result["steps"]) == (2, 2)
+    assert (result["trained_steps"], result["evaluated_step"]) == (2, 2)
     assert (result["solved_step"], result["solved_seconds"]) == (2, 20.0)
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
     with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:

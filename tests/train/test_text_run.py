@@ -13,11 +13,12 @@ import pytest
 from mocanet_jax.evaluate.text import TextEvaluator
 from mocanet_jax.report.run import report
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.files import read_json
 from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
 from mocanet_jax.tasks.text import sst2
 from mocanet_jax.tasks.text import task as text
 from mocanet_jax.tasks.text.labelled import read_tsv
-from mocanet_jax.tasks.text.vocabulary import load_vocabulary
+from mocanet_jax.tasks.text.vocabulary import vocabulary_of
 from mocanet_jax.train import build, loop, run
 from mocanet_jax.train.config.settings import plain
 from mocanet_jax.train.trainer import Faults, Trainer
@@ -139,7 +140,7 @@ def test_a_run_leaves_its_config_vocabulary_record_and_pictures(
     config = tiny_text.config(corpus)
     assert json.loads((workdir / "config.json").read_text()) == plain(config)
     fresh = build.build_task(config, corpus)
-    assert load_vocabulary(workdir / "vocabulary.json") == fresh.vocabulary
+    assert vocabulary_of(read_json(workdir / "vocabulary.json")) == fresh.vocabulary
     assert set(fresh.vocabulary.words) == set().union(*fresh.train_texts.tokens)
 
 
@@ -185,7 +186,7 @@ def test_evaluation_later_gives_the_numbers_of_the_run(finished_text, corpus, mo
     evaluated = tiny.evaluate(config, moved, overrides)
     assert json.loads((moved / "eval.json").read_text()) == evaluated
     assert list(evaluated) == list(finished_text[1])
-    up_to_the_best = {"trained_steps": evaluated["steps"]}
+    up_to_the_best = {"trained_steps": evaluated["evaluated_step"]}
     assert timeless(evaluated) == timeless(finished_text[1]) | up_to_the_best
 
 
@@ -392,13 +393,13 @@ def test_held_out_sentences_choose_the_checkpoint(counted):
     """Otherwise the validation split chooses the model that it is to judge: the best of it is
     the last step here, by loss and by accuracy."""
     result = counted([of(0.9, 0.7, 0.6), of(0.5, 0.8, 0.5), of(0.6, 0.1, 0.9)])
-    assert result["steps"] == 4
+    assert result["evaluated_step"] == 4
 
 
 def test_training_stops_when_held_out_sentences_are_good_enough(counted):
     """Not when the validation split is."""
     told = [of(0.9, 0.1, 1.0), of(0.2, 0.8, 0.5)]
-    assert counted(told, train__stop_at_loss=0.3)["steps"] == 4
+    assert counted(told, train__stop_at_loss=0.3)["evaluated_step"] == 4
 
 
 def test_a_checkpoint_within_the_budget_is_better_than_any_above_it(counted):
@@ -406,11 +407,11 @@ def test_a_checkpoint_within_the_budget_is_better_than_any_above_it(counted):
     here, whose held-out loss is the lowest."""
     told = [of(0.1, 0.1, 1.0), of(0.8, 0.1, 1.0), of(0.7, 0.1, 1.0)]
     told = [row | {"usage": usage} for row, usage in zip(told, (0.35, 0.3, 0.3), strict=True)]
-    assert counted(told, model__budget__target=0.3)["steps"] == 6
+    assert counted(told, model__budget__target=0.3)["evaluated_step"] == 6
 
 
 def test_training_does_not_stop_above_the_budget(counted):
     """Good enough for the task is not yet good enough for its price."""
     told = [of(0.1, 0.1, 1.0) | {"usage": usage} for usage in (0.35, 0.31, 0.3)]
     changes = {"train__stop_at_loss": 0.3, "model__budget__target": 0.3}
-    assert counted(told, **changes)["steps"] == 6
+    assert counted(told, **changes)["evaluated_step"] == 6

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from configs import sst2
 from mocanet_jax.train import loop
-from mocanet_jax.train.checkpoint import Checkpoints
+from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from mocanet_jax.train.state import TrainState
 from tests.train import tiny
 

@@ -124,8 +124,12 @@ class SequenceTask:
     def score(self, logits: jax.Array, batch: Batch) -> Scores:
         return score(logits, batch)
 
-    def save(self, workdir: Path) -> None:
+    def record(self) -> dict:
         """Nothing: the config says it all."""
+        return {}
+
+    def save(self, workdir: Path) -> None:
+        """Nothing, either."""
 
     def initialise(self, params: dict) -> dict:
         return params

@@ -4,6 +4,7 @@ sentence<TAB>label
 one long string of cliches .<TAB>0
 """
 
+import hashlib
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
@@ -34,6 +35,13 @@ class LabelledTexts(NamedTuple):
         return LabelledTexts(
             [self.texts[i] for i in rows], [self.tokens[i] for i in rows], self.labels[rows]
         )
+
+    def fingerprint(self) -> dict:
+        """Equal for equal tokens and labels in the same order: their number and a checksum."""
+        digest = hashlib.sha256()
+        for label, words in zip(self.labels, self.tokens, strict=True):
+            digest.update(f"{label}\t{' '.join(words)}\n".encode("utf-8", "surrogatepass"))
+        return {"texts": len(self), "sha256": digest.hexdigest()}
 
 
 def joined(first: LabelledTexts, second: LabelledTexts) -> LabelledTexts:

@@ -18,6 +18,7 @@ import optax
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.buckets import Selection, TrainingData, bucketed, select
 from mocanet_jax.tasks.text.labelled import LabelledTexts, hold_out, joined, read_tsv
+from mocanet_jax.tasks.text.tokenizer import interpreter_fault
 from mocanet_jax.tasks.text.vectors import read_vectors
 from mocanet_jax.tasks.text.vocabulary import FIRST_WORD, Vocabulary, build_vocabulary
 
@@ -92,6 +93,8 @@ class TextTask:
     shortest: ClassVar[int] = 1
 
     def __post_init__(self):
+        if fault := interpreter_fault():
+            raise UserError(fault)
         rising = all(a < b for a, b in zip((0, *self.buckets), self.buckets, strict=False))
         if not self.buckets or not rising:
             raise ValueError(f"buckets must be rising lengths from 1 on, not {self.buckets}")
@@ -165,6 +168,13 @@ class TextTask:
 
     def save(self, workdir: Path) -> None:
         self.vocabulary.save(workdir / VOCABULARY_FILE)
+
+    def record(self) -> dict:
+        """The vocabulary, and fingerprints of the texts by split. Reads the texts."""
+        data = {"training": self.train_texts, "held-out": self.held_out_texts}
+        data |= {"validation": self.evaluation_texts}
+        fingerprints = {name: texts.fingerprint() for name, texts in data.items()}
+        return {"vocabulary": self.vocabulary.fields(), "data": fingerprints}
 
     def fitting_length(self, length: int) -> int:
         """The longest training length, doubled until a text of `length` words fits, so that

@@ -12,10 +12,14 @@ A model knows only the spellings of its training data, so that what people type 
 rewritten to them: runs of "!" or "?" are cut to one, ":)" and ":(" become "smile" and "sad", an
 emoji becomes its Unicode name. Words keep the letters they are typed with ("sooooo" is a word
 of the data). Tags such as <b> are spaces.
+
+The first use checks some sentences whose tokens are known: some releases of Python have regular
+expressions that match wrongly, without a word.
 """
 
 import re
-from functools import lru_cache
+import sys
+from functools import cache, lru_cache
 from unicodedata import category, name, normalize
 
 SPELLED = {
@@ -39,10 +43,11 @@ OPENING_QUOTE = re.compile(r'(?<![^\s(-])"(?=\S)')
 
 # A word or a contraction ends where no letter or digit follows, or before an n't.
 END = r"(?:(?![^\W_])|(?=n't))"
-LETTERS = r"(?:[^\W_n]|n(?!'t))++"
+LETTERS = r"(?:[^\W_n]|n(?!'t))+"
 
 # Read left to right, the first alternative that fits. What is taken must be taken whole when it
-# stands alone, too: that is what makes a line of tokens its own tokenisation.
+# stands alone, too: that is what makes a line of tokens its own tokenisation. Runs end with a
+# look-ahead rather than with a possessive quantifier, which Python 3.11.0 to 3.11.4 gets wrong.
 TOKEN = re.compile(
     rf"""
     (?=[^\W_])(?:
@@ -62,17 +67,17 @@ TOKEN = re.compile(
               | (?<=\d)(?:\.(?=\d) | ,(?=\d{{3}}(?!\d)))  # 1.8  10,000
             )
             {LETTERS}
-        )*+
+        )*
     )
     | '(?: (?:em|til|n'?|\d\ds?){END} | (?:s|d|m|ll|re|ve){END} )
     | (?P<single_quote> (?<![^\s(-])'(?=[^\W_]) )
     | (?P<double_quote> (?<![^\s(-])''(?=[^\W_]) )
     | '' | ``
     | (?P<ellipsis> \.\.+ )
-    | (?P<smile> [:;]-?\)++ | (?<!\S)[:;]-?d{END} )
-    | (?P<sad> [:;]'?-?\(++{END} )
-    | (?P<exclaimed> !++(?!\?) )
-    | (?P<asked> \?++(?!!) )
+    | (?P<smile> [:;]-?\)+ | (?<!\S)[:;]-?d{END} )
+    | (?P<sad> [:;]'?-?\(+(?!\(){END} )
+    | (?P<exclaimed> !+(?![!?]) )
+    | (?P<asked> \?+(?![!?]) )
     | (?P<asked_first> \?[!?]+ )
     | (?P<exclaimed_first> ![!?]+ )
     | -[lr]rb-
@@ -95,12 +100,44 @@ REWRITTEN = {
 }
 
 
+KNOWN = {
+    "a film": "a film",
+    "I don’t like “Jaws 4”… cannot!!": "i do n't like `` jaws 4 '' ... can not !",
+    "Mr. O'Fallon's well-made 1,000.50-dollar U.S. debut?!": (
+        "mr. o'fallon 's well-made 1,000.50-dollar u.s. debut ?!?"
+    ),
+    "so-so :-)) :((": "so-so smile sad",
+    "isn't it (really) good--bad??": "is n't it ( really ) good -- bad ?",
+}
+"""Some sentences, and their tokens."""
+
+
 def tokenize(text: str) -> list[str]:
     """Tokens of `text`: lower case, none empty, none with white space in it.
 
     Any string is accepted, lone surrogates and control characters included, and takes time in
     proportion to its length. Tokens joined by spaces give the same tokens again.
+
+    Raises RuntimeError in a Python that gets its tokens wrong.
     """
+    if fault := interpreter_fault():
+        raise RuntimeError(fault)
+    return _tokens(text)
+
+
+@cache
+def interpreter_fault() -> str | None:
+    """What this Python gets wrong, in one line; None where nothing is known."""
+    for text, tokens in KNOWN.items():
+        if (found := _tokens(text)) != tokens.split(" "):
+            return (
+                f"Python {sys.version.split()[0]} tokenizes {text!r} wrongly, as {found}; use "
+                "another release of Python"
+            )
+    return None
+
+
+def _tokens(text):
     text = ACCENTED.sub(lambda match: normalize("NFC", match[0]), text)
     text = RANGE.sub("-", text)
     text = "".join(map(_plain, text))

@@ -1,4 +1,4 @@
-"""Words and their pieces as numbers, and the JSON file that keeps them.
+"""Words and their pieces as numbers, and as JSON.
 
     "dull ."  →  [[17, 803, 5121, …, 0], [4, 0, …, 0]]      word, then its hashed n-grams
 
@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mocanet_jax.nn.models.words import NO_PIECE, UNKNOWN_WORD
-from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.files import read_json, write_json
+from mocanet_jax.runtime.files import write_json
 
 NGRAM_LENGTHS = (3, 4, 5)
 FIRST_WORD = UNKNOWN_WORD + 1
@@ -73,9 +72,13 @@ class Vocabulary:
             for gram in list(grams)[: self.max_pieces]
         ]
 
+    def fields(self) -> dict:
+        """As values of JSON."""
+        sizes = {"num_pieces": self.num_pieces, "max_pieces": self.max_pieces}
+        return sizes | {"words": list(self.words)}
+
     def save(self, path: Path) -> None:
-        fields = {"num_pieces": self.num_pieces, "max_pieces": self.max_pieces}
-        write_json(path, fields | {"words": list(self.words)})
+        write_json(path, self.fields())
 
 
 def build_vocabulary(
@@ -92,15 +95,6 @@ def build_vocabulary(
     return Vocabulary(tuple(words), num_pieces, max_pieces)
 
 
-def load_vocabulary(path: Path) -> Vocabulary:
-    """Raises UserError for a file that is missing or not a vocabulary."""
-    try:
-        fields = read_json(path)
-        words, sizes = fields["words"], (fields["num_pieces"], fields["max_pieces"])
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ValueError("words must be a list of strings")
-        if not all(isinstance(size, int) for size in sizes):
-            raise ValueError("sizes must be whole numbers")
-        return Vocabulary(tuple(words), *sizes)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} is not a vocabulary that can be read: {error}") from error
+def vocabulary_of(fields: dict) -> Vocabulary:
+    """Of what `Vocabulary.fields` returned."""
+    return Vocabulary(tuple(fields["words"]), fields["num_pieces"], fields["max_pieces"])

@@ -110,6 +110,7 @@ TRAIN = {
     "eval_every": (50, "steps"),
     "save_every": (50, "steps, a multiple of eval_every"),
     "on_nonfinite": ("stop", "stop, or skip: learn nothing from such a batch"),
+    "on_changed_data": ("stop", "stop, or accept: go on where data changed between two parts"),
     "nonfinite_patience": (10, "batches to skip in a row before giving up"),
     "stop_at_loss": (0.0, "nats of validation; 0 never stops early"),
 }

@@ -25,6 +25,9 @@ WHOLE_NUMBERS = (
 )
 """Fields of config.train that are at least 1."""
 
+CHOICES = {"on_nonfinite": ("stop", "skip"), "on_changed_data": ("stop", "accept")}
+"""Fields of config.train that are words."""
+
 RANGES = {
     "train.curriculum.shortest": (lambda x: x >= 1, "at least 1"),
     "train.curriculum.growth": (lambda x: x > 0, "above 0"),
@@ -53,10 +56,12 @@ def check_settings(config: ConfigDict) -> None:
     for name in WHOLE_NUMBERS:
         if training[name] < 1:
             raise UserError(f"config.train.{name} must be at least 1, not {training[name]}")
-    if training.on_nonfinite not in ("stop", "skip"):
-        raise UserError(
-            f'config.train.on_nonfinite must be "stop" or "skip", not {training.on_nonfinite!r}'
-        )
+    for name, choices in CHOICES.items():
+        if training[name] not in choices:
+            raise UserError(
+                f'config.train.{name} must be "{choices[0]}" or "{choices[1]}", '
+                f"not {training[name]!r}"
+            )
     for name, (holds, wanted) in RANGES.items():
         value = field(config, name)
         if not holds(value):
@@ -101,30 +106,26 @@ def is_moca(config: Mapping) -> bool:
 def budget_target(config: Mapping) -> float | None:
     """The share of the full compute that a run is held to, None where none can bind, nor is
     known, as in the config of an older version."""
-    budget = config["model"].get("budget")
+    budget = config.get("model", {}).get("budget")
     if budget is None or not is_moca(config) or budget["routing"] != "dynamic":
         return None
     return budget["target"] if budget["target"] < 1 else None
 
 
 def plain(config: ConfigDict) -> dict:
-    """The config as values that JSON returns unchanged, without `mesh`: the devices that a run
-    is on are no part of what is trained, and may be others when it goes on."""
+    """The config in plain containers, without `mesh`: the devices that a run is on are no part
+    of what is trained, and may be others when it goes on."""
     return {
-        name: plain(value)
-        if isinstance(value, ConfigDict)
-        else list(value)
-        if isinstance(value, tuple)
-        else value
+        name: plain(value) if isinstance(value, ConfigDict) else value
         for name, value in config.items()
         if name != "mesh"
     }
 
 
 def _values(value):
-    """Equal for values that JSON does not tell apart."""
+    """Equal for a list and a tuple of the same values."""
     if isinstance(value, ConfigDict):
-        return plain(value)
+        return {name: _values(inner) for name, inner in plain(value).items()}
     return list(value) if isinstance(value, tuple) else value
 
 

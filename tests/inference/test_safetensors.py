@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mocanet_jax.runtime import safetensors
+from mocanet_jax.inference import safetensors
 
 ARRAYS = {
     "layer.kernel": np.arange(6, dtype=np.float32).reshape(2, 3),

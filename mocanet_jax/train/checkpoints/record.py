@@ -1,0 +1,103 @@
+"""What a checkpoint knows besides arrays: a JSON file beside them, under the same manifest.
+
+Files beside the checkpoints (config.json, vocabulary.json) are copies for people to read; what
+a later process needs is read from here.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from mocanet_jax.runtime import manifest
+from mocanet_jax.runtime.files import read_json, write_json
+
+NAME = "record.json"
+
+
+class Progress(NamedTuple):
+    """How far a run is.
+
+    config: the config in plain containers (settings.plain). validation: metrics at this step;
+    empty of one that was saved between validations.
+    wall_seconds, train_seconds: spent up to here, over all runs of the command, from
+    process start and in the training loop alone. tokens: unmasked tokens trained on.
+    finished: nothing is left to train.
+    solved_step, solved_seconds: the step of the first validation that was good enough to count
+    as solved, and train_seconds then; None before.
+    """
+
+    config: dict
+    validation: dict
+    wall_seconds: float
+    train_seconds: float
+    tokens: float
+    finished: bool
+    solved_step: int | None = None
+    solved_seconds: float | None = None
+
+
+class Record(NamedTuple):
+    """loss: of validation, by which the best is chosen, in nats; None of a step that was not
+    validated. task: what the task needs again (Task.record), values of JSON."""
+
+    progress: Progress
+    loss: float | None
+    task: dict
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Raises OSError, and ValueError for what is no JSON."""
+    progress = record.progress._asdict()
+    progress["config"] = _tagged(record.progress.config)
+    fields = {"progress": progress, "loss": record.loss, "task": record.task}
+    write_json(folder / NAME, fields)
+
+
+def read_record(folder: Path) -> Record:
+    """Of a checkpoint that is sound. Raises OSError where it has gone."""
+    fields = read_json(folder / NAME)
+    progress = Progress(**fields["progress"])
+    progress = progress._replace(config=_untagged(progress.config))
+    return Record(progress, fields["loss"], fields["task"])
+
+
+def checkpoint_folders(workdir: Path) -> dict[int, Path]:
+    """The folders of all checkpoints by their steps, oldest first, sound or not."""
+    try:
+        names = os.listdir(workdir / "checkpoints")
+    except OSError:
+        return {}
+    steps = sorted(int(name) for name in names if name.isdecimal() and name.isascii())
+    return {step: workdir / "checkpoints" / str(step) for step in steps}
+
+
+def latest_record(workdir: Path) -> Record | None:
+    """Of the newest checkpoint whose record is what was written, whatever became of its
+    arrays; None where there is none."""
+    for folder in reversed(checkpoint_folders(workdir).values()):
+        if manifest.damage(folder, [NAME]) is None:
+            try:
+                return read_record(folder)
+            except OSError:  # deleted by a training run at this moment
+                continue
+    return None
+
+
+TUPLE = "tuple"
+
+
+def _tagged(value):
+    """JSON has no tuples; a config has, and tells them from lists."""
+    if isinstance(value, dict):
+        return {name: _tagged(inner) for name, inner in value.items()}
+    if isinstance(value, tuple):
+        return {TUPLE: [_tagged(inner) for inner in value]}
+    return [_tagged(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _untagged(value):
+    if isinstance(value, dict):
+        if value.keys() == {TUPLE}:
+            return tuple(_untagged(inner) for inner in value[TUPLE])
+        return {name: _untagged(inner) for name, inner in value.items()}
+    return [_untagged(inner) for inner in value] if isinstance(value, list) else value

@@ -13,7 +13,7 @@ from mocanet_jax.train.build import build_evaluator
 from mocanet_jax.train.config import base_config
 from mocanet_jax.train.result import Evaluated, Result, final_result
 from mocanet_jax.train.settings import check_settings, override, plain
-from mocanet_jax.train.workdir import differing_fields
+from mocanet_jax.train.workdir import CHANGEABLE, differing_fields
 
 OF_THE_MODEL = ("task", "model")
 """Sections of a config by which it is that of another run."""
@@ -50,6 +50,7 @@ def evaluate(
 def _check_same(workdir, trained, config):
     sections = ({name: plain(c)[name] for name in OF_THE_MODEL} for c in (trained, config))
     fields = differing_fields(*sections)
+    fields = [field for field in fields if field.split(" ")[0] not in CHANGEABLE]
     if fields:
         raise UserError(
             f"{workdir} holds a run of another config: {'; '.join(fields)}. Leave out --config "

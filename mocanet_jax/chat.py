@@ -235,9 +235,9 @@ def main() -> None:
     except KeyboardInterrupt:
         cli.leave("", 130)
     except BrokenPipeError:
-        _discard_output()  # whoever read has seen enough
+        cli.discard_output()  # whoever read has seen enough
     except OSError as error:
-        _discard_output()
+        cli.discard_output()
         raise UserError(f"input or output failed: {error}") from error
 
 
@@ -248,11 +248,6 @@ def _accept_anything():
         sys.stdin.reconfigure(encoding=encoding, errors="replace", newline="\n")
     if sys.stdout is not None:
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _discard_output():
-    """So that nothing fails again when Python flushes at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

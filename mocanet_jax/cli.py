@@ -4,110 +4,148 @@ Exit codes: 0 done; 2 a mistake that the user can mend, told in one line on stde
 130 interrupted; 143 ended by SIGTERM.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from mocanet_jax.runtime.errors import Stopped, UserError
+from mocanet_jax.runtime.imports import search_also
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config import meanings as fields
 
-CONFIG = "--config="
-
 
 def run(main: Callable[[], None]) -> None:
-    """Parses flags, then calls `main`; positional arguments are refused."""
+    """Parses flags, then calls `main`; positional arguments are refused. --help prints the
+    docstring of `main`'s module."""
     logging.set_verbosity(logging.FATAL)  # Orbax logs, with tracebacks, what it also raises
-    app.run(lambda _: _guarded(main), flags_parser=_parse)
+    with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
+        search_also([Path.cwd()])  # for a task or head of one's own
+    document = main.__globals__["__doc__"]
+    app.run(lambda _: _guarded(main), flags_parser=partial(_parse, document=document))
 
 
 def config_value(flag: flags.FlagHolder | flags.Flag) -> ConfigDict:
-    """The config of a config-file flag. Raises UserError where there is none to be had."""
+    """The config of a config-file flag. Raises UserError where there is none."""
     if flag.value is None:
         raise UserError("no config given; pass one, for example --config=configs/copy.py")
-    try:
-        flag.value.to_dict()  # a file that failed to load complains only when it is used
-    except Exception as error:
-        raise UserError(f"--{flag.name}: {_one_line(error)}") from error
     return flag.value
 
 
 def config_of(arguments: list[str]) -> ConfigDict:
     """The config that mocanet_jax.main makes of these flags. Raises UserError where none."""
-    values, argv = flags.FlagValues(), ["main", *resolved(arguments)]
+    values, argv = flags.FlagValues(), ["main", *arguments]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    values["config"].parser = _ConfigParser(argv)
+    return config_value(_parsed(values, argv)["config"])
+
+
+def overridden(config: ConfigDict) -> tuple[ConfigDict, dict]:
+    """The config of a run with the fields that --config.NAME=VALUE sets, and these by their
+    dotted names: for a command without --config. Raises UserError for one that it does not
+    have or that refuses the value."""
+    values, argv = flags.FlagValues(), ["main", *_overrides(sys.argv)]
+    _check_names(config, argv)
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+    flag = _parsed(values, argv)["config"]
+    return flag.value, config_flags.get_override_values(flag)
+
+
+def _parsed(values, argv):
     try:
         values(argv)
-    except Exception as error:  # a config file is the user's code and may raise anything
+    except UserError:
+        raise
+    except Exception as error:  # of absl and ml_collections
         raise UserError(_one_line(error)) from error
-    return config_value(values["config"])
+    return values
 
 
-def _parse(argv: list[str]) -> list[str]:
+class _ConfigParser(flags.ArgumentParser):
+    """Makes a config of its name and checks that fields which flags set are there."""
+
+    def __init__(self, argv):
+        self._argv = argv
+
+    def parse(self, name):
+        config = config_files.load(name)
+        _check_names(config, self._argv)
+        return config
+
+
+def _check_names(config, argv):
+    known = dict(fields.flat(config))
+    sections = {".".join(name.split(".")[:n]) for name in known for n in range(1, 9)}
+    for argument in _overrides(argv):
+        name, _, value = argument.partition(".")[2].partition("=")
+        name = name.partition("[")[0]
+        if name not in sections:
+            meant = fields.meant(name, known)
+            hint = f"; did you mean --config.{meant}={value}?" if meant else ""
+            raise UserError(f"unknown config field {name}{hint}")
+
+
+def _overrides(argv):
+    """Flags that set a field of the config; of a switch also the form --noconfig.NAME."""
+    return [a for a in argv if a.lstrip("-").removeprefix("no").startswith("config.")]
+
+
+def _parse(argv: list[str], document: str) -> list[str]:
     if {"--help", "-help", "-h", "-?"} & set(argv):
-        print(sys.modules["__main__"].__doc__)
-        print(flags.FLAGS.main_module_help())
-        if "config" in flags.FLAGS:
-            print("\n".join(fields.reference()))
+        _help(document)
         sys.exit(0)
+    values = flags.FLAGS
+    if "config" in values:
+        values["config"].parser = _ConfigParser(argv)
+        if not any(a.lstrip("-").partition("=")[0] == "config" for a in argv):
+            fields_set = _overrides(argv)  # for `overridden`
+            argv = [a for a in argv if a not in fields_set]
     try:
-        argv = resolved(argv)
-        rest = flags.FLAGS(argv)
+        rest = values(argv)
     except UserError as error:
         _fail(str(error))
     except flags.UnrecognizedFlagError as error:
         _fail(_unknown_flag(error, argv))
-    except Exception as error:  # a config file is the user's code and may raise anything
-        _fail(_unknown_field(argv) or _one_line(error))
+    except Exception as error:  # of absl and ml_collections
+        _fail(_one_line(error))
     if rest[1:]:
         _fail(f"unexpected argument {rest[1]!r}; flags are written --name=value")
     return rest
 
 
-def resolved(argv: list[str]) -> list[str]:
-    """Flags in which --config names a file that is there. Raises UserError where none is."""
-    return [
-        f"{CONFIG}{config_files.path_of(argument.removeprefix(CONFIG))}"
-        if argument.startswith(CONFIG) and argument != CONFIG
-        else argument
-        for argument in argv
-    ]
+def _help(document):
+    reference = fields.reference() if "config" in flags.FLAGS else ()
+    show("\n".join([document, flags.FLAGS.main_module_help(), *reference]))
 
 
 def _unknown_flag(error, argv):
     """For a field that is given without its section: which one was meant."""
     name = error.flagname
     known = [field.name for field in fields.documented().values()]
-    meant = fields.meant(name, known)
-    value = next(
-        (a.partition("=")[2] for a in argv if a.lstrip("-").startswith(f"{name}=")), ""
-    )
-    if meant is None or "config" not in flags.FLAGS:
+    meant = fields.meant(name, known) if "config" in flags.FLAGS else None
+    if meant is None:
         return " ".join(str(error).split())
-    return f"unknown flag --{name}; did you mean --config.{meant}={value}?"
+    value = next((a for a in argv if a.lstrip("-").startswith(f"{name}=")), "")
+    return f"unknown flag --{name}; did you mean --config.{meant}={value.partition('=')[2]}?"
 
 
-def _unknown_field(argv):
-    """A line for the first --config.NAME that the config does not have; None for none."""
-    named = [argument for argument in argv if argument.startswith(CONFIG)]
-    if not named:
-        return None
+def show(text: str) -> None:
+    """Prints what may be longer than its reader, as `head`, reads."""
     try:
-        config = config_files.load(named[-1].removeprefix(CONFIG))
-    except UserError as error:
-        return str(error)
-    known = dict(fields.flat(config))
-    for argument in argv:
-        name = argument.partition("=")[0].removeprefix("--config.")
-        if argument.startswith("--config.") and name not in known:
-            meant = fields.meant(name, known)
-            hint = f"; did you mean --config.{meant}?" if meant else ""
-            return f"unknown config field {name}{hint}"
-    return None
+        print(text, flush=True)
+    except BrokenPipeError:
+        discard_output()
+
+
+def discard_output() -> None:
+    """So that nothing fails again when Python flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _guarded(main):
@@ -133,15 +171,7 @@ def leave(line: str, code: int) -> NoReturn:
 
 
 def _one_line(error: Exception) -> str:
-    """The message of an error; of a message that quotes a traceback, its last line."""
-    text = str(error).replace("\\n", "\n").replace("\\'", "'").strip()
-    if isinstance(error, AttributeError | KeyError):
-        text = "unknown config field " + text.strip("'\"").replace("'\nDid", ". Did")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    quoted = "Traceback" in text or "earlier failure" in text
-    return lines[-1].removeprefix("ValueError: ") if quoted else " ".join(lines)
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _fail(line: str) -> None:

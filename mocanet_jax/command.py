@@ -3,7 +3,7 @@
     mocanet train copy                        trains a config, by name or file
     mocanet train copy:no_memory --config.seed=3
     mocanet eval copy                         evaluates what that left in runs/copy
-    mocanet eval --workdir=runs/copy
+    mocanet eval runs/copy                    the same, by its directory
     mocanet chat runs/sst2                    type a sentence, get its sentiment
     mocanet plot runs/copy                    pictures of a run, or of several
     mocanet export runs/copy --out=model      files that need JAX alone
@@ -16,9 +16,15 @@
 `mocanet WORD --help` tells more. Each is also `python -m mocanet_jax.MODULE` with flags alone.
 """
 
+import contextlib
+import difflib
 import runpy
 import sys
+from pathlib import Path
 from typing import NamedTuple
+
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.train.config import files as config_files
 
 
 class Entry(NamedTuple):
@@ -55,19 +61,40 @@ def main() -> None:
         print(mocanet_jax.__version__)
         return
     if word not in ENTRIES:
+        near = difflib.get_close_matches(word, ENTRIES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
         known = ", ".join(ENTRIES)
-        print(f"error: mocanet has no command {word!r}; it has {known}", file=sys.stderr)
+        print(f"error: mocanet has no command {word!r}; it has {known}{hint}", file=sys.stderr)
         sys.exit(2)
     entry = ENTRIES[word]
-    flags = [
-        argument
-        if argument.startswith("-") or not entry.positional
-        # a word stands for the entry's flag
-        else f"--{entry.positional}={argument}"
-        for argument in rest
-    ]
-    sys.argv = [f"mocanet {word}", *entry.flags, *flags]
+    try:
+        given = _as_flags(entry.positional, rest)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [f"mocanet {word}", *entry.flags, *given]
     runpy.run_module(f"mocanet_jax.{entry.module}", run_name="__main__", alter_sys=False)
+
+
+def _as_flags(positional, arguments):
+    """The arguments with a flag in front of words that stand for one. Raises UserError for
+    a word too many."""
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    if positional is None or (positional == "config" and len(words) > 1):
+        for word in words[0 if positional is None else 1 :]:
+            raise UserError(f"unexpected word {word!r}; flags are written --name=value")
+    return [_as_flag(positional, a) if a in words else a for a in arguments]
+
+
+def _as_flag(positional, word):
+    """--config=NAME or --workdir=DIRECTORY; a run may be named by its config, and an evaluation
+    takes either."""
+    if positional == "config" and Path(word, "checkpoints").is_dir():
+        return f"--workdir={word}"
+    if positional == "workdir" and not Path(word).exists():
+        with contextlib.suppress(UserError):
+            return f"--workdir={config_files.default_workdir(word)}"
+    return f"--{positional}={word}"
 
 
 if __name__ == "__main__":

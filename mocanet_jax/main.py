@@ -20,6 +20,7 @@ from rich.console import Console
 from mocanet_jax import cli
 from mocanet_jax.runtime import compilation_cache
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.train.config import base_config
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config import meanings as fields
 
@@ -38,35 +39,47 @@ PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Which of them this is, from 
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "One of several processes, as Slurm, Open MPI or a TPU pod tells."
 )
-
-
 PRINT_CONFIG = flags.DEFINE_bool(
     "print_config", False, "Prints every field of the config with its meaning, and no more."
 )
 
 
 def main() -> None:
-    overrides = {}
-    if CONFIG.value is not None:
-        overrides = config_flags.get_override_values(flags.FLAGS["config"])
-    evaluates, workdir = MODE.value == "eval", Path(WORKDIR.value) if WORKDIR.value else None
-    if evaluates and CONFIG.value is None and workdir:
-        config = None
-    else:
-        config = cli.config_value(CONFIG)
-        name = config_flags.get_config_filename(flags.FLAGS["config"])
-        workdir = workdir or config_files.default_workdir(name, config.model.name)
+    config, workdir, overrides = wanted()
     if PRINT_CONFIG.value:
-        print("\n".join(fields.described(cli.config_value(CONFIG))))
-        return
-    run(config, workdir, overrides if evaluates else None)
+        cli.show("\n".join(fields.described(config)))
+    else:
+        run(config, workdir, overrides if MODE.value == "eval" else None)
 
 
-def run(config: ConfigDict | None, workdir: Path, overrides: dict | None) -> None:
-    """Trains, or evaluates where there are `overrides`, and reports.
+def wanted() -> tuple[ConfigDict, Path, dict]:
+    """The config, that of --workdir where an evaluation names no other; where the run is kept;
+    and the fields that flags set. Raises UserError where there is no config."""
+    if CONFIG.value is None and MODE.value == "eval" and WORKDIR.value:
+        workdir = Path(WORKDIR.value)
+        config, overrides = cli.overridden(config_of_run(workdir))
+        return config, workdir, overrides
+    if CONFIG.value is None and MODE.value == "eval":
+        raise UserError("no run given; pass one, for example --workdir=runs/copy")
+    config = cli.config_value(CONFIG)
+    flag = flags.FLAGS["config"]
+    name = config_flags.get_config_filename(flag)
+    workdir = WORKDIR.value or config_files.default_workdir(name, config.model.name)
+    return config, Path(workdir), config_flags.get_override_values(flag)
 
-    config: None to evaluate with the run's own.
-    """
+
+def config_of_run(workdir: Path) -> ConfigDict:
+    """What a run was trained with. Raises UserError where there is none."""
+    from mocanet_jax.train.checkpoints.workdir import read_config
+
+    saved = read_config(workdir)
+    if saved is None:
+        raise UserError(f"no trained model in {workdir}: train first, or pass its --workdir")
+    return ConfigDict(saved | {"mesh": base_config().mesh})
+
+
+def run(config: ConfigDict, workdir: Path, overrides: dict | None) -> None:
+    """Trains, or evaluates where there are `overrides`, and reports."""
     from mocanet_jax.inference.evaluation import evaluate
     from mocanet_jax.report.terminal import TrainingDisplay
     from mocanet_jax.runtime.processes import join, join_detected, leads

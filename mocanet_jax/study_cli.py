@@ -16,7 +16,7 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies import study
 from mocanet_jax.studies.study import Cell
 from mocanet_jax.studies.variants import Variant
-from mocanet_jax.train.config import ABLATIONS
+from mocanet_jax.train.config import files as config_files
 
 
 class Request(NamedTuple):
@@ -46,15 +46,13 @@ def request(kind: str) -> Request:
     """What the flags ask for. Raises UserError for a config that cannot be studied."""
     flag = flags.FLAGS["config"]
     cli.config_value(flag)
-    file = config_flags.get_config_filename(flag)
+    file = config_files.canonical(config_flags.get_config_filename(flag))
     overrides = config_flags.get_override_values(flag)
-    path, _, names = file.partition(":")
-    names = [name for name in names.split(",") if name]
-    if not ABLATIONS.keys().isdisjoint(names):
+    if config_files.ablations_of(file):
         raise UserError(f"--config={file}: a study takes a config file without an ablation")
     if "seed" in overrides:
         raise UserError("--config.seed is what a study varies; say how many with --seeds")
-    out = Path(flags.FLAGS.out or Path("runs", kind, "_".join([Path(path).stem, *names])))
+    out = Path(flags.FLAGS.out or Path("runs", kind, config_files.default_workdir(file).name))
     return Request(file, overrides, flags.FLAGS.seeds, flags.FLAGS.processes, out)
 
 

@@ -10,7 +10,7 @@ from mocanet_jax.inference.restore import restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.sharding import build_layout
 from mocanet_jax.train.build import build_evaluator
-from mocanet_jax.train.checkpoints.workdir import differing_fields
+from mocanet_jax.train.checkpoints.workdir import CHANGEABLE, differing_fields
 from mocanet_jax.train.config import base_config
 from mocanet_jax.train.config.settings import check_settings, override, plain
 from mocanet_jax.train.result import Evaluated, Result, final_result
@@ -50,6 +50,7 @@ def evaluate(
 def _check_same(workdir, trained, config):
     sections = ({name: plain(c)[name] for name in OF_THE_MODEL} for c in (trained, config))
     fields = differing_fields(*sections)
+    fields = [field for field in fields if field.split(" ")[0] not in CHANGEABLE]
     if fields:
         raise UserError(
             f"{workdir} holds a run of another config: {'; '.join(fields)}. Leave out --config "

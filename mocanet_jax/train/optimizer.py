@@ -17,11 +17,12 @@ def decay_mask(params, declarations: Declarations) -> dict:
 
 
 def learning_rate_schedule(training: ConfigDict) -> optax.Schedule:
-    """Linear warm-up to `learning_rate`, then cosine decay to a tenth of it."""
+    """Linear warm-up to `learning_rate`, over at most half of the steps, then cosine decay to
+    a tenth of it."""
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=training.learning_rate,
-        warmup_steps=training.warmup_steps,
+        warmup_steps=min(training.warmup_steps, training.max_steps // 2),
         decay_steps=training.max_steps,
         end_value=0.1 * training.learning_rate,
     )

@@ -295,7 +295,7 @@ def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
             {"model__experts__z_loss_weight": float("inf")},
             "model.experts.z_loss_weight must be a finite number",
         ),
-        ({"train__warmup_steps": 5}, "warmup_steps must be between 0 and max_steps 5, not 5"),
+        ({"train__warmup_steps": -1}, "train.warmup_steps must be at least 0, not -1"),
         ({"train__save_every": 3, "train__eval_every": 2}, "must be a multiple of"),
         ({"seed": -1}, r"seed must be in \[0, 2\^32\), not -1"),
         (

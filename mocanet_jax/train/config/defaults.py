@@ -41,7 +41,7 @@ MODEL = {
         "heads": HEADS,
     },
     "experts": {
-        "count": (4, "E"),
+        "count": (4, "E, number of experts"),
         "top_k": (1, "K, the most experts a token can use"),
         "kind": ("mlp", "mlp, gated, or module:Class, called with hidden_dim"),
         "hidden_dim": (128, "F, hidden width of an expert"),
@@ -94,7 +94,7 @@ TRAIN = {
     "max_steps": (300, "steps"),
     "max_minutes": (0.0, "compilation included; 0 for no limit"),
     "learning_rate": (3e-3, "peak of the schedule"),
-    "warmup_steps": (20, "linear warm-up"),
+    "warmup_steps": (20, "linear warm-up, at most half of max_steps"),
     "gradient_clip_norm": (1.0, "global norm"),
     "weight_decay": (0.01, "of AdamW"),
     "adam_b2": (0.99, "of AdamW"),

@@ -43,8 +43,8 @@ def split(name: str) -> tuple[Path, str]:
             if os.path.isfile(path):  # which is False for names that are too long
                 return path, argument
     raise UserError(
-        f"--config={name}: no such file, and no config of this name{_hint(name)}; the package "
-        f"has {', '.join(shipped_names())}"
+        f"--config={name}: no such file, and no config of this name; the package has "
+        f"{', '.join(shipped_names())}{_hint(name)}"
     )
 
 
@@ -76,23 +76,16 @@ def _paths(name: str) -> Iterator[Path]:
         yield shipped() / path.name
 
 
-def path_of(name: str) -> str:
-    """The name with the path of its file in the place of whatever stood for it."""
-    path, argument = split(name)
-    return f"{path}:{argument}" if argument else str(path)
-
-
 def canonical(name: str) -> str:
     """The name by which a config is reported: configs/copy.py for one of the package."""
     path, argument = split(name)
-    if path.parent == shipped():
+    if _is_shipped(path):
         path = Path("configs", path.name)
     return f"{path}:{argument}" if argument else str(path)
 
 
-def ablated(name: str, ablation: str) -> str:
-    """The name of a config's ablation, also where it already has an argument."""
-    return f"{name}{',' if split(name)[1] else ':'}{ablation}"
+def _is_shipped(path):
+    return path.resolve().parent == shipped().resolve()
 
 
 def ablations_of(name: str) -> list[str]:
@@ -106,10 +99,10 @@ def load(name: str) -> ConfigDict:
     Raises UserError where there is none, or its file fails.
     """
     path, argument = split(name)
-    if path.parent != shipped():
+    if not _is_shipped(path):
         folder = path.absolute().parent
         package = [folder.parent] if (folder / "__init__.py").exists() else []
-        search_also([folder, *package, Path.cwd()])
+        search_also([folder, *package])
     try:
         get_config = run_file(path).get_config
         config = get_config(argument) if argument else get_config()

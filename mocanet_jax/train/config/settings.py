@@ -38,6 +38,7 @@ RANGES = {
     "model.budget.base_cost_when_grown": (lambda x: x >= 0, "at least 0"),
     "model.budget.multiplier_rate": (lambda x: x >= 0, "at least 0"),
     "model.memory.quantisation_penalty": (lambda x: x >= 0, "at least 0"),
+    "train.warmup_steps": (lambda x: x >= 0, "at least 0"),
     "train.learning_rate": (lambda x: x > 0, "above 0"),
     "train.gradient_clip_norm": (lambda x: x > 0, "above 0"),
     "train.weight_decay": (lambda x: x >= 0, "at least 0"),
@@ -66,11 +67,6 @@ def check_settings(config: ConfigDict) -> None:
         value = field(config, name)
         if not holds(value):
             raise UserError(f"config.{name} must be {wanted}, not {value}")
-    if not 0 <= training.warmup_steps < training.max_steps:
-        raise UserError(
-            f"config.train.warmup_steps must be between 0 and max_steps "
-            f"{training.max_steps}, not {training.warmup_steps}"
-        )
     if training.save_every % training.eval_every:
         raise UserError(
             f"config.train.save_every ({training.save_every}) must be a multiple of "

@@ -68,7 +68,7 @@ def test_training_and_loading_from_python(shared_compilation, tmp_path, capsys):
     result = moca.train(tiny.config(), str(tmp_path / "run"))
     assert capsys.readouterr().out == ""
     model = moca.load(tmp_path / "run")
-    assert model.step == result.summary["steps"]
+    assert model.step == result.summary["evaluated_step"]
     tokens = jnp.array([[3, 4, 5, 6]])
     whole, _, _ = model.apply(tokens)
     _, state, _ = model.apply(tokens[:, :2])

@@ -33,10 +33,15 @@ def mocanet(*words, cwd):
         (["plot", "a", "b"], "plot", ["--workdir=a", "--workdir=b"]),
         (["ablate", "copy", "--seeds=2"], "ablate", ["--config=copy", "--seeds=2"]),
         (["chat"], "chat", []),
+        (["plot", "copy:no_memory"], "plot", ["--workdir=runs/copy_no_memory"]),
+        (["eval", "here"], "main", ["--mode=eval", "--workdir=here"]),
     ],
 )
-def test_a_word_is_an_entry_point_with_flags(monkeypatch, words, module, flags):
+def test_a_word_is_an_entry_point_with_flags(monkeypatch, tmp_path, words, module, flags):
+    """A run is named by its directory, or by the config that made it."""
     seen = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here" / "checkpoints").mkdir(parents=True)
     monkeypatch.setattr(sys, "argv", ["mocanet", *words])
     run = lambda name, **_: seen.append((name, sys.argv[1:]))
     monkeypatch.setattr(command.runpy, "run_module", run)
@@ -52,6 +57,24 @@ def test_an_unknown_word_is_refused_in_one_line(monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: mocanet has no command 'trian'; it has train, eval, chat")
+
+
+@pytest.mark.parametrize("words", [["train", "copy", "config.seed=2"], ["suite", "copy"]])
+def test_a_word_too_many_is_refused_in_one_line(monkeypatch, capsys, words):
+    """Otherwise a flag without its dashes is taken for a config."""
+    monkeypatch.setattr(sys, "argv", ["mocanet", *words])
+    with pytest.raises(SystemExit) as done:
+        command.main()
+    assert done.value.code == 2
+    line = f"error: unexpected word {words[-1]!r}; flags are written --name=value\n"
+    assert capsys.readouterr().err == line
+
+
+def test_help_of_a_word_is_that_of_its_entry_point(tmp_path):
+    code, out, err = mocanet("chat", "--help", cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert out.startswith("Judges texts as they are typed, with a trained classifier.")
+    assert "--format: <text|json>" in out
 
 
 def test_every_word_has_a_module_and_a_line_of_help(monkeypatch, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mocanet_jax
-from mocanet_jax.runtime.files import new_directory, write_json
+from mocanet_jax.runtime.files import new_directory, read_json, write_json
 
 
 def test_json_is_replaced_whole(tmp_path):
@@ -20,6 +20,11 @@ def test_json_is_replaced_whole(tmp_path):
             write_json(path, {"steps": value})
     assert json.loads(path.read_text()) == {"steps": 3}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_path_that_is_not_utf_8_comes_back(tmp_path):
+    write_json(tmp_path / "config.json", {"path": "caf\udce9 é"})
+    assert read_json(tmp_path / "config.json") == {"path": "caf\udce9 é"}
 
 
 def test_a_directory_appears_whole(tmp_path):
@@ -63,7 +68,7 @@ def test_a_directory_never_replaces_what_came_meanwhile(tmp_path):
 
 def _binary(call):
     """`open` where the call names a binary mode."""
-    modes = [arg.value for arg in getattr(call, "args", ()) if isinstance(arg, ast.Constant)]
+    modes = [arg.value for arg in call.args if isinstance(arg, ast.Constant)]
     return {"open"} if {"rb", "wb"} & set(modes) else set()
 
 
@@ -72,8 +77,9 @@ def test_text_has_one_encoding():
     says otherwise."""
     text_modes, met = {"read_text", "write_text", "TextIOWrapper", "open"}, 0
     for file in Path(mocanet_jax.__file__).parent.rglob("*.py"):
-        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for call in (node for node in nodes if isinstance(node, ast.Call)):
+            name = ast.unparse(call.func)
             if name.rpartition(".")[2] in text_modes - _binary(call) and name != "os.open":
                 met += 1
                 named = [keyword.arg for keyword in call.keywords]

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
 
 from mocanet_jax.runtime import sharding
 from mocanet_jax.runtime.errors import UserError
@@ -89,25 +88,25 @@ def test_a_checkpoint_moves_to_other_devices(told):
     assert told["moved"] == {"1": True, "2": True, "4": True}
 
 
-def spec_of(name, ndim, member=False):
-    path = {"layers_0": {"experts": {name: jnp.zeros((2,) * ndim)}}}
-    tree = {"members": path} if member else path
-    (leaf,) = jax.tree.leaves(sharding.one_device().shardings(tree))
-    return tuple(leaf.spec)
+def specs_of(tree, split_axis):
+    shardings = sharding.one_device().shardings(tree, split_axis)
+    return jax.tree.map(lambda x: tuple(x.spec), shardings)
 
 
-def test_experts_are_split_along_their_own_axis():
-    """Of an ensemble, the axis of members comes first and is not it."""
-    assert spec_of("expand", 3) == spec_of("contract", 3) == ("expert",)
-    assert spec_of("bias", 2) == ("expert",)
-    assert spec_of("expand", 4, member=True) == spec_of("bias", 3, True) == (None, "expert")
-
-
-def test_everything_else_lies_whole_on_every_device():
-    tree = {"router": {"expert": {"bias": jnp.zeros(2)}}, "bias": jnp.zeros(2)}
-    layout = sharding.one_device()
-    specs = {x.spec for x in jax.tree.leaves(layout.shardings(tree))}
-    assert specs == {PartitionSpec()}
+def test_a_leaf_is_split_along_its_declared_axis():
+    """By the path of the parameter, under whatever a training state puts it."""
+    split = lambda path, ndim: ("experts", ndim - 2) if "experts" in path else None
+    tree = {
+        "experts": {"bias": jnp.zeros((2, 2)), "of_members": {"bias": jnp.zeros((2, 2, 2))}},
+        "router": {"expert": {"bias": jnp.zeros(2)}},
+        "bias": jnp.zeros(2),
+    }
+    assert specs_of(tree, split) == {
+        "experts": {"bias": ("expert",), "of_members": {"bias": (None, "expert")}},
+        "router": {"expert": {"bias": ()}},
+        "bias": (),
+    }
+    assert specs_of([jnp.zeros(2)], split) == [()]
 
 
 @pytest.mark.parametrize(

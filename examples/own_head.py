@@ -22,12 +22,10 @@ import jax.numpy as jnp
 import mocanet_jax as moca
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.core.recurrence import linear_recurrence
-from mocanet_jax.nn.heads import Head, HeadOutput, Trace
-from mocanet_jax.nn.projections import Projection
 from mocanet_jax.tasks.languages.transduction import TransductionTask, symbols_at
 
 
-class Register(Head):
+class Register(moca.Head):
     """A register of value 0 at the start of a sequence. count: H.
 
     start: initial logit of the write strength.
@@ -38,15 +36,15 @@ class Register(Head):
     def projections(self):
         opening = nn.initializers.constant(self.start)
         return {
-            "value": Projection(self.count * self.sizes.value_width),
-            "strength": Projection(self.count, opening),
+            "value": moca.Projection(self.count * self.sizes.value_width),
+            "strength": moca.Projection(self.count, opening),
         }
 
     def initial_state(self, batch: int, num_slots: int) -> jax.Array:
         """Float [B, H, P]. A register does not grow: num_slots is without effect."""
         return jnp.zeros((batch, self.count, self.sizes.value_width))
 
-    def __call__(self, z, projected, write_gate, mask, state, hardness) -> HeadOutput:
+    def __call__(self, z, projected, write_gate, mask, state, hardness) -> moca.HeadOutput:
         # The gate is 0 where it is closed and at masked tokens: the state stays as it is.
         strength = nn.sigmoid(projected["strength"]) * write_gate.open
         value = projected["value"].reshape(*mask.shape, self.count, -1)
@@ -59,7 +57,7 @@ class Register(Head):
         where = Address(
             jnp.zeros((*strength.shape, 1), jnp.int32), jnp.ones((*strength.shape, 1))
         )
-        return HeadOutput(held, held[:, -1], Trace(where, where, strength))
+        return moca.HeadOutput(held, held[:, -1], moca.Trace(where, where, strength))
 
     def flops(self) -> float:
         """Nothing beside the projections."""

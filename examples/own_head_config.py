@@ -5,11 +5,11 @@ mocanet train examples/own_head_config.py --workdir=runs/register
 
 from ml_collections import ConfigDict
 
-from mocanet_jax.train.config import base_config, with_ablations
+import mocanet_jax as moca
 
 
 def get_config(ablation: str | None = None) -> ConfigDict:
-    config = base_config()
+    config = moca.base_config()
     config.task = "own_head:LastDigitTask"
     config.data.shortest = 1
     config.data.longest = 8
@@ -27,4 +27,4 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.train.save_every = 200
     config.eval.test_sequences = 256
     config.eval.lengths = (8,)
-    return with_ablations(config, ablation)
+    return moca.with_ablations(config, ablation)

@@ -1,4 +1,4 @@
-"""An analytic model, and no measurement, of a training step on many devices (docs/SCALING.md).
+"""An analytic model, not a measurement, of training on many devices (docs/experiments/scaling.md).
 
     python -m benchmarks.scaling_model
 

@@ -3,7 +3,7 @@
     python -m mocanet_jax.export --workdir=runs/copy --out=copy_model
 
 `--out` becomes a new directory with the model as StableHLO, its weights, its config, and a
-README.md that says how to load it with JAX alone. See docs/EXPORT.md.
+README.md that says how to load it with JAX alone. See docs/guides/export.md.
 """
 
 import signal

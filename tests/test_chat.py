@@ -276,7 +276,7 @@ def test_json_is_one_ascii_object_whatever_the_text(text):
 
 
 def test_json_holds_the_documented_keys():
-    """Otherwise scripts that rely on docs/CHAT.md break."""
+    """Otherwise scripts that rely on docs/guides/chat.md break."""
     answer = json.loads(
         answers.as_json("t", prediction(0.75, ["good", "zo", "zo"], [1, 0, 0], 4), CLASSES)
     )

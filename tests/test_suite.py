@@ -206,7 +206,7 @@ def test_a_report_without_its_marks_stays_as_it_is(tmp_path, marks):
 
 def test_the_document_of_tasks_has_its_marks():
     """Otherwise the published command is refused."""
-    around_results(ROOT / "docs" / "TASKS.md")
+    around_results(ROOT / "docs" / "experiments" / "tasks.md")
 
 
 TINY = """

@@ -1,4 +1,4 @@
-"""Baselines, from a config and a task (docs/BASELINES.md)."""
+"""Baselines, from a config and a task (docs/reference/baselines.md)."""
 
 from ml_collections import ConfigDict
 

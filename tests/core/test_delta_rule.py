@@ -50,7 +50,7 @@ def random_problem(B=2, T=9, H=2, S=3, P=4):
 
 @each_form
 def test_two_tokens_by_hand(form):
-    """The worked example of docs/ARCHITECTURE.md: 10 is written to (0.8, 0.6, 0, 0), all is
+    """The worked example of docs/reference/memory.md: 10 is written to (0.8, 0.6, 0, 0), all is
     halved, 5 is written to (0, 0.8, 0.6, 0) where 0.8 · 3 = 2.4 is found, and the first key
     reads 0.8 · 4 + 0.6 · 5.08."""
     first, second = [0.8, 0.6, 0, 0], [0, 0.8, 0.6, 0]

@@ -26,7 +26,10 @@ from mocanet_jax.train.config.settings import plain
 from mocanet_jax.train.state import initial_trained
 from tests.train import tiny
 
-EXPORT_PAGE = Path(__file__).parents[2] / "docs" / "EXPORT.md"
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+EXPORT_PAGE, LAYER_PAGE, BUDGET_PAGE = (
+    GUIDES / f"{name}.md" for name in ("export", "layer", "budget")
+)
 SHAPES = ((1, 1), (2, 9), (7, 33))
 """Batch and time. At a time of 1 the live model takes another path, that of streaming."""
 
@@ -271,14 +274,30 @@ def test_a_missing_flag_is_named(monkeypatch, flags, message):
         entry.main()
 
 
-def test_the_page_shows_python_that_runs(copy_model, monkeypatch):
-    """And does what the page says of it; a reader starts from copies of these lines."""
-    monkeypatch.chdir(copy_model.parent)
+def executed(page):
+    """The names that a page's Python leaves."""
     names = {}
-    for block in python_blocks(EXPORT_PAGE):
-        exec(compile(block, EXPORT_PAGE.name, "exec"), names)
+    for block in python_blocks(page):
+        exec(compile(block, page.name, "exec"), names)
+    return names
+
+
+def test_the_page_of_exports_shows_python_that_runs(copy_model, monkeypatch):
+    """A reader starts from copies of these lines."""
+    monkeypatch.chdir(copy_model.parent)
+    names = executed(EXPORT_PAGE)
     assert names["logits"].shape[:2] == names["tokens"].shape
+
+
+def test_the_page_of_the_layer_shows_python_that_does_what_it_says():
+    names = executed(LAYER_PAGE)
     assert np.mean(names["losses"][-5:]) < 0.9 * np.mean(names["losses"][:5])
     assert names["difference"] < 1e-5
     for form, other in (("reads", "same_reads"), ("slots", "same_slots")):
         assert jnp.max(jnp.abs(names[form] - names[other])) < 1e-5
+
+
+def test_the_page_of_the_budget_shows_python_that_runs():
+    names = executed(BUDGET_PAGE)
+    assert 0 <= names["usage"] <= 1
+    assert names["lam"] >= 0

@@ -1,4 +1,4 @@
-"""An analytic model, not a measurement, of training on many devices (docs/experiments/scaling.md).
+"""An analytic model of a training step on many devices (docs/experiments/scaling.md).
 
     python -m benchmarks.scaling_model
 

@@ -3,8 +3,11 @@
 import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+import mocanet_jax as moca
 from tests import fields_page
 
 ROOT = Path(__file__).parents[1]
@@ -54,3 +57,19 @@ def test_the_table_of_fields_is_that_of_the_code():
     """A field that is renamed would be looked for in vain; `python -m tests.fields_page`."""
     page = fields_page.PAGE.read_text(encoding="utf-8")
     assert page == fields_page.with_tables(page)
+
+
+def test_the_head_of_the_contributors_guide_works():
+    """It is what "one file and one export" is shown by: segments equal the whole."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = {}
+    file, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(file, "CONTRIBUTING.md", "exec"), names)
+    memory = moca.MemoryConfig(heads=(names["Queue"](2),), num_slots=4)
+    layer = moca.MocaLayer(moca.LayerConfig(8, None, memory, None))
+    x = jax.random.normal(jax.random.key(0), (2, 6, 8))
+    variables = layer.init(jax.random.key(1), x)
+    whole, _, _ = layer.apply(variables, x)
+    first, state, _ = layer.apply(variables, x[:, :3])
+    rest, _, _ = layer.apply(variables, x[:, 3:], None, state)
+    assert jnp.max(jnp.abs(whole - jnp.concatenate([first, rest], axis=1))) < 1e-5

@@ -185,7 +185,7 @@ def test_weight_decay_spares_scales_biases_and_rates(name):
     ],
 )
 def test_the_size_of_a_state_is_that_of_the_table(name, size):
-    """docs/reference/baselines.md, at the defaults of every config. Otherwise a table of results
+    """docs/reference/baselines.md, at the defaults of configs. Otherwise a table of results
     compares models by a number that is none of theirs."""
     assert state_size(*shapes(copy.get_config(), name)) == size
 

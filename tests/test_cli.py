@@ -1,7 +1,6 @@
 """The command line: a mistake is told in one line on stderr with exit code 2, and nothing is
 written."""
 
-import json
 import os
 import subprocess
 import sys
@@ -255,7 +254,7 @@ def test_flags_reach_training_and_evaluation(monkeypatch, tmp_path):
 
 
 def test_an_evaluation_by_its_directory_takes_fields_of_the_run(monkeypatch, tmp_path, capsys):
-    """No config has to be repeated, and a field of one's own choice is still set and checked."""
+    """No config has to be repeated, and a field that is given is still set and checked."""
     seen, workdir = [], tmp_path / "run"
     monkeypatch.setattr(evaluation, "evaluate", lambda *arguments: seen.append(arguments))
     monkeypatch.setattr(run_report, "report", lambda *_: None)

@@ -321,7 +321,10 @@ def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
             {"model__memory__heads__association__count": 2},
             "width 16 is not divisible by 3 memory heads",
         ),
-        ({"model__memory__heads__ring__count": -1}, "memory.heads.ring.count must not be negative"),
+        (
+            {"model__memory__heads__ring__count": -1},
+            "memory.heads.ring.count must not be negative",
+        ),
         (
             {"model__memory__heads__priority_queue__count": -1},
             "memory.heads.priority_queue.count must not be negative",
@@ -331,7 +334,10 @@ def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):
             'budget.routing must be "dynamic" or "topk"',
         ),
         (
-            {"model__memory__heads__loop__count": 1, "model__memory__heads__loop__max_wraps": 0},
+            {
+                "model__memory__heads__loop__count": 1,
+                "model__memory__heads__loop__max_wraps": 0,
+            },
             "max_wraps must be at least 1",
         ),
         (

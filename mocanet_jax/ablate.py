@@ -11,8 +11,7 @@ The same command goes on where a study was stopped. Exit code 1: a run failed.
 
 from absl import flags
 
-from mocanet_jax import cli
-from mocanet_jax import study_cli as studies
+from mocanet_jax import cli, study_cli
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies.variants import CONTROL, ablations
 from mocanet_jax.train.config import ABLATIONS, with_ablations
@@ -23,7 +22,7 @@ NAMES = (CONTROL, *ABLATIONS)
 def main() -> None:
     from mocanet_jax.studies import study_report
 
-    wanted = studies.request("ablation")
+    wanted = study_cli.request("ablation")
     names = list(dict.fromkeys(flags.FLAGS.only))
     for name in names:
         if name not in NAMES:
@@ -32,11 +31,11 @@ def main() -> None:
     chosen, equal = ablations(
         cli.config_of, with_ablations, wanted.file, wanted.overrides, names
     )
-    studies.conduct(wanted, chosen, equal, study_report.write_ablation)
+    study_cli.conduct(wanted, chosen, equal, study_report.write_ablation)
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    studies.define_flags(values)
+    study_cli.define_flags(values)
     flags.DEFINE_list(
         "only", list(NAMES), "Ablations to run, with commas between.", flag_values=values
     )
@@ -44,5 +43,5 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(studies)
+    flags.adopt_module_key_flags(study_cli)
     cli.run(main)

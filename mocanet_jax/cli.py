@@ -1,6 +1,6 @@
 """Running an entry point: flags in, exit code out.
 
-Exit codes: 0 done; 2 a mistake that the user can mend, told in one line on stderr;
+Exit codes: 0 done; 2 an error that the user can correct, reported in one line on stderr;
 130 interrupted; 143 ended by SIGTERM.
 """
 

@@ -60,14 +60,8 @@ def main() -> None:
 
         print(mocanet_jax.__version__)
         return
-    if word not in ENTRIES:
-        near = difflib.get_close_matches(word, ENTRIES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        known = ", ".join(ENTRIES)
-        print(f"error: mocanet has no command {word!r}; it has {known}{hint}", file=sys.stderr)
-        sys.exit(2)
-    entry = ENTRIES[word]
     try:
+        entry = _entry(word)
         given = _as_flags(entry.positional, rest)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -76,13 +70,22 @@ def main() -> None:
     runpy.run_module(f"mocanet_jax.{entry.module}", run_name="__main__", alter_sys=False)
 
 
+def _entry(word):
+    """Raises UserError for a word that is no command."""
+    if word in ENTRIES:
+        return ENTRIES[word]
+    near = difflib.get_close_matches(word, ENTRIES, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UserError(f"mocanet has no command {word!r}; it has {', '.join(ENTRIES)}{hint}")
+
+
 def _as_flags(positional, arguments):
     """The arguments with a flag in front of words that stand for one. Raises UserError for
     a word too many."""
     words = [argument for argument in arguments if not argument.startswith("-")]
-    if positional is None or (positional == "config" and len(words) > 1):
-        for word in words[0 if positional is None else 1 :]:
-            raise UserError(f"unexpected word {word!r}; flags are written --name=value")
+    most = {None: 0, "config": 1}.get(positional, len(words))
+    if len(words) > most:
+        raise UserError(f"unexpected word {words[most]!r}; flags are written --name=value")
     return [_as_flag(positional, a) if a in words else a for a in arguments]
 
 

@@ -9,8 +9,7 @@ OUT/NAME/seed_S. The same command goes on where a study was stopped. Exit code 1
 
 from absl import flags
 
-from mocanet_jax import cli
-from mocanet_jax import study_cli as studies
+from mocanet_jax import cli, study_cli
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies.variants import budgets
 
@@ -18,25 +17,25 @@ from mocanet_jax.studies.variants import budgets
 def main() -> None:
     from mocanet_jax.studies import study_report
 
-    wanted = studies.request("frontier")
+    wanted = study_cli.request("frontier")
     targets, top_k = _numbers("targets", float), _numbers("topk", int)
     if not all(0 <= target <= 1 for target in targets):
         raise UserError(f"--targets takes shares in [0, 1], not {targets}")
     if min(top_k) < 1:
         raise UserError(f"--topk takes numbers from 1 on, not {top_k}")
     chosen = budgets(cli.config_of, wanted.file, wanted.overrides, targets, top_k)
-    studies.conduct(wanted, chosen, [], study_report.write_budgets)
+    study_cli.conduct(wanted, chosen, [], study_report.write_budgets)
 
 
 def _numbers(name, kind):
-    numbers = studies.numbers(name, kind)
+    numbers = study_cli.numbers(name, kind)
     if not numbers:
         raise UserError(f"--{name} is empty")
     return numbers
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    studies.define_flags(values)
+    study_cli.define_flags(values)
     for name, default, help_text in (
         ("targets", "0.1 0.2 0.35 0.5 1.0", "Shares of the full compute."),
         ("topk", "1 2 4", "Experts that every token uses."),
@@ -46,5 +45,5 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(studies)
+    flags.adopt_module_key_flags(study_cli)
     cli.run(main)

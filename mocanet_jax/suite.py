@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 from absl import flags
 
-from mocanet_jax import cli
-from mocanet_jax import study_cli as studies
+from mocanet_jax import cli, study_cli
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies import study, task_suite
 from mocanet_jax.studies.task_suite import Entrant, Findings
@@ -51,7 +50,7 @@ def request() -> Request:
     from mocanet_jax.studies import task_suite_report
 
     wanted = flags.FLAGS
-    rates = list(dict.fromkeys(studies.numbers("learning_rates", float)))
+    rates = list(dict.fromkeys(study_cli.numbers("learning_rates", float)))
     if not all(rate > 0 and math.isfinite(rate) for rate in rates):
         raise UserError(f"--learning_rates takes numbers above 0, not {rates}")
     report = Path(wanted.report) if wanted.report else None
@@ -117,16 +116,16 @@ def _variants(task, file, model, rates, minutes):
     return variants
 
 
-def conduct(wanted: Request, start: study.Start = studies.start_run) -> None:
+def conduct(wanted: Request, start: study.Start = study_cli.start_run) -> None:
     """Runs what has no result yet, one task after another, and writes what all found until
     then; leaves with exit code 1 where a run failed. start: of one run (study.Start)."""
     from mocanet_jax.studies import task_suite_report
 
     findings, runs = Findings(wanted.num_seeds, wanted.minutes, [], []), 0
-    with studies.left_by_sigterm():
+    with study_cli.left_by_sigterm():
         for entrants in wanted.tasks.values():
             rows, outcomes = task_suite.conduct(
-                entrants, wanted.num_seeds, wanted.processes, wanted.out, studies.say, start
+                entrants, wanted.num_seeds, wanted.processes, wanted.out, study_cli.say, start
             )
             findings.rows.extend(rows)
             findings.failed.extend(one for one in outcomes if one.result is None)
@@ -134,11 +133,11 @@ def conduct(wanted: Request, start: study.Start = studies.start_run) -> None:
             if findings.rows:
                 task_suite_report.write(findings, wanted.out)
     if findings.rows:
-        studies.say(f"table, JSON and a picture are in {wanted.out}")
+        study_cli.say(f"table, JSON and a picture are in {wanted.out}")
         if wanted.report:
             task_suite_report.put_into(wanted.report, task_suite_report.markdown(findings))
-            studies.say(f"the table is in {wanted.report}")
-    studies.leave_if_failed(len(findings.failed), runs, wanted.out)
+            study_cli.say(f"the table is in {wanted.report}")
+    study_cli.leave_if_failed(len(findings.failed), runs, wanted.out)
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:

@@ -50,8 +50,7 @@ class Memory(nn.Module):
     """Heads side by side, each with a memory of its own.
 
     heads: of any kinds (nn/heads/). dynamic: reads have gates. A read costs its projection;
-    what
-        it would return is looked at before, so that gates need not guess what was written.
+        what it would return is looked at before, so that gates need not guess what was written.
     """
 
     heads: tuple[Head, ...]

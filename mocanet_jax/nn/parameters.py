@@ -15,6 +15,8 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 
+from mocanet_jax.runtime.tree_paths import path_names
+
 Path = tuple[str, ...]
 
 UNDECAYED = ("bias", "scale")
@@ -97,8 +99,3 @@ def declared(
         ndim = {path_names(path): leaf.ndim for path, leaf in leaves}
         declarations[(*module.path, name)] = Declaration(decay, axis, ndim)
     return value
-
-
-def path_names(path) -> Path:
-    """Names of the dictionary keys along a path of jax.tree_util."""
-    return tuple(part.key for part in path if isinstance(part, jax.tree_util.DictKey))

@@ -13,7 +13,7 @@ from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.models.baseline import Baseline
 from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.models.sequence import MocaNet
-from mocanet_jax.nn.parameters import path_names
+from mocanet_jax.runtime.tree_paths import path_names
 
 ENGAGED_BY_CHOICE = ("memory", "experts")
 """Components whose compute usage is a share of; the others are always on."""

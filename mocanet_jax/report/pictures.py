@@ -1,6 +1,6 @@
 """What all pictures share: colours, light axes, and files that are complete or absent.
 
-Colours are those of Okabe and Ito (2008), told apart with any colour vision.
+Colours are those of Okabe and Ito (2008), distinguishable with any colour vision.
 """
 
 import os

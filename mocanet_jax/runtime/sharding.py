@@ -21,6 +21,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, use_abstr
 from ml_collections import ConfigDict
 
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.tree_paths import path_names
 
 DATA, EXPERT = "data", "expert"
 
@@ -68,7 +69,7 @@ class Layout:
 
 
 def _spec(path, leaf, split_axis) -> PartitionSpec:
-    names = tuple(part.key for part in path if isinstance(part, jax.tree_util.DictKey))
+    names = path_names(path)
     split = split_axis(names, leaf.ndim) if names else None
     if split is None:
         return PartitionSpec()

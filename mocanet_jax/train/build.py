@@ -130,15 +130,18 @@ def layer_config(model: ConfigDict) -> LayerConfig:
         )
         if experts.count
         else None,
-        budget=BudgetConfig(
-            model.budget.routing,
-            model.budget.target,
-            model.budget.base_cost,
-            model.budget.multiplier_rate,
-        ),
+        budget=budget_config(model),
         time=fastest if model.time == "auto" else model.time,
         remat=model.remat,
         dtype=model.dtype,
+    )
+
+
+def budget_config(model: ConfigDict) -> BudgetConfig:
+    """The budget that config.model describes. Raises ValueError for numbers out of range."""
+    settings = model.budget
+    return BudgetConfig(
+        settings.routing, settings.target, settings.base_cost, settings.multiplier_rate
     )
 
 

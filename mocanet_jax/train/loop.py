@@ -13,7 +13,6 @@ from mocanet_jax.nn.summary import component_costs
 from mocanet_jax.runtime.lock import locked
 from mocanet_jax.runtime.processes import leads, wait_for_all
 from mocanet_jax.runtime.sharding import build_layout, check_batch
-from mocanet_jax.tasks.task import Task
 from mocanet_jax.train.build import build_evaluator, build_model, build_task
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from mocanet_jax.train.checkpoints.inspection import inspected
@@ -60,14 +59,19 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
             evaluator.task.save(workdir)
         for line in checkpoints.set_aside:
             monitor.note(f"{workdir}: {line}")
-        state, progress = fresh, Progress(plain(config), {}, 0.0, 0.0, 0.0, False)
+        state, kept_task = fresh, {}
+        progress = Progress(plain(config), {}, 0.0, 0.0, 0.0, False)
         if (latest := checkpoints.latest_step()) is not None:
             state = checkpoints.restore(latest, like)
-            progress = _continued(checkpoints.progress(latest), config, latest)
+            kept = checkpoints.record(latest)
+            progress, kept_task = _continued(kept.progress, config, latest), kept.task
             verb = "already finished" if progress.finished else "resuming"
             monitor.note(f"{workdir}: {verb} at step {latest}")
         if not progress.finished:
-            for line in _keep_task(checkpoints, evaluator.task, config):
+            evaluator.task.read()
+            checkpoints.task = evaluator.task.record()
+            accepts = config.train.on_changed_data == "accept"
+            for line in changed_data(kept_task, checkpoints.task, accepts):
                 monitor.note(f"{workdir}: {line}")
             monitor.costs(component_costs(evaluator.model, state.params))
             clock = Clock(progress)
@@ -129,17 +133,6 @@ def prepared(config: ConfigDict, workdir: Path) -> Prepared:
     optimizer = build_optimizer(config.train, declarations)
     evaluator = build_evaluator(model, task, config, layout)
     return Prepared(Trainer(model, task, optimizer, config), evaluator, declarations)
-
-
-def _keep_task(checkpoints: Checkpoints, task: Task, config: ConfigDict) -> list[str]:
-    """Reads the task's data, and keeps with later checkpoints what it was. Returns a line on
-    each part that changed since the last one; raises UserError where that is not accepted."""
-    task.read()
-    checkpoints.task = task.record()
-    if (latest := checkpoints.latest_step()) is None:
-        return []
-    accepts = config.train.on_changed_data == "accept"
-    return changed_data(checkpoints.record(latest).task, checkpoints.task, accepts)
 
 
 def _continued(progress: Progress, config: ConfigDict, step: int) -> Progress:

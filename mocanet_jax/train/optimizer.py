@@ -6,7 +6,8 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from mocanet_jax.nn.parameters import Declarations, path_names
+from mocanet_jax.nn.parameters import Declarations
+from mocanet_jax.runtime.tree_paths import path_names
 
 
 def decay_mask(params, declarations: Declarations) -> dict:

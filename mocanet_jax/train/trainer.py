@@ -23,6 +23,7 @@ from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.nn.stack import ModelState
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.train.accumulation import WHOLE, Share, in_parts
+from mocanet_jax.train.build import budget_config
 from mocanet_jax.train.curriculum import Curriculum
 from mocanet_jax.train.state import Keys, TrainState, initial_params, step_keys
 
@@ -66,9 +67,7 @@ class Trainer:
 
     @cached_property
     def budget(self) -> BudgetConfig:
-        settings = self.config.model.budget
-        names = ("routing", "target", "base_cost", "multiplier_rate")
-        return BudgetConfig(*(settings[name] for name in names))
+        return budget_config(self.config.model)
 
     def initial_state(self, seed: int | jax.Array = 0) -> TrainState:
         """Fresh parameters of `seed`, before the first step."""

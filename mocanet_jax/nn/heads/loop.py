@@ -18,8 +18,7 @@ class Loop(PointerHead):
     pointer that from the last slot written goes on at the first (core/addressing.py:loop).
 
     max_wraps: M ≥ 1. Flags, float [B, T, H, M + 1], are 1 where the read pointer has come to
-    the
-        start of wrap 0, 1, …, M, and are projected to the residual stream.
+        the start of wrap 0, 1, …, M, and are projected to the residual stream.
 
     Reads start undecided, since it is left to learn whether they go forwards or back.
     """

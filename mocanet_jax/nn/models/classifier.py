@@ -52,10 +52,10 @@ class ClassifierSpec:
 class Member(nn.Module):
     """One reader of the ensemble, with parameters of its own.
 
-    The same layers read the sequence forwards and from its end, told apart by a vector of the
-    direction, so that a word is seen with what follows it. The features of both
-    directions at each word are pooled three ways: mean, maximum, and a mean weighted by learned
-    attention (as Lin et al., 2017, with one hop)."""
+    The same layers read the sequence forwards and from its end, distinguished by a vector of
+    the direction, so that a word is seen with what follows it. The features of both directions
+    at each word are pooled three ways: mean, maximum, and a mean weighted by learned attention
+    (as Lin et al., 2017, with one hop)."""
 
     spec: ClassifierSpec
 
@@ -164,10 +164,7 @@ class MocaClassifier(nn.Module):
         chex.assert_shape(tokens, (None, None, 1 + self.spec.max_pieces))
         if state is None:
             state = self.initial_state(tokens.shape[0])
-        if mask is None:
-            mask = jnp.ones(tokens.shape[:2], bool)
-        chex.assert_shape(mask, tokens.shape[:2])
-        chex.assert_type([tokens, mask], [int, bool])
+        mask = stack.checked_mask(tokens[..., 0], mask)
         logits, state, aux = self.members(tokens, state, mask, train, hardness, multiplier)
         total = lambda parts: jnp.sum(parts, axis=0)
         return (

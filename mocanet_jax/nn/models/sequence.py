@@ -64,11 +64,9 @@ class MocaNet(nn.Module):
         """tokens: int [B, T] in [0, V). state: None for a fresh sequence.
         mask: bool [B, T], False for padding, which leaves the state untouched.
         train: experts have bounded room, so that a step has a fixed cost; needs the "router"
-        rng
-            where they explore.
+            rng where they explore.
         hardness: of pointer shifts and other decisions, [] or [B], in [0, 1]; 1 moves pointers
-        by
-            whole slots.
+            by whole slots.
         multiplier: λ ≥ 0 of the budget, in logits; for evaluation the one that training ended
             with.
         Returns logits, float32 [B, T, V].

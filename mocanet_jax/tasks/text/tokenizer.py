@@ -77,8 +77,8 @@ TOKEN = re.compile(
     | (?P<smile> [:;]-?\)+ | (?<!\S)[:;]-?d{END} )
     | (?P<sad> [:;]'?-?\(+(?!\(){END} )
     | (?P<exclaimed> !+(?![!?]) )
-    | (?P<asked> \?+(?![!?]) )
-    | (?P<asked_first> \?[!?]+ )
+    | (?P<question> \?+(?![!?]) )
+    | (?P<question_first> \?[!?]+ )
     | (?P<exclaimed_first> ![!?]+ )
     | -[lr]rb-
     | (?P<dash> --+ )
@@ -92,8 +92,8 @@ REWRITTEN = {
     "ellipsis": "...",
     "dash": "--",
     "exclaimed": "!",
-    "asked": "?",
-    "asked_first": "?!?",  # the two mixed runs that the data has
+    "question": "?",
+    "question_first": "?!?",  # the two mixed runs that the data has
     "exclaimed_first": "!?",
     "double_quote": "``",
     "single_quote": "`",

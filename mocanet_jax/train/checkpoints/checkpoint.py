@@ -64,13 +64,13 @@ class Checkpoints:
         self._open.callback(self._manager.close)
 
     def save(self, state: TrainState, progress: Progress, loss: float | None = None) -> None:
-        """Returns when all is on disk; then deletes what nobody needs any more. To be called by
-        every process; each writes its part.
+        """Returns when all is on disk and steps that are no longer needed are deleted. To be
+        called by every process; each writes its part.
 
         loss: of validation, by which the best is chosen; None of a step without one.
         Raises UserError where it cannot be written; what was there before stays.
         """
-        step = int(state.step)
+        step, record = int(state.step), Record(progress, loss, self.task)
         try:
             if leads():
                 replace_text(self._workdir / SAVING, str(step))
@@ -85,11 +85,11 @@ class Checkpoints:
                 raise RuntimeError(f"Orbax refused to save step {step} in {self._directory}")
             if leads():
                 folder = self._directory / str(step)
-                write_record(folder, Record(progress, loss, self.task))
+                write_record(folder, record)
                 manifest.seal(folder)
                 (self._workdir / SAVING).unlink()
             wait_for_all("the checkpoint is sealed")
-            self._standings[step] = selection.standing(Record(progress, loss, self.task))
+            self._standings[step] = selection.standing(record)
             self._delete(selection.superfluous(self._standings))
         except (OSError, ValueError) as error:
             steps = inspected(self._workdir).sound

@@ -12,7 +12,7 @@ POINTER = {
 
 HEADS = {
     "ring": POINTER,
-    "loop": POINTER | {"max_wraps": (1, "wraps of the read pointer that are told apart")},
+    "loop": POINTER | {"max_wraps": (1, "wraps of the read pointer that are distinguished")},
     "stack": POINTER,
     "content": {
         "count": (0, "number of such heads"),

@@ -1,26 +1,13 @@
 """`import mocanet_jax as moca`: what it gives, and what it does not import."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import pytest
 
 import mocanet_jax as moca
 from mocanet_jax.runtime.errors import UserError
+from tests.processes import python
 from tests.train import tiny
-
-ROOT = Path(__file__).parent.parent
-
-
-def python(code, cwd):
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True
-    )
 
 
 @pytest.mark.parametrize("name", moca.__all__)
@@ -38,13 +25,14 @@ def test_the_import_alone_imports_no_library_and_training_no_plots(tmp_path):
     """Otherwise a script that looks at a version waits for seconds. The functions train and
     export have the names of modules: whatever is imported first, they can be called."""
     done = python(
+        "-c",
         "import sys, mocanet_jax as moca\n"
         "heavy = {'jax', 'flax', 'matplotlib', 'orbax', 'tensorboardX', 'scipy'}\n"
         "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
         "import mocanet_jax.train.loop, mocanet_jax.export\n"
         "assert callable(moca.train) and callable(moca.export) and moca.train.loop\n"
         "assert not {'matplotlib', 'tensorflow', 'torch'} & sys.modules.keys()\n",
-        tmp_path,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
 

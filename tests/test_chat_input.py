@@ -14,6 +14,7 @@ import pytest
 
 from mocanet_jax import chat
 from tests.fake_chat import Fake
+from tests.processes import python
 
 ROOT = Path(__file__).parent.parent
 
@@ -208,13 +209,11 @@ def test_output_that_fails_is_told_in_one_line():
 
 def test_a_directory_without_a_model_exits_with_2(tmp_path):
     """Otherwise a mistyped --workdir ends in a traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mocanet_jax.chat", "--workdir=none"],
+    done = python(
+        *("-m", "mocanet_jax.chat", "--workdir=none"),
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={"XDG_CACHE_HOME": str(tmp_path / "cache")},
         input="good film\n",
-        capture_output=True,
-        text=True,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: no trained model in none: train first")

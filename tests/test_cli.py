@@ -1,9 +1,8 @@
 """The command line: a mistake is told in one line on stderr with exit code 2, and nothing is
 written."""
 
-import os
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +25,7 @@ from mocanet_jax.train.config.settings import field, plain
 from mocanet_jax.train.curriculum import Curriculum
 from mocanet_jax.train.run import Run
 from mocanet_jax.train.state import TrainState
+from tests.processes import entry_point
 
 ROOT = Path(__file__).parent.parent
 CONFIG = f"--config={ROOT / 'configs' / 'copy.py'}"
@@ -314,16 +314,7 @@ def test_dense_routing_follows_the_number_of_experts():
     assert config.model.experts.count == 8
 
 
-def process(*arguments, cwd):
-    """The real thing: exit code, stdout, stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mocanet_jax.main", *arguments],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout, done.stderr
+process = partial(entry_point, "main")
 
 
 def test_help_shows_examples_and_flags(tmp_path):

@@ -1,28 +1,19 @@
 """The command `mocanet`: its words are those of the entry points."""
 
-import os
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import mocanet_jax
 from mocanet_jax import command
+from tests.processes import entry_point
 
 ROOT = Path(__file__).parent.parent
-
-
-def mocanet(*words, cwd):
-    done = subprocess.run(
-        [sys.executable, "-m", "mocanet_jax.command", *words],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout, done.stderr
+mocanet = partial(entry_point, "command")
 
 
 @pytest.mark.parametrize(

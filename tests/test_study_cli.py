@@ -1,15 +1,13 @@
 """The commands of studies: flags, exit codes, and what is left behind."""
 
 import json
-import os
-import subprocess
-import sys
 from functools import partial
 
 import pytest
 
 from mocanet_jax import ablate, frontier, study_cli
 from mocanet_jax.runtime.errors import UserError
+from tests.processes import entry_point, python
 from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns
 from tests.test_cli import CONFIG, ROOT, TEXTS
@@ -140,27 +138,15 @@ def test_a_mistake_is_told_before_anything_runs(command, tmp_path, module, argum
     assert list(tmp_path.iterdir()) == []
 
 
-def process(module, *arguments, cwd):
-    """The real thing: exit code, stdout, stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"mocanet_jax.{module}", *arguments],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
 def test_help_shows_every_flag(tmp_path):
-    code, out, _ = process("ablate", "--help", cwd=tmp_path)
+    code, out, _ = entry_point("ablate", "--help", cwd=tmp_path)
     assert code == 0
     for name in ("config", "only", "out", "processes", "seeds"):
         assert f"--{name}: " in out
 
 
 def test_a_study_that_refuses_exits_with_2(tmp_path):
-    code, out, err = process("frontier", CONFIG, "--seeds=0", cwd=tmp_path)
+    code, out, err = entry_point("frontier", CONFIG, "--seeds=0", cwd=tmp_path)
     assert (code, out) == (2, "")
     assert err == "error: flag --seeds=0: 0 is not a positive integer\n"
     assert list(tmp_path.iterdir()) == []
@@ -171,8 +157,7 @@ def test_a_study_itself_does_not_load_jax(tmp_path):
     entries = "mocanet_jax.ablate, mocanet_jax.frontier, mocanet_jax.suite"
     reports = "mocanet_jax.studies.study_report, mocanet_jax.studies.task_suite_report"
     code = f"import sys, {entries}, {reports}; sys.exit('jax' in sys.modules)"
-    path = os.environ | {"PYTHONPATH": str(ROOT)}
-    assert subprocess.run([sys.executable, "-c", code], env=path, cwd=tmp_path).returncode == 0
+    assert python("-c", code, cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.slow
@@ -191,7 +176,7 @@ def test_a_tiny_study_of_real_runs(tmp_path):
     }
     chosen = [CONFIG, *(f"--config.{name}={value}" for name, value in tiny.items())]
     chosen += ["--only=control,no_memory,no_location", "--seeds=1", "--out=study"]
-    code, out, err = process("ablate", *chosen, "--processes=2", cwd=tmp_path)
+    code, out, err = entry_point("ablate", *chosen, "--processes=2", cwd=tmp_path)
     assert (code, err) == (0, ""), out
     found = json.loads((tmp_path / "study" / "ablation.json").read_text())
     control, no_memory, _ = found["rows"]
@@ -200,9 +185,11 @@ def test_a_tiny_study_of_real_runs(tmp_path):
     for row in found["rows"]:
         assert row["flops_per_token"]["mean"] > 0
         assert row["milliseconds_per_step"]["mean"] > 0
-    code, out, _ = process("ablate", *chosen, cwd=tmp_path)
+    code, out, _ = entry_point("ablate", *chosen, cwd=tmp_path)
     assert code == 0
     assert out.count("there before") == 3
-    code, out, _ = process("ablate", *chosen, "--config.model.experts.count=2", cwd=tmp_path)
+    code, out, _ = entry_point(
+        "ablate", *chosen, "--config.model.experts.count=2", cwd=tmp_path
+    )
     assert code == 1
     assert out.count("holds a run of another config: model.experts.count (4 there, 2 now)") == 3

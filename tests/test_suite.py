@@ -14,11 +14,11 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies import study
 from mocanet_jax.studies.task_suite_report import BEGIN, END, around_results, put_into
 from mocanet_jax.tasks.registry import TASKS
+from tests.processes import entry_point
 from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns
 from tests.studies.test_study_report import tables
 from tests.test_cli import ROOT
-from tests.test_study_cli import process
 
 CONFIGS = f"--configs={ROOT / 'configs'}"
 PARITY = (CONFIGS, "--tasks=parity_check", "--models=lstm")
@@ -233,19 +233,19 @@ def test_a_tiny_suite_of_real_runs(tmp_path):
     folder.mkdir()
     (folder / "tiny_reversal.py").write_text(TINY)
     chosen = ["--configs=own", "--models=lstm", "--learning_rates=0.001 0.01", "--seeds=2"]
-    code, out, err = process("suite", *chosen, cwd=tmp_path)
+    code, out, err = entry_point("suite", *chosen, cwd=tmp_path)
     assert (code, err) == (0, ""), out
     found = json.loads((tmp_path / "runs" / "tasks" / "tasks.json").read_text())
     (row,) = found["rows"]
     assert len(row["score"]["values"]) == 2
     assert row["state_size"] == 2 * 16  # hidden and cell of one layer
-    code, out, _ = process("suite", *chosen, cwd=tmp_path)
+    code, out, _ = entry_point("suite", *chosen, cwd=tmp_path)
     assert code == 0
     assert out.count("there before") == 3
 
 
 def test_a_suite_that_refuses_exits_with_2(tmp_path):
-    code, out, err = process("suite", "--tasks=paste", CONFIGS, cwd=tmp_path)
+    code, out, err = entry_point("suite", "--tasks=paste", CONFIGS, cwd=tmp_path)
     assert (code, out) == (2, "")
     assert err.startswith("error: --tasks: 'paste' is no task of sequences in ")
     assert len(err.splitlines()) == 1

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from matplotlib import image
 from matplotlib.colors import to_hex
 
 from mocanet_jax.report import curves, pictures
+from tests.report.drawing import axes_of, drawn
 
 
 def training_rows(steps, usage=0.4):
@@ -44,25 +44,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def axes(monkeypatch, path):
-    """Draws a picture and returns its axes, row by row."""
-
-    def draw(function, *data):
-        figures = []
-        monkeypatch.setattr(curves, "save", lambda figure, _: figures.append(figure))
-        function(*data, path)
-        return figures[0].axes
-
-    return draw
-
-
-def drawn(function, *data, path):
-    """The picture as an array [height, width, 4], checked to be alone in its folder."""
-    function(*data, path)
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    pixels = image.imread(path)
-    assert pixels[..., :3].std() > 0.03, "an empty page"
-    return pixels
+    return axes_of(curves, monkeypatch, path)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,6 @@
 """Pictures of runs: what can be drawn is, what cannot is said, and nothing else is written."""
 
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +11,7 @@ from mocanet_jax.report import curves, plot
 from mocanet_jax.runtime.metrics_log import read_metrics
 from mocanet_jax.tasks.text.labelled import labelled_texts
 from mocanet_jax.train.config.settings import budget_target
+from tests.processes import entry_point
 
 PNG = b"\x89PNG\r\n\x1a\n"
 OF_METRICS = ["curves.png", "expert_load.png"]
@@ -202,9 +199,7 @@ def test_a_mistake_is_told_in_one_line(command, sketched, runs, monkeypatch, nam
 
 def test_flags_reach_the_command(tmp_path):
     """The real thing, where it fails before anything is loaded."""
-    arguments = [sys.executable, "-m", "mocanet_jax.plot", "--text=a", "--text=b", "--out=x"]
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(arguments, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: no run given; pass one")
+    code, _, err = entry_point("plot", "--text=a", "--text=b", "--out=x", cwd=tmp_path)
+    assert code == 2
+    assert err.startswith("error: no run given; pass one")
     assert not list(tmp_path.iterdir())

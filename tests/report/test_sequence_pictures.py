@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from matplotlib import image
 from matplotlib.colors import to_hex
 
 from mocanet_jax.evaluate.spending import Spending
 from mocanet_jax.report import sequence_pictures as pictures
 from mocanet_jax.report.pictures import PARTS
+from tests.report.drawing import axes_of, drawn
 
 BLANK, MARKER = 0, 126
 
@@ -41,16 +41,6 @@ def copy_view(slots=16, start=0, wrong=0):
 def with_sequence(**changes):
     view = copy_view()
     return view._replace(sequence=view.sequence._replace(**changes))
-
-
-def drawn(function, *data, path):
-    """The picture as an array [height, width, 4], checked to be alone in its folder."""
-    function(*data, path)
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    pixels = image.imread(path)
-    assert pixels[..., :3].std() > 0.03, "an empty page"
-    return pixels
 
 
 @pytest.fixture
@@ -88,15 +78,7 @@ def test_memory_over_time_is_1600_wide_and_shows_its_data(path):
 
 @pytest.fixture
 def axes(monkeypatch, path):
-    """Draws a picture and returns its axes, from the top."""
-
-    def draw(function, *data):
-        figures = []
-        monkeypatch.setattr(pictures, "save", lambda figure, _: figures.append(figure))
-        function(*data, path)
-        return figures[0].axes
-
-    return draw
+    return axes_of(pictures, monkeypatch, path)
 
 
 def test_a_shut_gate_leaves_no_mark(axes):

@@ -18,6 +18,7 @@ class Projection(NamedTuple):
 
     features: int
     bias_init: nn.initializers.Initializer | None = None
+    kernel_init: nn.initializers.Initializer = nn.linear.default_kernel_init
 
 
 Projections = dict[str, Projection]
@@ -70,8 +71,8 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, width: int) -> tuple[jax.Array, jax.Array]:
-        features, bias_init = self.projection
-        kernel = self.param("kernel", nn.linear.default_kernel_init, (width, features))
+        features, bias_init, kernel_init = self.projection
+        kernel = self.param("kernel", kernel_init, (width, features))
         if bias_init is None:
             return kernel, jnp.zeros(features, kernel.dtype)
         return kernel, self.param("bias", bias_init, (features,))

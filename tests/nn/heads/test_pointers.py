@@ -24,6 +24,16 @@ def test_pointers_of_a_ring_start_by_writing_ahead_and_reading_in_place():
     np.testing.assert_allclose(soft.trace.write_pointer[0, -1, 0], 4 * 0.9969, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", [Ring, Loop, Stack])
+def test_every_token_moves_the_pointers_of_a_new_model_alike(kind):
+    """So that a search follows what pays, not the tokens that initial values favour."""
+    net, (z, mask) = one_head.sized(kind(2)), one_head.random_inputs()
+    trace = one_head.run(net, one_head.initial(net), z, np.ones_like(mask), hardness=0.0).trace
+    for pointer in (trace.write_pointer, trace.read_pointer):
+        first = np.broadcast_to(pointer[:1, :, :1], pointer.shape)
+        np.testing.assert_allclose(pointer, first, atol=1e-6)
+
+
 @pytest.mark.usefixtures("float64")
 def test_hardness_may_differ_between_examples():
     """Each example must be addressed as it would be under its own hardness."""

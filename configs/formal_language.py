@@ -49,7 +49,8 @@ def get_config(names: str | None = None) -> ConfigDict:
         head, heads.loop.count = heads.loop, 4
     head.sharpness = 0.3
     config.model.memory.active_slots = 7  # bits say little: learn from neighbours
-    config.model.controller.counters = (2, 2, 3, 5)
+    # Several of each size: a search finds the one that starts nearest.
+    config.model.controller.counters = 6 * (2,) + 2 * (3,) + 4 * (5,)
     config.train.learning_rate = 5e-3
     config.train.max_steps = 2000
     config.train.stop_at_loss = 0.0003

@@ -59,7 +59,8 @@ def _weight(metric, share, parts):
     """What a part's metric counts in that of the batch: sums and what `gradient` weighed as
     they are, means by what they are means over."""
     weights = {"loss": 1, "tokens": 1, "exact_match": 1 / parts}
-    weights |= dict.fromkeys(("task_loss", "accuracy"), share.scored)
+    scored = ("task_loss", "accuracy", "soft_accuracy", "hard_accuracy")
+    weights |= dict.fromkeys(scored, share.scored)
     return weights.get(metric, share.tokens)
 
 

@@ -4,10 +4,16 @@ begins to press.
 Three stages, and back to the first where the task is lost:
 
     growing    lengths are uniform on [shortest, longest], and `longest` grows with accuracy;
-               decisions are soft, since a search needs slopes; λ is 0
-    hardening  the longest lengths are learned: hardness rises to 1, what evaluation uses, with
-               every batch that confirms it, and the quantisation penalty with it
+               decisions are soft, since a search needs slopes, but for a quarter of each
+               batch, which learns and shows how it would go with hard ones; λ is 0
+    hardening  the longest lengths are learned, with hard decisions: hardness rises to 1, what
+               evaluation uses, with every batch that confirms it, and the quantisation penalty
+               with it
     pressing   it stays learned so: λ is updated
+
+Lengths grow with the better of the two accuracies. A pointer that is soft can be right where
+its rounded steps are not, and then hardening would lose the task; a soft count blurs over a
+long sequence where a hard one is exact, and would never get there.
 
 First learn the task, then learn to do it exactly, then to do it with less. A stage that is
 reached is left only by a loss of the task: then decisions are soft and λ is 0 at once, lengths
@@ -37,17 +43,35 @@ UNDER_PRESSURE = 0.5
 """Factor on the accuracy below which the task is lost, where λ is above 0."""
 
 SMOOTHING = 0.8
-"""Decay of the running accuracy by which a task counts as lost: one bad batch is noise."""
+"""Decay of running accuracies: one bad batch is no loss of the task, and in a good one the few
+sequences with hard decisions may be right by luck."""
+
+HARD_SHARE = 4
+"""One sequence in so many has hard decisions from the start."""
+
+
+class Accuracies(NamedTuple):
+    """Of one batch, float [] in [0, 1]: of the sequences at the curriculum's hardness, and of
+    those whose decisions are hard."""
+
+    soft: jax.Array
+    hard: jax.Array
+
+
+def hard_rows(batch: int) -> int:
+    """How many of B sequences have hard decisions: the first ones."""
+    return batch // HARD_SHARE
 
 
 class CurriculumState(NamedTuple):
-    """longest: float32 [], the longest length that training draws. accuracy: float32 [] in
-    [0, 1], running mean over batches. confirmed: int32 [], batches that confirmed the task at
-    its longest lengths, less those that did not. falls: int32 [], how often it was lost after
-    that."""
+    """longest: float32 [], the longest length that training draws. accuracy, hard_accuracy:
+    float32 [] in [0, 1], running means over batches, of the better of Accuracies and of the
+    hard one. confirmed: int32 [], batches that confirmed the task at its longest lengths, less
+    those that did not. falls: int32 [], how often it was lost after that."""
 
     longest: jax.Array
     accuracy: jax.Array
+    hard_accuracy: jax.Array
     confirmed: jax.Array
     falls: jax.Array
 
@@ -87,6 +111,7 @@ class Curriculum:
         return CurriculumState(
             jnp.full((), self.first, jnp.float32),
             jnp.zeros((), jnp.float32),
+            jnp.zeros((), jnp.float32),
             jnp.full((), confirmed, jnp.int32),
             jnp.zeros((), jnp.int32),
         )
@@ -96,24 +121,30 @@ class Curriculum:
         return self.config.shortest, state.longest.astype(jnp.int32)
 
     def update(
-        self, state: CurriculumState, accuracy: jax.Array, multiplier: jax.Array
+        self, state: CurriculumState, accuracies: Accuracies, multiplier: jax.Array
     ) -> CurriculumState:
-        """After a batch of this accuracy, float [] in [0, 1], with this λ, float []."""
+        """After a batch of these accuracies, with this λ, float []."""
         if not self.grows:
             return state
-        growth = self.config.growth
-        running = SMOOTHING * state.accuracy + (1 - SMOOTHING) * accuracy
-        good = accuracy >= self.config.accuracy
+        growth, needed = self.config.growth, self.config.accuracy
+        soft, hard = accuracies
+        best = jnp.maximum(soft, hard)
+        running, running_hard = (
+            _smoothed(state.accuracy, best),
+            _smoothed(state.hard_accuracy, hard),
+        )
+        good = jnp.maximum(soft, jnp.minimum(hard, running_hard)) >= needed
         pressed = multiplier > 0
         retreat = self.config.retreat * jnp.where(pressed, UNDER_PRESSURE, 1.0)
-        lost = ~good & (jnp.maximum(running, accuracy) < retreat)
+        lost = ~good & (jnp.maximum(running, best) < retreat)
         lost &= ~pressed | (state.falls < PATIENT_FALLS)
         grown = jnp.minimum(state.longest * growth + 1, self.longest)
         shrunk = jnp.maximum((state.longest - 1) / growth, self.first)
         return CurriculumState(
             jnp.where(lost, shrunk, jnp.where(good, grown, state.longest)),
             running,
-            jnp.where(lost, 0, self._confirmed(state, good)),
+            running_hard,
+            jnp.where(lost, 0, self._confirmed(state, hard >= needed)),
             state.falls + (lost & (state.confirmed > 0)),
         )
 
@@ -143,3 +174,7 @@ class Curriculum:
             lengths = f"{state.longest:.0f} of {self.longest:.0f}"
             return f"the task is not learned: {accuracy} at lengths to {lengths}"
         return f"the task is lost: {accuracy}" if state.accuracy < self.config.retreat else None
+
+
+def _smoothed(mean, number):
+    return SMOOTHING * mean + (1 - SMOOTHING) * number

@@ -24,7 +24,7 @@ from mocanet_jax.nn.stack import ModelState
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.train.accumulation import WHOLE, Share, in_parts
 from mocanet_jax.train.build import budget_config
-from mocanet_jax.train.curriculum import Curriculum
+from mocanet_jax.train.curriculum import Accuracies, Curriculum, hard_rows
 from mocanet_jax.train.state import Keys, TrainState, initial_params, step_keys
 
 LOSS_TERMS = ("task_loss", "budget_loss", "balance_loss", "z_loss", "quantisation_loss")
@@ -33,8 +33,8 @@ FINITE_TERMS = (*LOSS_TERMS, "gradient_norm")
 
 
 class Settings(NamedTuple):
-    """What a step holds fixed while it differentiates: hardness and the multiplier, float
-    []."""
+    """What a step holds fixed while it differentiates: the curriculum's hardness and the
+    multiplier, float []."""
 
     hardness: jax.Array
     multiplier: jax.Array
@@ -91,6 +91,8 @@ class Trainer:
         config, hardness = self.config.model, settings.hardness
         logits, aux, batch = self._forward(params, batch, keys, settings)
         means = self.task.score(logits, batch).means()
+        if self.curriculum.grows:
+            means |= self._accuracies(logits, batch, means["accuracy"])
         base_cost = self.budget.base_cost * (
             1 + hardness * (config.budget.base_cost_when_grown - 1)
         )
@@ -115,6 +117,8 @@ class Trainer:
         state = add_state_noise(state, keys.noise, self.config.train.state_noise)
         positions, scored = self.task.scored_positions(batch)
         run = {"train": True, **settings._asdict()}
+        is_hard = jnp.arange(len(batch.tokens)) < hard_rows(len(batch.tokens))
+        run["hardness"] = jnp.where(is_hard, 1.0, settings.hardness)
         run["rngs"] = {"dropout": keys.dropout, "router": keys.router}
         inputs = (batch.tokens, state, batch.mask)
         if positions is None:
@@ -123,6 +127,15 @@ class Trainer:
             x, _, aux = model.apply(variables, *inputs, **run, method="features")
             logits = model.apply(variables, taken(x, positions), method="logits")
         return logits, aux, scored
+
+    def _accuracies(self, logits, batch, mean):
+        """As metrics. mean: of all, which both are where the batch is too small."""
+        rows = hard_rows(len(logits))
+        if not rows:
+            return {"soft_accuracy": mean, "hard_accuracy": mean}
+        own = {"hard_accuracy": slice(rows), "soft_accuracy": slice(rows, None)}
+        of = lambda part: jax.tree.map(lambda x: x[part], (logits, batch))
+        return {n: self.task.score(*of(part)).means()["accuracy"] for n, part in own.items()}
 
     def step(
         self, state: TrainState, seed: int | jax.Array, data, chosen
@@ -164,9 +177,10 @@ class Trainer:
         average, decay = state.average, self.config.train.average_decay
         if average is not None:
             average = running_average(average, params, state.step, decay)
-        curriculum = self.curriculum.update(
-            state.curriculum, metrics["accuracy"], state.multiplier
-        )
+        curriculum = state.curriculum
+        if self.curriculum.grows:
+            accuracies = Accuracies(metrics["soft_accuracy"], metrics["hard_accuracy"])
+            curriculum = self.curriculum.update(curriculum, accuracies, state.multiplier)
         return TrainState(
             state.step + 1,
             params,

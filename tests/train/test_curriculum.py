@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mocanet_jax.train.curriculum import Curriculum, CurriculumState
+from mocanet_jax.train.curriculum import Accuracies, Curriculum, CurriculumState, hard_rows
 from tests.train import tiny
 
 TASK = SimpleNamespace(first_longest=2, longest=4)
@@ -22,16 +22,18 @@ def curriculum(task=TASK, **changes):
 
 
 def state(longest=4.0, accuracy=1.0, confirmed=0, falls=0):
+    running = jnp.float32(accuracy)
     return CurriculumState(
-        jnp.float32(longest), jnp.float32(accuracy), jnp.int32(confirmed), jnp.int32(falls)
+        jnp.float32(longest), running, running, jnp.int32(confirmed), jnp.int32(falls)
     )
 
 
 def after(accuracies, start, multiplier=FREE, of=None):
-    """The state after batches of these accuracies."""
+    """The state after batches of these accuracies: numbers, or pairs of soft and hard."""
     update = jax.jit((of or curriculum()).update)
     for accuracy in accuracies:
-        start = update(start, jnp.float32(accuracy), multiplier)
+        pair = accuracy if isinstance(accuracy, tuple) else (accuracy, accuracy)
+        start = update(start, Accuracies(*map(jnp.float32, pair)), multiplier)
     return start
 
 
@@ -67,6 +69,27 @@ def test_one_bad_batch_is_no_loss():
     assert float(twice.longest) == pytest.approx(3 / 1.1)
     assert (int(twice.confirmed), int(twice.falls)) == (0, 1)
     assert float(after([0.9], twice).longest) == pytest.approx(3 / 1.1)
+
+
+def test_what_is_right_only_softly_grows_but_does_not_harden():
+    """Hardening would lose it, since evaluation and the budget need whole steps."""
+    found = after(8 * [(1.0, 0.5)], state(2.0, accuracy=0.0))
+    assert (float(found.longest), float(found.hardness)) == (4, 0)
+    assert float(after(5 * [(1.0, 0.97)], found).hardness) == 1
+
+
+def test_what_is_right_only_hard_grows_once_it_is_so_for_long():
+    """A soft count blurs over a long sequence. But of a few sequences all are right by luck now
+    and then: the running accuracy after n batches is 1 − 0.8^n, at least 0.97 from 16 on."""
+    start = state(2.0, accuracy=0.0)
+    assert float(after(15 * [(0.8, 1.0)], start).longest) == 2
+    assert float(after(16 * [(0.8, 1.0)], start).longest) == pytest.approx(3.2)
+    assert float(after(15 * [(0.8, 1.0)] + [(0.8, 0.9)], start).longest) == 2
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(1, 0), (3, 0), (4, 1), (32, 8)])
+def test_a_quarter_of_a_batch_is_hard(batch, expected):
+    assert hard_rows(batch) == expected
 
 
 def test_hardness_rises_with_confirmations_and_then_the_budget_presses():

@@ -46,11 +46,13 @@ class Fake:
     """Stands in for a model and for its task: returns a given aux, and scores 0.75 nats."""
 
     layer = None
+    first_longest = longest = 4
 
     def __init__(self, **aux):
         self.aux = SimpleNamespace(**aux)
 
     def apply(self, variables, *arguments, method=None, **settings):
+        self.settings = settings
         return ModelState(()) if method else (None, None, self.aux)
 
     def scored_positions(self, batch):
@@ -80,13 +82,16 @@ def test_the_loss_by_hand(hardness, factor, penalty):
         penalty=six,
         dropped=3,
     )
-    batch = TASK.sample(jax.random.key(0), 2, (1, 4), 4)
+    batch = TASK.sample(jax.random.key(0), 8, (1, 4), 4)
     config = tiny.config(
         model__budget__base_cost_when_grown=factor, model__memory__quantisation_penalty=0.01
     )
     fixed = Settings(jnp.float32(hardness), jnp.float32(20))
     of = Trainer(fake, fake, SGD, config)
     loss, metrics = of.loss({}, batch, step_keys(0, jnp.int32(0)), fixed)
+    assert fake.settings["multiplier"] == 20
+    # The first quarter of a batch is hard.
+    np.testing.assert_array_equal(fake.settings["hardness"], 2 * [1.0] + 6 * [hardness])
     expected = {"task_loss": 0.75, "budget_loss": penalty}
     expected |= {"balance_loss": 0.06, "z_loss": 0.006, "quantisation_loss": 0.06 * hardness}
     assert expected.keys() == set(LOSS_TERMS)
@@ -126,7 +131,8 @@ class Seen:
     def __call__(self, params, batch, keys, settings, share):
         self.batch, self.keys, self.settings = batch, keys, settings
         loss = jnp.sum(params["w"])
-        shown = {"accuracy": jnp.float32(self.accuracy), "usage": jnp.float32(self.usage)}
+        shown = {"soft_accuracy": jnp.float32(self.accuracy), "usage": jnp.float32(self.usage)}
+        shown |= {"hard_accuracy": jnp.float32(self.accuracy)}
         return loss, {"loss": loss} | shown
 
 
@@ -138,7 +144,7 @@ def start(number=0, longest=4.0, confirmed=0, multiplier=0.0, average=None):
     """A state of training with parameters of 1."""
     params = {"w": jnp.ones(3)}
     curriculum = CurriculumState(
-        jnp.float32(longest), jnp.float32(1), jnp.int32(confirmed), jnp.int32(0)
+        jnp.float32(longest), *2 * [jnp.float32(1)], jnp.int32(confirmed), jnp.int32(0)
     )
     return TrainState(
         jnp.int32(number),

@@ -4,8 +4,9 @@ begins to press.
 Three stages, and back to the first where the task is lost:
 
     growing    lengths are uniform on [shortest, longest], and `longest` grows with accuracy;
-               decisions are soft, since a search needs slopes, but for a quarter of each
-               batch, which learns and shows how it would go with hard ones; λ is 0
+               decisions are soft, since a search needs slopes, but from the first growth on
+               those of a quarter of each batch are hard, to learn that too, and to show how
+               it goes; λ is 0
     hardening  the longest lengths are learned, with hard decisions: hardness rises to 1, what
                evaluation uses, with every batch that confirms it, and the quantisation penalty
                with it
@@ -47,19 +48,19 @@ SMOOTHING = 0.8
 sequences with hard decisions may be right by luck."""
 
 HARD_SHARE = 4
-"""One sequence in so many has hard decisions from the start."""
+"""One sequence in so many has hard decisions once lengths grow."""
 
 
 class Accuracies(NamedTuple):
-    """Of one batch, float [] in [0, 1]: of the sequences at the curriculum's hardness, and of
-    those whose decisions are hard."""
+    """Of one batch, float [] in [0, 1]: of the first sequences, whose decisions are hard once
+    lengths grow, and of the others, at the curriculum's hardness."""
 
     soft: jax.Array
     hard: jax.Array
 
 
 def hard_rows(batch: int) -> int:
-    """How many of B sequences have hard decisions: the first ones."""
+    """How many of B sequences, the first ones, have hard decisions once lengths grow."""
     return batch // HARD_SHARE
 
 
@@ -115,6 +116,10 @@ class Curriculum:
             jnp.full((), confirmed, jnp.int32),
             jnp.zeros((), jnp.int32),
         )
+
+    def first_hardness(self, state: CurriculumState) -> jax.Array:
+        """Of the first sequences of a batch, float32 [] in [0, 1]."""
+        return jnp.where(state.longest > self.first, 1.0, state.hardness)
 
     def lengths(self, state: CurriculumState) -> tuple[int, jax.Array]:
         """Bounds of the lengths to draw, inclusive."""

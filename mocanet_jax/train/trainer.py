@@ -33,9 +33,10 @@ FINITE_TERMS = (*LOSS_TERMS, "gradient_norm")
 
 
 class Settings(NamedTuple):
-    """What a step holds fixed while it differentiates: the curriculum's hardness and the
-    multiplier, float []."""
+    """What a step holds fixed while it differentiates: hardness of the first sequences of the
+    batch (train/curriculum.py) and of the others, and the multiplier, float []."""
 
+    first_hardness: jax.Array
     hardness: jax.Array
     multiplier: jax.Array
 
@@ -116,9 +117,9 @@ class Trainer:
         state = model.apply(variables, len(batch.tokens), method="initial_state")
         state = add_state_noise(state, keys.noise, self.config.train.state_noise)
         positions, scored = self.task.scored_positions(batch)
-        run = {"train": True, **settings._asdict()}
-        is_hard = jnp.arange(len(batch.tokens)) < hard_rows(len(batch.tokens))
-        run["hardness"] = jnp.where(is_hard, 1.0, settings.hardness)
+        is_first = jnp.arange(len(batch.tokens)) < hard_rows(len(batch.tokens))
+        run = {"train": True, "multiplier": settings.multiplier}
+        run["hardness"] = jnp.where(is_first, settings.first_hardness, settings.hardness)
         run["rngs"] = {"dropout": keys.dropout, "router": keys.router}
         inputs = (batch.tokens, state, batch.mask)
         if positions is None:
@@ -146,7 +147,8 @@ class Trainer:
         gradient is not finite, nothing is learned from the batch.
         """
         keys, curriculum = step_keys(seed, state.step), state.curriculum
-        settings = Settings(curriculum.hardness, state.multiplier)
+        first = self.curriculum.first_hardness(curriculum)
+        settings = Settings(first, curriculum.hardness, state.multiplier)
 
         def of_part(part, keys, share):
             differentiate = jax.grad(self.loss, has_aux=True)

@@ -92,6 +92,19 @@ def test_a_quarter_of_a_batch_is_hard(batch, expected):
     assert hard_rows(batch) == expected
 
 
+@pytest.mark.parametrize(
+    ("longest", "confirmed", "expected"), [(2.0, 0, 0.0), (2.1, 0, 1.0), (4.0, 3, 1.0)]
+)
+def test_the_first_sequences_are_hard_once_lengths_grow(longest, confirmed, expected):
+    """Not before: a search needs slopes, and all of the batch."""
+    assert float(curriculum().first_hardness(state(longest, confirmed=confirmed))) == expected
+
+
+def test_all_are_hard_where_lengths_do_not_grow():
+    fixed = curriculum(FIXED)
+    assert float(fixed.first_hardness(fixed.initial_state())) == 1
+
+
 def test_hardness_rises_with_confirmations_and_then_the_budget_presses():
     """Five at the longest lengths make decisions hard, five more let the budget press: either
     at once, or both together, is a shock that an unsure model does not survive."""

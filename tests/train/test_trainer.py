@@ -86,12 +86,12 @@ def test_the_loss_by_hand(hardness, factor, penalty):
     config = tiny.config(
         model__budget__base_cost_when_grown=factor, model__memory__quantisation_penalty=0.01
     )
-    fixed = Settings(jnp.float32(hardness), jnp.float32(20))
+    fixed = Settings(jnp.float32(0.9), jnp.float32(hardness), jnp.float32(20))
     of = Trainer(fake, fake, SGD, config)
     loss, metrics = of.loss({}, batch, step_keys(0, jnp.int32(0)), fixed)
     assert fake.settings["multiplier"] == 20
-    # The first quarter of a batch is hard.
-    np.testing.assert_array_equal(fake.settings["hardness"], 2 * [1.0] + 6 * [hardness])
+    # The first quarter of a batch has a hardness of its own.
+    np.testing.assert_allclose(fake.settings["hardness"], 2 * [0.9] + 6 * [hardness])
     expected = {"task_loss": 0.75, "budget_loss": penalty}
     expected |= {"balance_loss": 0.06, "z_loss": 0.006, "quantisation_loss": 0.06 * hardness}
     assert expected.keys() == set(LOSS_TERMS)
@@ -178,6 +178,7 @@ def test_a_step_trains_with_the_hardness_and_the_multiplier_of_its_state(monkeyp
     seen = Seen(monkeypatch, 1.0, usage=1.0)
     _, metrics = after(start(confirmed=3, multiplier=2.0))
     assert float(seen.settings.hardness) == float(metrics["hardness"]) == pytest.approx(0.6)
+    assert float(seen.settings.first_hardness) == 1
     assert float(seen.settings.multiplier) == float(metrics["multiplier"]) == 2
 
 

@@ -51,7 +51,7 @@ def test_a_layer_in_five_lines():
     assert multiplier > 1
 
 
-def test_training_and_loading_from_python(shared_compilation, tmp_path, capsys):
+def test_training_and_loading_from_python(tmp_path, capsys):
     """Nothing is printed; a loaded model answers as the run's evaluation did."""
     result = moca.train(tiny.config(), str(tmp_path / "run"))
     assert capsys.readouterr().out == ""

@@ -64,7 +64,7 @@ def interrupt_at(monkeypatch, step, group):
 
 
 @pytest.fixture(scope="module")
-def resumed(shared_compilation, tmp_path_factory):
+def resumed(tmp_path_factory):
     """A run that was stopped in its fourth step, after the checkpoint of the second, and
     went on by the same call: (directory, result, what was printed)."""
     workdir, console = tmp_path_factory.mktemp("resumed") / "run", tiny.console()
@@ -193,7 +193,7 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     assert (workdir / "metrics.jsonl").read_bytes() == record
 
 
-def test_training_stops_when_validation_is_good_enough(shared_compilation, tmp_path):
+def test_training_stops_when_validation_is_good_enough(tmp_path):
     """Any loss is good enough here, so the first validation ends the run and is kept, although
     no checkpoint was due. Without memory, its pictures are left out and nothing breaks."""
     changes = {"train__stop_at_loss": 100.0, "model__experts__count": 0}
@@ -219,7 +219,7 @@ def ticking(monkeypatch, seconds):
     monkeypatch.setattr(clock, "time", times)
 
 
-def test_a_run_ends_when_its_minutes_are_over(shared_compilation, tmp_path, monkeypatch):
+def test_a_run_ends_when_its_minutes_are_over(tmp_path, monkeypatch):
     """With its validation, checkpoint and result, though none was due. Three looks at the clock
     a step, of 10 s each: the second step ends after a minute. That validation is as good as a
     task needs to count as solved, after two steps of 10 s."""

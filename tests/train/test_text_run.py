@@ -37,7 +37,7 @@ def timeless(row):
 
 
 @pytest.fixture(scope="module")
-def resumed(shared_compilation, corpus, tmp_path_factory):
+def resumed(corpus, tmp_path_factory):
     """A run that was stopped in its fourth step, after the checkpoint of the second, and went
     on by the same call: (directory, result)."""
     workdir, config = tmp_path_factory.mktemp("resumed") / "run", tiny_text.config(corpus)
@@ -223,7 +223,7 @@ def test_a_finished_run_is_not_trained_again(finished_text, corpus, monkeypatch)
 
 
 @pytest.fixture
-def counted(shared_compilation, corpus, tmp_path, monkeypatch):
+def counted(corpus, tmp_path, monkeypatch):
     """Trains with steps that only count, on validations as they are given; returns what
     `train` returned. Its attribute `loss` is that of the steps."""
 
@@ -303,7 +303,7 @@ FILES = [
 
 @pytest.mark.parametrize(("field", "name", "content", "message"), FILES)
 def test_a_file_that_cannot_be_used_is_told_before_anything_is_written(
-    shared_compilation, corpus, tmp_path, monkeypatch, field, name, content, message
+    corpus, tmp_path, monkeypatch, field, name, content, message
 ):
     """Otherwise it shows after minutes, and the corrected command is refused, since the
     directory then holds the wrong one."""

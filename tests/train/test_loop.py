@@ -224,7 +224,8 @@ def test_a_run_ends_when_its_minutes_are_over(tmp_path, monkeypatch):
     a step, of 10 s each: the second step ends after a minute. That validation is as good as a
     task needs to count as solved, after two steps of 10 s."""
     changes = {"train__eval_every": 5, "train__save_every": 5, "eval__long_lengths": ()}
-    config = tiny.config(train__max_minutes=1.0, **changes)
+    changes |= {"model__experts__count": 0, "eval__lengths": ()}
+    config = tiny.config("no_memory", train__max_minutes=1.0, **changes)
     ticking(monkeypatch, 10)
     validate = SequenceEvaluator.validate
     told = lambda self, params: validate(self, params) | {"accuracy": run.SOLVED}
@@ -236,7 +237,7 @@ def test_a_run_ends_when_its_minutes_are_over(tmp_path, monkeypatch):
     with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
         kept = checkpoints.progress(2)
     assert kept.finished
-    more = tiny.config(train__max_minutes=2.0, **changes)
+    more = tiny.config("no_memory", train__max_minutes=2.0, **changes)
     assert not loop._continued(kept, more, 2).finished, "more minutes train on"
 
 

@@ -74,6 +74,7 @@ def test_a_resumed_run_ends_in_the_state_of_an_uninterrupted_one(
     assert not any(jax.tree.leaves(same)), "an average of its own"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_leaves_the_metrics_of_an_uninterrupted_one(finished_text, resumed):
     """Every row once, every value to the last bit; and the same evaluation."""
     one, other = ([*map(timeless, read_metrics(run[0]))] for run in (finished_text, resumed))
@@ -222,6 +223,14 @@ def test_a_finished_run_is_not_trained_again(finished_text, corpus, monkeypatch)
     assert tiny.train(tiny_text.config(corpus), workdir, tiny.console()) == result
 
 
+BARE = {
+    "model__memory__heads__content__count": 0,
+    "model__classifier__num_members": 1,
+    "model__classifier__bidirectional": False,
+}
+"""Of a model that is not asked anything: it compiles soon."""
+
+
 @pytest.fixture
 def counted(corpus, tmp_path, monkeypatch):
     """Trains with steps that only count, on validations as they are given; returns what
@@ -242,7 +251,7 @@ def counted(corpus, tmp_path, monkeypatch):
         monkeypatch.setattr(Trainer, "steps", count)
         monkeypatch.setattr(TextEvaluator, "validate", lambda *_: common | next(told))
         monkeypatch.setattr(TextEvaluator, "test", lambda *_: unmeasured)
-        config = tiny_text.config(corpus, **changes)
+        config = tiny_text.config(corpus, **BARE | changes)
         result = tiny.train(config, tmp_path / "run", tiny.console())
         assert next(told, None) is None
         return result
@@ -311,7 +320,7 @@ def test_a_file_that_cannot_be_used_is_told_before_anything_is_written(
     file = tmp_path / "file.txt"
     if content is not None:
         file.write_text(content)
-    config = tiny_text.config(corpus, **{f"data__{field}": str(file)})
+    config = tiny_text.config(corpus, **BARE, **{f"data__{field}": str(file)})
     with pytest.raises(UserError, match=rf"file\.txt.*{message}"):
         tiny.train(config, tmp_path / "run", tiny.console())
     assert not (tmp_path / "run").exists()

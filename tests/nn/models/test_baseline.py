@@ -72,7 +72,7 @@ def test_a_token_changes_no_output_before_it(name):
 def test_logits_of_features_are_those_of_their_steps():
     """Otherwise training, which scores some steps alone, fits other tokens than meant."""
     tokens, at = small.random_tokens(B, T), np.array([[1, 7], [0, 0], [3, 2]])[..., None]
-    for net in (NETS["lstm"], small.model()):
+    for net in (NETS["lstm"], small.model(1)):
         params = small.random_params(net)
         whole = jax.jit(lambda params, net=net: net.apply(params, tokens)[0])(params)
 

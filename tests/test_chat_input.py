@@ -163,7 +163,6 @@ def process(*arguments, **settings):
         yield running
 
 
-@pytest.mark.integration
 def test_bytes_that_are_not_text_go_through_a_terminal_of_ascii():
     """Otherwise one strange byte, or a poor terminal, ends the chat with a traceback."""
     with process(env={"PYTHONIOENCODING": "ascii"}) as running:
@@ -175,7 +174,6 @@ def test_bytes_that_are_not_text_go_through_a_terminal_of_ascii():
     assert json.loads(out)["text"] == "café \ufffd"
 
 
-@pytest.mark.integration
 def test_a_reader_that_leaves_ends_the_chat_quietly():
     """Otherwise `| head -1` prints a traceback."""
     with process() as running:
@@ -200,7 +198,6 @@ def test_an_interrupt_exits_with_130():
         assert running.stderr.read() == b"\n"
 
 
-@pytest.mark.integration
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 def test_output_that_fails_is_told_in_one_line():
     """Otherwise a full disk looks like a fault of the program."""

@@ -197,7 +197,6 @@ def test_a_mistake_is_told_in_one_line(command, sketched, runs, monkeypatch, nam
     assert (sorted(runs.glob("*/*")), (runs / "file").read_text()) == before
 
 
-@pytest.mark.integration
 def test_flags_reach_the_command(tmp_path):
     """The real thing, where it fails before anything is loaded."""
     code, _, err = entry_point("plot", "--text=a", "--text=b", "--out=x", cwd=tmp_path)

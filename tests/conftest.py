@@ -29,7 +29,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_traceback_in_locations_limit", 0)
 gc.set_threshold(100_000, 50, 100)  # tracing leaves much to look through, little to free
 
-settings.register_profile("exact", deadline=None, derandomize=True, max_examples=8)
+settings.register_profile("exact", deadline=None, derandomize=True, max_examples=5)
 settings.load_profile("exact")
 
 

@@ -9,6 +9,8 @@ import jax
 import pytest
 from hypothesis import settings
 
+from mocanet_jax.runtime import compilation_cache
+
 QUICK_COMPILATION = (
     "--xla_backend_optimization_level=0",
     "--xla_cpu_use_fusion_emitters=false",
@@ -27,22 +29,26 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_traceback_in_locations_limit", 0)
 gc.set_threshold(100_000, 50, 100)  # tracing leaves much to look through, little to free
 
-settings.register_profile("exact", deadline=None, derandomize=True, max_examples=8)
+settings.register_profile("exact", deadline=None, derandomize=True, max_examples=5)
 settings.load_profile("exact")
 
 
 def pytest_configure(config):
     """XLA reads its flags when the first program is compiled, here and in the processes that
-    tests start. Slow tests run what users run."""
+    tests start. Slow tests run what users run. All of them, and all workers of pytest-xdist,
+    which inherit the folder, share what is compiled."""
     if config.getoption("markexpr") in QUICK:
         flags = (os.environ.get("XLA_FLAGS", ""), *QUICK_COMPILATION)
         os.environ["XLA_FLAGS"] = " ".join(flags)
-    config.stash[CACHE] = tempfile.TemporaryDirectory(prefix="mocanet_jax_tests_")
-    os.environ["XDG_CACHE_HOME"] = config.stash[CACHE].name
+    if not hasattr(config, "workerinput"):
+        config.stash[CACHE] = tempfile.TemporaryDirectory(prefix="mocanet_jax_tests_")
+        os.environ["XDG_CACHE_HOME"] = config.stash[CACHE].name
+    compilation_cache.enable()
 
 
 def pytest_unconfigure(config):
-    config.stash[CACHE].cleanup()
+    if CACHE in config.stash:
+        config.stash[CACHE].cleanup()
 
 
 @pytest.fixture

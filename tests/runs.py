@@ -1,35 +1,15 @@
-"""Tiny runs that all tests of training share, and compilation shared between runs."""
+"""Tiny runs that all tests of training share."""
 
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from tests.train import tiny, tiny_text
 
-SETTINGS = {
-    "jax_persistent_cache_min_compile_time_secs": 0.0,
-    "jax_persistent_cache_min_entry_size_bytes": -1,
-}
-
 
 @pytest.fixture(scope="session")
-def shared_compilation(tmp_path_factory):
-    """Runs of one config compile once."""
-    settings = SETTINGS | {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla"))}
-    before = {name: jax.config.values[name] for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="session")
-def finished(shared_compilation, tmp_path_factory):
+def finished(tmp_path_factory):
     """(directory, what `train` returned) of an uninterrupted run. Not to be changed."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
     return workdir, tiny.train(tiny.config(), workdir)
@@ -42,7 +22,7 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def finished_text(shared_compilation, corpus, tmp_path_factory):
+def finished_text(corpus, tmp_path_factory):
     """As `finished`, of a run on texts."""
     workdir = tmp_path_factory.mktemp("finished_text") / "run"
     return workdir, tiny.train(tiny_text.config(corpus), workdir)

@@ -207,6 +207,7 @@ def test_output_that_fails_is_told_in_one_line():
     assert err == b"error: input or output failed: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.integration
 def test_a_directory_without_a_model_exits_with_2(tmp_path):
     """Otherwise a mistyped --workdir ends in a traceback."""
     done = python(

@@ -68,8 +68,8 @@ def test_the_head_of_the_contributors_guide_works():
     memory = moca.MemoryConfig(heads=(names["Queue"](2),), num_slots=4)
     layer = moca.MocaLayer(moca.LayerConfig(8, None, memory, None))
     x = jax.random.normal(jax.random.key(0), (2, 6, 8))
-    variables = layer.init(jax.random.key(1), x)
-    whole, _, _ = layer.apply(variables, x)
-    first, state, _ = layer.apply(variables, x[:, :3])
-    rest, _, _ = layer.apply(variables, x[:, 3:], None, state)
+    variables, apply = jax.jit(layer.init)(jax.random.key(1), x), jax.jit(layer.apply)
+    whole, _, _ = apply(variables, x)
+    first, state, _ = apply(variables, x[:, :3])
+    rest, _, _ = apply(variables, x[:, 3:], None, state)
     assert jnp.max(jnp.abs(whole - jnp.concatenate([first, rest], axis=1))) < 1e-5

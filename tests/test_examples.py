@@ -38,6 +38,7 @@ def test_the_layer_learns_in_a_model_of_ones_own(examples):
     assert difference < 1e-5
 
 
+@pytest.mark.integration
 def test_a_loop_of_ones_own_keeps_its_budget(examples):
     """Usage ends within the target, which the learned task does not need to exceed."""
     import budget_in_own_loop
@@ -56,6 +57,7 @@ def test_an_expert_of_ones_own_is_counted_and_computes(examples):
     assert jnp.all(jnp.isfinite(y))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["own_task", "own_head"])
 def test_a_config_trains_a_class_of_ones_own(name, examples):
     """Without a file of the package being touched."""
@@ -64,6 +66,7 @@ def test_a_config_trains_a_class_of_ones_own(name, examples):
     assert result.summary["eval/accuracy"] > 0.9
 
 
+@pytest.mark.integration
 def test_the_notebook_runs_from_its_first_cell_to_its_last(examples, monkeypatch):
     """In order and in one namespace, as a reader runs it."""
     import matplotlib.pyplot as plt
@@ -79,6 +82,17 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(examples, monkeypatch
     shares = [usage for _, usage, _ in names["sweep"]]
     assert shares == sorted(shares, reverse=True)
     assert names["sweep"][0][2] > 0.95
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_examples_are_python(path):
+    """What does not run here, which takes longer, can at least be read."""
+    compile(path.read_text(encoding="utf-8"), path.name, "exec")
+
+
+def test_the_cells_of_the_notebook_are_python():
+    for number, cell in enumerate(code_cells()):
+        compile("".join(cell["source"]), f"{NOTEBOOK.name}[{number}]", "exec")
 
 
 def test_the_notebook_keeps_no_outputs():

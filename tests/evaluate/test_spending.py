@@ -63,7 +63,7 @@ def test_a_part_that_is_absent_spends_nothing():
 
 
 @pytest.mark.parametrize(("routing", "layers"), [("dynamic", 2), ("topk", 1)])
-def test_the_mean_over_tokens_is_the_usage(shared_compilation, routing, layers):
+def test_the_mean_over_tokens_is_the_usage(routing, layers):
     """Padding, which neither spends nor counts, left out."""
     net = small.model(layers, routing=routing)
     params = small.random_params(net)

@@ -45,7 +45,7 @@ def task(corpus):
 
 
 @pytest.fixture(scope="module")
-def evaluator(shared_compilation, corpus, task):
+def evaluator(corpus, task):
     """An evaluator, and parameters that are random everywhere, with a multiplier above 0."""
     config = tiny_text.config(corpus)
     model = build.build_model(config, task)

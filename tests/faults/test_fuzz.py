@@ -36,7 +36,7 @@ junk = st.one_of(
 )
 
 
-@examples(300)
+@examples(150)
 @given(
     st.lists(st.tuples(st.sampled_from([*FIELDS, "seed", "task", "no.such"]), junk), max_size=3)
 )
@@ -47,7 +47,7 @@ def test_any_flags_give_a_config_or_one_line(pairs):
         assert config.task is not None
 
 
-@examples(300)
+@examples(100)
 @given(st.lists(junk, max_size=3))
 def test_any_arguments_give_a_config_or_one_line(arguments):
     with contextlib.suppress(UserError):
@@ -57,11 +57,10 @@ def test_any_arguments_give_a_config_or_one_line(arguments):
 values = st.one_of(
     st.integers(-3, 300), st.floats(), st.text(max_size=4), st.booleans(), st.just(())
 )
+CHANGES = st.dictionaries(st.sampled_from(FIELDS), values, min_size=1, max_size=2)
 
 
-@examples(400)
-@given(st.dictionaries(st.sampled_from(FIELDS), values, min_size=1, max_size=2))
-def test_any_settings_are_built_or_refused(tmp_path_factory, changes):
+def built_or_refused(tmp_path_factory, changes):
     """Short of training: what check, task and model say of values of the wrong kind or size,
     with nothing left in the directory."""
     config = tiny.config().unlock()
@@ -75,7 +74,22 @@ def test_any_settings_are_built_or_refused(tmp_path_factory, changes):
     assert not workdir.exists()
 
 
+@examples(50)
+@given(CHANGES)
+def test_any_settings_are_built_or_refused(tmp_path_factory, changes):
+    """Each example traces a model."""
+    built_or_refused(tmp_path_factory, changes)
+
+
+@pytest.mark.slow
 @examples(1000)
+@given(CHANGES)
+def test_all_settings_are_built_or_refused(tmp_path_factory, changes):
+    """Every field with every kind of value."""
+    built_or_refused(tmp_path_factory, changes)
+
+
+@examples(500)
 @given(st.binary(max_size=200))
 def test_any_table_is_read_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("table") / "train.tsv"
@@ -104,7 +118,7 @@ def _predictor(workdir):
 FILES = ("config.json", "metrics.jsonl", "lock", "saving")
 
 
-@examples(30)
+@examples(12)
 @given(st.sampled_from(FILES), st.binary(max_size=60))
 def test_any_file_in_a_directory_is_used_or_refused(finished, tmp_path_factory, name, content):
     """And checkpoints stay as they are."""

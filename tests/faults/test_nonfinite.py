@@ -12,6 +12,15 @@ from mocanet_jax.train.state import step_keys
 from tests.train import tiny
 from tests.train.test_loop import final_state
 
+BRIEF = {"train__eval_every": 2, "eval__lengths": (), "eval__long_lengths": ()}
+"""Of evaluation only what a checkpoint needs."""
+
+
+def skipping(**changes):
+    """A config that skips; its model, of a controller alone, compiles soon."""
+    changes |= BRIEF | {"train__on_nonfinite": "skip", "model__experts__count": 0}
+    return tiny.config("no_memory", **changes)
+
 
 @pytest.fixture
 def broken_at(monkeypatch):
@@ -42,12 +51,12 @@ def test_a_run_stops_and_names_step_term_and_checkpoint(tmp_path, broken_at):
     """Else hours go on in NaN, and nobody knows where it began."""
     broken_at(2)
     with pytest.raises(UserError) as error:
-        tiny.train(tiny.config(train__log_every=5), tmp_path / "run", tiny.console())
+        tiny.train(tiny.config(train__log_every=5, **BRIEF), tmp_path / "run", tiny.console())
     message = str(error.value)
     terms = "task_loss, budget_loss, balance_loss, quantisation_loss, gradient_norm"
     assert f"diverged: {terms} not finite at step 3; the last checkpoint is step 2" in message
     assert "\n" not in message
-    state = final_state(tmp_path / "run", tiny.config(train__log_every=5))
+    state = final_state(tmp_path / "run", tiny.config(train__log_every=5, **BRIEF))
     assert int(state.step) == 2
 
 
@@ -55,7 +64,7 @@ def test_a_skipped_batch_changes_nothing(tmp_path, broken_at):
     """The step counts, so that the next batch is another one; parameters and optimizer have
     not seen it."""
     broken_at(2)
-    config = tiny.config(train__on_nonfinite="skip")
+    config = skipping()
     tiny.train(config, tmp_path / "run", tiny.console())
     rows = [row for row in read_metrics(tmp_path / "run") if "train/skipped" in row]
     assert [row["train/skipped"] for row in rows] == [0, 0, 1, 0, 0]
@@ -72,7 +81,7 @@ def test_a_skipped_batch_changes_nothing(tmp_path, broken_at):
 def test_skipping_gives_up(tmp_path, broken_at):
     """A run that has diverged for good would skip to its end and report old parameters."""
     broken_at(1, count=4)
-    config = tiny.config(train__on_nonfinite="skip", train__nonfinite_patience=3)
+    config = skipping(train__nonfinite_patience=3)
     with pytest.raises(UserError, match=r"at step 4, the last 3 in a row; the last checkpoint"):
         tiny.train(config, tmp_path / "run", tiny.console())
 

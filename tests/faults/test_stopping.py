@@ -20,20 +20,22 @@ import sys
 from pathlib import Path
 from rich.console import Console
 from mocanet_jax import cli
+from mocanet_jax.runtime import compilation_cache
 from mocanet_jax.train import run
 from tests.train import tiny
 
+compilation_cache.enable()
 write = run.Recorder.write
 
 def record(self, step, group, metrics):
     write(self, step, group, metrics)
     if step == 1 and group == "train":
         print("first step", flush=True)
+        sys.stdin.read()
 
 run.Recorder.write = record
-config = tiny.config(train__max_steps=100_000, train__save_every=100_000)
 sys.argv[1:], workdir = [], Path(sys.argv[1])
-cli.run(lambda: tiny.train(config, workdir, Console()))
+cli.run(lambda: tiny.train(tiny.config(), workdir, Console()))
 """
 
 
@@ -76,7 +78,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(finished, tmp_path, monkeyp
 def test_a_process_says_where_it_saved_and_exits_with_the_signals_code(tmp_path, number):
     """Schedulers tell by the code whether to start the job again."""
     command = [sys.executable, "-c", RUN, str(tmp_path / "run")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, **pipes) as run:
         for line in run.stdout:
             if b"first step" in line:
                 break

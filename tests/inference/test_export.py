@@ -289,6 +289,7 @@ def test_the_page_of_exports_shows_python_that_runs(copy_model, monkeypatch):
     assert names["logits"].shape[:2] == names["tokens"].shape
 
 
+@pytest.mark.integration
 def test_the_page_of_the_layer_shows_python_that_does_what_it_says():
     names = executed(LAYER_PAGE)
     assert np.mean(names["losses"][-5:]) < 0.9 * np.mean(names["losses"][:5])

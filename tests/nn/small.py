@@ -66,6 +66,11 @@ def model(num_layers: int = 2, **changes) -> MocaNet:
     return MocaNet(VOCABULARY, num_layers, layer(**changes))
 
 
+def of_form(time: str, **changes) -> MocaNet:
+    """Two layers step by step; one in parallel, which takes longer to compile."""
+    return model(2 if time == "scan" else 1, time=time, **changes)
+
+
 @lru_cache
 def random_params(net: MocaNet, seed: int = 0) -> dict:
     """Numpy arrays, float64. Shift biases favour steps forward, so that pointers move in

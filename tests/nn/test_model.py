@@ -33,7 +33,7 @@ either = pytest.mark.parametrize(("time", "mode"), [("scan", "eval"), ("parallel
 def crowded(time, routing):
     """A model whose experts have room for half of an even share, so that training drops, and
     where dynamic routing tries shut experts too."""
-    return small.model(time=time, routing=routing, capacity_factor=0.5, exploration=0.3)
+    return small.of_form(time, routing=routing, capacity_factor=0.5, exploration=0.3)
 
 
 def ring_slots(state):
@@ -106,7 +106,7 @@ PADDING = np.array(
 @pytest.mark.usefixtures("float64")
 def test_padding_is_as_good_as_absent(time, mode, routing):
     """Padded steps, wherever they stand, must not move any part of the state."""
-    net = small.model(time=time, routing=routing)
+    net = small.model(1, time=time, routing=routing)
     apply, tokens, _ = runner(net, mode)
     padded, state, aux = apply(tokens, jnp.asarray(PADDING))
     tokens = tokens[PADDING].reshape(B, -1)
@@ -147,7 +147,7 @@ def test_the_content_of_padding_does_not_matter(time, mode, routing):
 @pytest.mark.usefixtures("float64")
 def test_pure_padding_leaves_the_state_untouched(time, mode, routing):
     """An example that has ended must keep its state while the others go on."""
-    apply, tokens, fresh = runner(small.model(time=time, routing=routing), mode)
+    apply, tokens, fresh = runner(small.model(1, time=time, routing=routing), mode)
     _, state, aux = apply(tokens, WHOLE.at[1].set(False))
     chex.assert_trees_all_equal(*pick((state, fresh), 1))
     assert not np.allclose(ring_slots(state)[0], ring_slots(fresh)[0])

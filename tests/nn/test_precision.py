@@ -23,7 +23,7 @@ STEADY = {"routing": "topk", "top_k": 3, "heads": (Ring(1, sharpness=0.7),)}
 
 
 def sequence_model(activations):
-    return small.model(**PARTS, dtype=activations), TOKENS
+    return small.model(1, **PARTS, dtype=activations), TOKENS
 
 
 def classifier(activations):
@@ -89,10 +89,10 @@ def test_products_with_parameters_have_the_type_that_is_asked_for(activations):
 
 
 def test_what_a_model_says_and_learns_is_nearly_the_same():
-    """Eight bits of mantissa, over two layers: some per cent of a logit."""
+    """Eight bits of mantissa: some per cent of a logit."""
     said = {}
     for activations in ("float32", "bfloat16"):
-        net = small.model(**STEADY, dtype=activations)
+        net = small.model(1, **STEADY, dtype=activations)
         params = jax.tree.map(jnp.float32, small.random_params(net))
         said[activations] = small.compiled_gradient(net)(params, TOKENS, TOKENS >= 0, 0.0)
     (gradient, logits), (half_gradient, half_logits) = said["float32"], said["bfloat16"]

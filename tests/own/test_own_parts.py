@@ -13,16 +13,20 @@ from tests.train import tiny
 PARTS = "tests.own.parts"
 
 
-def config(**changes):
-    return tiny.config(**changes).unlock()
+STEPS = 2
+BRIEF = {"train__max_steps": STEPS, "eval__lengths": (), "eval__long_lengths": ()}
+
+
+def config(ablation=None, **changes):
+    return tiny.config(ablation, **BRIEF | changes).unlock()
 
 
 def test_a_head_of_ones_own_is_trained(tmp_path):
     """With a ring beside it; what it did is in pictures' traces, and its state is carried."""
-    own = config()
+    own = config(model__experts__count=0)
     own.model.memory.heads.mine = {"kind": f"{PARTS}:Last", "count": 1}
     result = tiny.train(own, tmp_path / "run")
-    assert result["trained_steps"] == tiny.STEPS
+    assert result["trained_steps"] == STEPS
     model = loaded.load(tmp_path / "run")
     assert [type(head) for head in model.model.layer.memory.heads][1] is Last
     tokens = jax.numpy.array([[3, 4, 5]])
@@ -31,7 +35,7 @@ def test_a_head_of_ones_own_is_trained(tmp_path):
 
 
 def test_an_expert_of_ones_own_is_trained(tmp_path):
-    own = config(model__experts__kind=f"{PARTS}:Sine")
+    own = config("no_memory", model__experts__kind=f"{PARTS}:Sine")
     tiny.train(own, tmp_path / "run")
     model = loaded.load(tmp_path / "run")
     assert isinstance(model.model.layer.experts.expert, Sine)
@@ -41,7 +45,7 @@ def test_an_expert_of_ones_own_is_trained(tmp_path):
 
 def test_a_task_of_ones_own_is_trained(tmp_path):
     """From the folder of the config file, or the current one."""
-    own = config(task=f"{PARTS}:EchoTask")
+    own = config("no_memory", task=f"{PARTS}:EchoTask", model__experts__count=0)
     result = tiny.train(own, tmp_path / "run")
     assert result["task"] == f"{PARTS}:EchoTask"
     assert tiny.evaluate(None, tmp_path / "run", {})["eval/accuracy"] == result["eval/accuracy"]

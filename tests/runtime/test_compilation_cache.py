@@ -28,10 +28,10 @@ def cache_settings(monkeypatch):
 def test_compiled_programs_are_kept_in_the_cache_folder(cache_settings, monkeypatch, tmp_path):
     """Otherwise every chat starts with seconds of compilation."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    compilation_cache.enable()
-    assert cache_settings() == (str(tmp_path / "mocanet_jax" / "xla"), 0, -1)
     with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         compilation_cache.enable()
+        assert cache_settings() == (str(tmp_path / "mocanet_jax" / "xla"), 0, -1)
         warnings.warn("Error writing persistent compilation cache entry for 'f'", stacklevel=1)
     assert caught == []
 

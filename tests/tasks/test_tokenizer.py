@@ -137,9 +137,9 @@ def test_tokens_are_lower_case_words_without_white_space_or_control_characters(t
 
 
 @pytest.mark.parametrize("char", ["a", '"', "<", "'", ".", "\u0301"])
-def test_a_megabyte_of_one_character_comes_to_an_end(char):
-    tokens = tokenize(char * 1_000_000)
-    assert len(tokens) <= 1_000_000
+def test_a_long_run_of_one_character_comes_to_an_end(char):
+    tokens = tokenize(char * 200_000)
+    assert len(tokens) <= 200_000
     assert len(set(tokens)) <= 2
 
 

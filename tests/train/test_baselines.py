@@ -60,7 +60,7 @@ def small(name):
         for name in BASELINES
     ],
 )
-def run(request, shared_compilation, tmp_path_factory):
+def run(request, tmp_path_factory):
     """(config, directory, what `train` returned) of each model's run. Not to be changed."""
     workdir, config = tmp_path_factory.mktemp(request.param) / "run", small(request.param)
     return config, workdir, tiny.train(config, workdir, tiny.console())

@@ -163,6 +163,7 @@ except UserError as error:
 """
 
 
+@pytest.mark.integration
 def test_arrays_that_do_not_fit_are_told_in_one_line(tmp_path):
     """Otherwise the line is lost among what Orbax prints of reads that nobody waits for. That
     is printed by other threads and at the end, and so looked for in a process."""

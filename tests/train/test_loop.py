@@ -64,7 +64,7 @@ def interrupt_at(monkeypatch, step, group):
 
 
 @pytest.fixture(scope="module")
-def resumed(shared_compilation, tmp_path_factory):
+def resumed(tmp_path_factory):
     """A run that was stopped in its fourth step, after the checkpoint of the second, and
     went on by the same call: (directory, result, what was printed)."""
     workdir, console = tmp_path_factory.mktemp("resumed") / "run", tiny.console()
@@ -193,7 +193,7 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     assert (workdir / "metrics.jsonl").read_bytes() == record
 
 
-def test_training_stops_when_validation_is_good_enough(shared_compilation, tmp_path):
+def test_training_stops_when_validation_is_good_enough(tmp_path):
     """Any loss is good enough here, so the first validation ends the run and is kept, although
     no checkpoint was due. Without memory, its pictures are left out and nothing breaks."""
     changes = {"train__stop_at_loss": 100.0, "model__experts__count": 0}
@@ -219,12 +219,13 @@ def ticking(monkeypatch, seconds):
     monkeypatch.setattr(clock, "time", times)
 
 
-def test_a_run_ends_when_its_minutes_are_over(shared_compilation, tmp_path, monkeypatch):
+def test_a_run_ends_when_its_minutes_are_over(tmp_path, monkeypatch):
     """With its validation, checkpoint and result, though none was due. Three looks at the clock
     a step, of 10 s each: the second step ends after a minute. That validation is as good as a
     task needs to count as solved, after two steps of 10 s."""
     changes = {"train__eval_every": 5, "train__save_every": 5, "eval__long_lengths": ()}
-    config = tiny.config(train__max_minutes=1.0, **changes)
+    changes |= {"model__experts__count": 0, "eval__lengths": ()}
+    config = tiny.config("no_memory", train__max_minutes=1.0, **changes)
     ticking(monkeypatch, 10)
     validate = SequenceEvaluator.validate
     told = lambda self, params: validate(self, params) | {"accuracy": run.SOLVED}
@@ -236,7 +237,7 @@ def test_a_run_ends_when_its_minutes_are_over(shared_compilation, tmp_path, monk
     with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
         kept = checkpoints.progress(2)
     assert kept.finished
-    more = tiny.config(train__max_minutes=2.0, **changes)
+    more = tiny.config("no_memory", train__max_minutes=2.0, **changes)
     assert not loop._continued(kept, more, 2).finished, "more minutes train on"
 
 

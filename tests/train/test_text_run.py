@@ -3,25 +3,19 @@ stopping, going on and evaluating later give what an uninterrupted run gives."""
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.evaluate.text import TextEvaluator
 from mocanet_jax.report.run import report
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.files import read_json
 from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
-from mocanet_jax.tasks.text import sst2
-from mocanet_jax.tasks.text import task as text
 from mocanet_jax.tasks.text.labelled import read_tsv
 from mocanet_jax.tasks.text.vocabulary import vocabulary_of
 from mocanet_jax.train import build, loop, run
 from mocanet_jax.train.config.settings import plain
-from mocanet_jax.train.trainer import Faults, Trainer
 from tests.train import tiny, tiny_text
 
 OF_THE_CLOCK = (
@@ -37,7 +31,7 @@ def timeless(row):
 
 
 @pytest.fixture(scope="module")
-def resumed(shared_compilation, corpus, tmp_path_factory):
+def resumed(corpus, tmp_path_factory):
     """A run that was stopped in its fourth step, after the checkpoint of the second, and went
     on by the same call: (directory, result)."""
     workdir, config = tmp_path_factory.mktemp("resumed") / "run", tiny_text.config(corpus)
@@ -74,6 +68,7 @@ def test_a_resumed_run_ends_in_the_state_of_an_uninterrupted_one(
     assert not any(jax.tree.leaves(same)), "an average of its own"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_leaves_the_metrics_of_an_uninterrupted_one(finished_text, resumed):
     """Every row once, every value to the last bit; and the same evaluation."""
     one, other = ([*map(timeless, read_metrics(run[0]))] for run in (finished_text, resumed))
@@ -220,199 +215,3 @@ def test_a_finished_run_is_not_trained_again(finished_text, corpus, monkeypatch)
     workdir, result = finished_text
     monkeypatch.setattr(run.Run, "advance", lambda *_: pytest.fail("trained again"))
     assert tiny.train(tiny_text.config(corpus), workdir, tiny.console()) == result
-
-
-@pytest.fixture
-def counted(shared_compilation, corpus, tmp_path, monkeypatch):
-    """Trains with steps that only count, on validations as they are given; returns what
-    `train` returned. Its attribute `loss` is that of the steps."""
-
-    def count(trainer, state, count, seed, data, chosen):
-        names = ("loss", "accuracy", "usage", "tokens")
-        metrics = dict.fromkeys(names, jnp.ones(())) | {"loss": jnp.float32(train.loss)}
-        none = Faults(jnp.int32(0), jnp.int32(-1), {})
-        return state._replace(step=state.step + count), metrics, none
-
-    unmeasured = SimpleNamespace(entries=lambda: {"eval/usage": 0.0})
-
-    def train(validations, **changes):
-        told = iter(validations)
-        common = {"texts": 40, "ece": 0.1, "temperature": 1.0, "held_out_accuracy": 0.5}
-        common["usage"] = 0.2
-        monkeypatch.setattr(Trainer, "steps", count)
-        monkeypatch.setattr(TextEvaluator, "validate", lambda *_: common | next(told))
-        monkeypatch.setattr(TextEvaluator, "test", lambda *_: unmeasured)
-        config = tiny_text.config(corpus, **changes)
-        result = tiny.train(config, tmp_path / "run", tiny.console())
-        assert next(told, None) is None
-        return result
-
-    train.loss = 1.0
-    return train
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"data__path": "none"},
-            "none: there is no train.tsv; --config.data.path takes a folder",
-        ),
-        ({"data__buckets": (4, 4)}, "buckets must be rising lengths from 1 on"),
-        ({"data__buckets": ()}, "buckets must be rising lengths from 1 on"),
-        ({"data__min_freq": 0}, "min_freq and max_vocab_size must be at least 1"),
-        ({"data__held_out": 0.001}, "held_out=0.001 leaves 120 of 120 texts to train on and 0"),
-        ({"data__held_out": 0.999}, "leaves 0 of 120 texts to train on"),
-        ({"data__num_pieces": 1}, "num_pieces must be at least 2"),
-        ({"model__classifier__num_members": 0}, "num_members must be at least 1, not 0"),
-        ({"model__classifier__piece_dim": 0}, "piece_dim must be at least 1, not 0"),
-        ({"model__classifier__dropout": 1.0}, r"dropout must be in \[0, 1\), not 1.0"),
-        (
-            {"model__classifier__word_dropout": -0.1},
-            r"word_dropout must be in \[0, 1\), not -0.1",
-        ),
-        (
-            {"model__classifier__embedding_dropout": 1.5},
-            r"embedding_dropout must be in \[0, 1\)",
-        ),
-    ],
-)
-def test_settings_that_cannot_work_are_refused_before_anything_is_written(
-    corpus, changes, message, tmp_path
-):
-    """Otherwise the mistake shows as a traceback out of a library, or after minutes."""
-    with pytest.raises(UserError, match=message):
-        tiny.train(tiny_text.config(corpus, **changes), tmp_path / "run", tiny.console())
-    assert list(tmp_path.iterdir()) == []
-
-
-VECTORS = {
-    "missing": (None, r"cannot be read: No such file"),
-    "malformed": ("film 1 x", r"line 1: 2 numbers, but config\.model\.width is 16"),
-    "of no known word": ("Film" + 16 * " 1", "has no word of the vocabulary"),
-}
-TEXTS = {
-    "missing": (None, r"cannot be read: No such file"),
-    "malformed": ("sentence\tlabel\na film\t2\n", "line 2: the label must be a whole number"),
-}
-FILES = [
-    *(("pretrained_embeddings", name, *case) for name, case in VECTORS.items()),
-    *(("eval_file", name, *case) for name, case in TEXTS.items()),
-]
-
-
-@pytest.mark.parametrize(("field", "name", "content", "message"), FILES)
-def test_a_file_that_cannot_be_used_is_told_before_anything_is_written(
-    shared_compilation, corpus, tmp_path, monkeypatch, field, name, content, message
-):
-    """Otherwise it shows after minutes, and the corrected command is refused, since the
-    directory then holds the wrong one."""
-    monkeypatch.setattr(run.Run, "advance", lambda *_: pytest.fail("training was started"))
-    file = tmp_path / "file.txt"
-    if content is not None:
-        file.write_text(content)
-    config = tiny_text.config(corpus, **{f"data__{field}": str(file)})
-    with pytest.raises(UserError, match=rf"file\.txt.*{message}"):
-        tiny.train(config, tmp_path / "run", tiny.console())
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("name", ["train.tsv", "dev.tsv"])
-def test_a_split_that_cannot_be_used_is_told_before_anything_is_written(corpus, tmp_path, name):
-    """As above, of what the folder holds."""
-    folder = shutil.copytree(corpus, tmp_path / "corpus")
-    (folder / name).write_text("sentence\tlabel\n")
-    with pytest.raises(UserError, match=rf"{name}: no rows below the header"):
-        tiny.train(tiny_text.config(folder), tmp_path / "run", tiny.console())
-    assert not (tmp_path / "run").exists()
-
-
-def test_files_are_read_once(counted, corpus, tmp_path, monkeypatch):
-    """Otherwise a run starts later than it need."""
-    met = []
-    for name in ("read_vectors", "read_tsv"):
-        for module in (text, sst2):
-            if read := getattr(module, name, None):
-                noted = lambda path, *more, read=read: (
-                    met.append(path.name) or read(path, *more)
-                )
-                monkeypatch.setattr(module, name, noted)
-    vectors = tmp_path / "vectors.txt"
-    vectors.write_text("film " + " ".join(map(str, range(16))))
-    told = [of(0.5, 0.5, 0.5)] * 3
-    counted(told, data__pretrained_embeddings=str(vectors))
-    assert sorted(met) == ["dev.tsv", "train.tsv", "vectors.txt"]
-
-
-def test_a_run_that_goes_on_needs_its_files_before_its_first_step(
-    counted, corpus, tmp_path, monkeypatch
-):
-    """Otherwise it trains up to a validation that cannot be made."""
-    file = tmp_path / "mine.tsv"
-    shutil.copy(corpus / "dev.tsv", file)
-    save = loop.Checkpoints.save
-
-    def interrupted(self, *arguments):
-        save(self, *arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(loop.Checkpoints, "save", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            counted([of(0.5, 0.5, 0.5)], data__eval_file=str(file))
-    record = (tmp_path / "run" / "metrics.jsonl").read_bytes()
-    file.unlink()
-    with pytest.raises(UserError, match=r"mine\.tsv cannot be read"):
-        counted([], data__eval_file=str(file))
-    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == record
-
-
-@pytest.mark.parametrize(
-    ("of_training", "of_validation", "message"),
-    [
-        (float("nan"), 0.5, "training diverged: loss is nan at step 1"),
-        (float("inf"), 0.5, "training diverged: loss is inf at step 1"),
-        (1.0, float("nan"), "training diverged: held_out_loss is nan at step 2"),
-    ],
-)
-def test_training_that_diverges_says_so(
-    counted, tmp_path, monkeypatch, of_training, of_validation, message
-):
-    """Otherwise it goes on for nothing, and its record is no JSON."""
-    monkeypatch.setattr(counted, "loss", of_training)
-    with pytest.raises(UserError, match=message):
-        counted([of(of_validation, 0.5, 0.5)])
-    assert all(np.isfinite(list(row.values())).all() for row in read_metrics(tmp_path / "run"))
-    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
-
-
-def of(held_out_loss, loss, accuracy):
-    return {"held_out_loss": held_out_loss, "loss": loss, "accuracy": accuracy, "usage": 0.0}
-
-
-def test_held_out_sentences_choose_the_checkpoint(counted):
-    """Otherwise the validation split chooses the model that it is to judge: the best of it is
-    the last step here, by loss and by accuracy."""
-    result = counted([of(0.9, 0.7, 0.6), of(0.5, 0.8, 0.5), of(0.6, 0.1, 0.9)])
-    assert result["evaluated_step"] == 4
-
-
-def test_training_stops_when_held_out_sentences_are_good_enough(counted):
-    """Not when the validation split is."""
-    told = [of(0.9, 0.1, 1.0), of(0.2, 0.8, 0.5)]
-    assert counted(told, train__stop_at_loss=0.3)["evaluated_step"] == 4
-
-
-def test_a_checkpoint_within_the_budget_is_better_than_any_above_it(counted):
-    """Otherwise the model that is reported spends more than it was asked to: the first one
-    here, whose held-out loss is the lowest."""
-    told = [of(0.1, 0.1, 1.0), of(0.8, 0.1, 1.0), of(0.7, 0.1, 1.0)]
-    told = [row | {"usage": usage} for row, usage in zip(told, (0.35, 0.3, 0.3), strict=True)]
-    assert counted(told, model__budget__target=0.3)["evaluated_step"] == 6
-
-
-def test_training_does_not_stop_above_the_budget(counted):
-    """Good enough for the task is not yet good enough for its price."""
-    told = [of(0.1, 0.1, 1.0) | {"usage": usage} for usage in (0.35, 0.31, 0.3)]
-    changes = {"train__stop_at_loss": 0.3, "model__budget__target": 0.3}
-    assert counted(told, **changes)["evaluated_step"] == 6

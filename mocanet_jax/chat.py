@@ -24,7 +24,7 @@ from absl import flags
 from mocanet_jax import cli
 from mocanet_jax.report import answers
 from mocanet_jax.report.answers import shown
-from mocanet_jax.runtime import compilation_cache
+from mocanet_jax.runtime import backend, compilation_cache
 from mocanet_jax.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ def chat(workdir: Path, form: str) -> None:
 
 
 def _load(workdir):
+    backend.start()
     compilation_cache.enable()
     from mocanet_jax.inference.predictor import TextPredictor
 
@@ -253,4 +254,4 @@ def _accept_anything():
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", "runs/sst2", "A training run of a text classifier.")
     flags.DEFINE_enum("format", "text", ["text", "json"], "What answers look like.")
-    cli.run(main)
+    cli.run(main, outlives_reader=False)

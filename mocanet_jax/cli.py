@@ -15,15 +15,22 @@ from typing import NoReturn
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from mocanet_jax.runtime import streams
 from mocanet_jax.runtime.errors import Stopped, UserError
 from mocanet_jax.runtime.imports import search_also
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config import meanings as fields
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], outlives_reader: bool = True) -> None:
     """Parses flags, then calls `main`; positional arguments are refused. --help prints the
-    docstring of `main`'s module."""
+    docstring of `main`'s module.
+
+    outlives_reader: whether `main` goes on when nobody reads its output any more.
+    """
+    streams.open_missing()
+    if outlives_reader:
+        streams.keep_writing()
     logging.set_verbosity(logging.FATAL)  # Orbax logs, with tracebacks, what it also raises
     with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
         search_also([Path.cwd()])  # for a task or head of one's own

@@ -13,6 +13,7 @@ from absl import flags
 from rich.console import Console
 
 from mocanet_jax import cli
+from mocanet_jax.runtime import backend
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.imports import make_callable
 
@@ -22,6 +23,7 @@ def main() -> None:
         raise UserError("no run given; pass one, for example --workdir=runs/copy")
     if not flags.FLAGS.out:
         raise UserError("no place to write to; pass a new directory, for example --out=model")
+    backend.start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
     try:
         from mocanet_jax.inference import export

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
 from mocanet_jax import cli
-from mocanet_jax.runtime import compilation_cache
+from mocanet_jax.runtime import backend, compilation_cache
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train.config import base_config
 from mocanet_jax.train.config import files as config_files
@@ -80,18 +80,20 @@ def config_of_run(workdir: Path) -> ConfigDict:
 
 def run(config: ConfigDict, workdir: Path, overrides: dict | None) -> None:
     """Trains, or evaluates where there are `overrides`, and reports."""
+    backend.prepare()
+    compilation_cache.enable()
     from mocanet_jax.inference.evaluation import evaluate
     from mocanet_jax.report.terminal import TrainingDisplay
     from mocanet_jax.runtime.processes import join, join_detected, leads
     from mocanet_jax.train.loop import train
 
-    compilation_cache.enable()
     if COORDINATOR.value:
         join(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     elif DISTRIBUTED.value:
         join_detected()
     elif NUM_PROCESSES.value != 1 or PROCESS_ID.value:
         raise UserError("--num_processes and --process_id need --coordinator=HOST:PORT")
+    backend.start()
     console = Console(quiet=not leads())
     if overrides is None:
         result = train(config, workdir, TrainingDisplay(console))

@@ -14,6 +14,7 @@ from absl import flags
 from rich.console import Console
 
 from mocanet_jax import cli
+from mocanet_jax.runtime import backend
 from mocanet_jax.runtime.errors import UserError
 
 
@@ -22,6 +23,7 @@ def main() -> None:
     texts = flags.FLAGS.text or []
     if not workdirs:
         raise UserError("no run given; pass one, for example --workdir=runs/copy")
+    backend.start()
     from mocanet_jax.report import plot
 
     out = Path(flags.FLAGS.out) if flags.FLAGS.out else workdirs[0]

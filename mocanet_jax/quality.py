@@ -16,12 +16,14 @@ from absl import flags
 from rich.console import Console
 
 from mocanet_jax import cli
+from mocanet_jax.runtime import backend
 from mocanet_jax.runtime.errors import UserError
 
 SENTENCES = Path(__file__).parent / "tasks" / "text" / "quality_sentences.tsv"
 
 
 def main() -> None:
+    backend.start()
     from mocanet_jax.inference.quality import best, candidates
     from mocanet_jax.report import quality
     from mocanet_jax.tasks.text.labelled import read_tsv

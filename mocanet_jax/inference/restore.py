@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.nn.models.protocol import Model, Trained
 from mocanet_jax.nn.parameters import recorded
+from mocanet_jax.runtime.backend import check_precision
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.task import Task
@@ -44,6 +45,7 @@ def restored(
     parameters of such a model go.
     Raises UserError where there is none, or it is damaged or of another version.
     """
+    check_precision()
     with saved_run(workdir) as checkpoints:
         step = checkpoints.best_step() if step is None else step
         progress = checkpoints.progress(step)

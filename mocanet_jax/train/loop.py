@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.nn.parameters import Declarations, declarations_of
 from mocanet_jax.nn.summary import component_costs
+from mocanet_jax.runtime.backend import check_precision
 from mocanet_jax.runtime.lock import locked
 from mocanet_jax.runtime.processes import leads, wait_for_all
 from mocanet_jax.runtime.sharding import build_layout, check_batch
@@ -123,6 +124,7 @@ def prepared(config: ConfigDict, workdir: Path) -> Prepared:
 
     Raises UserError for a config or a directory that cannot be used.
     """
+    check_precision()
     check_settings(config)
     check_workdir(workdir, plain(config))
     layout = build_layout(config)

@@ -85,5 +85,10 @@ def final_result(
             raise UserError(
                 f"{workdir}, step {of.step}: the model diverged: {error}"
             ) from error
+        except OSError as error:
+            raise UserError(
+                f"step {of.step} is evaluated, but {workdir / file_name} cannot be written: "
+                f"{error.strerror}"
+            ) from error
     trained = evaluator.layout.gathered(trained)
     return Result(workdir, workdir / file_name, summary, results, trained, evaluator)

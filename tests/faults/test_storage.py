@@ -71,6 +71,7 @@ def test_a_result_that_cannot_be_written_is_told_with_its_step(finished, tmp_pat
 
 
 @pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:Error writing persistent compilation cache")
 def test_an_export_that_cannot_be_written_leaves_nothing(finished, tmp_path):
     with files_end_at(100), pytest.raises(UserError, match="out cannot be written: File too"):
         export.export(finished[0], tmp_path / "out")

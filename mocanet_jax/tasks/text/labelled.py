@@ -16,6 +16,12 @@ import numpy as np
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.tokenizer import tokenize
 
+MAX_WORDS = 1024
+"""Of one text; what comes after is not read."""
+
+COMPARED_WORDS = 50_000
+"""Of one text, when it is looked for which others are part of it."""
+
 HEADER = ["sentence", "label"]
 
 
@@ -117,7 +123,7 @@ def hold_out(texts: LabelledTexts, share: float, seed: int) -> tuple[np.ndarray,
     Returns training rows and held-out sentences, as int arrays; the phrases of a held-out
     sentence are in neither.
     """
-    keys = ["".join(f"{token} " for token in tokens) for tokens in texts.tokens]
+    keys = ["".join(f"{word} " for word in words[:COMPARED_WORDS]) for words in texts.tokens]
     phrases, inside = _Phrases(keys), defaultdict(list)
     sentences = []
     for row in sorted(range(len(keys)), key=lambda row: -len(texts.tokens[row])):

@@ -10,7 +10,6 @@ With --format=json every line of input is a text and is answered with one line o
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
 import time
@@ -130,15 +129,17 @@ def parse(line: str) -> tuple[str, str]:
 
 
 def read_texts(path: Path) -> list[str]:
-    """Lines of a UTF-8 file, or the first column where its header line begins with
-    sentence<TAB>. Raises OSError or ValueError for what is not a readable file."""
+    """Lines of a file, or the column `sentence` of a table (tasks/text/tables.py). Raises
+    OSError or ValueError for what is not a readable file."""
+    from mocanet_jax.tasks.text import tables
+
     if path.exists() and not path.is_file():
         raise OSError("not a regular file")
-    text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    lines = [line.rstrip("\r\n") for line in io.StringIO(text)]
-    if lines and lines[0].startswith("sentence\t"):
-        return [line.partition("\t")[0] for line in lines[1:]]
-    return lines
+    text = tables.decoded(path.read_bytes(), errors="replace")
+    if found := tables.table(text):
+        place = found.names.index(tables.SENTENCE)
+        return ["".join(row[place : place + 1]) for _, row in found.rows]
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def chat(workdir: Path, form: str) -> None:

@@ -25,6 +25,7 @@ from mocanet_jax.report import answers
 from mocanet_jax.report.answers import shown
 from mocanet_jax.runtime import backend, compilation_cache
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.plain_paths import local_path
 
 if TYPE_CHECKING:
     from mocanet_jax.inference.predictor import TextPredictor
@@ -233,7 +234,7 @@ def history():
 def main() -> None:
     _accept_anything()
     try:
-        chat(Path(flags.FLAGS.workdir), flags.FLAGS.format)
+        chat(local_path(flags.FLAGS.workdir), flags.FLAGS.format)
     except KeyboardInterrupt:
         cli.leave("", 130)
     except BrokenPipeError:

@@ -162,6 +162,12 @@ def _guarded(main):
         _fail(str(error))
     except OSError as error:  # the disk is full, or a file has gone
         _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+    except MemoryError:
+        _fail("out of memory; smaller sizes need less")
+    except RuntimeError as error:  # of JAX, which a command need not have imported
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _fail(f"out of memory ({_one_line(error)}); a smaller batch or model needs less")
     except Stopped as stop:
         leave(str(stop), 128 + stop.received)
     except KeyboardInterrupt:

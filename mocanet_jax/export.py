@@ -7,7 +7,6 @@ README.md that says how to load it with JAX alone. See docs/guides/export.md.
 """
 
 import signal
-from pathlib import Path
 
 from absl import flags
 from rich.console import Console
@@ -16,6 +15,7 @@ from mocanet_jax import cli
 from mocanet_jax.runtime import backend
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.imports import make_callable
+from mocanet_jax.runtime.plain_paths import local_path
 
 
 def main() -> None:
@@ -28,7 +28,9 @@ def main() -> None:
     try:
         from mocanet_jax.inference import export
 
-        export.export_run(Path(flags.FLAGS.workdir), Path(flags.FLAGS.out), Console())
+        export.export_run(
+            local_path(flags.FLAGS.workdir), local_path(flags.FLAGS.out), Console()
+        )
     except KeyboardInterrupt:
         cli.leave("interrupted; nothing was written", 130)
 

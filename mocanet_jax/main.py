@@ -20,6 +20,7 @@ from rich.console import Console
 from mocanet_jax import cli
 from mocanet_jax.runtime import backend, compilation_cache
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.plain_paths import local_path
 from mocanet_jax.train.config import base_config
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config import meanings as fields
@@ -56,7 +57,7 @@ def wanted() -> tuple[ConfigDict, Path, dict]:
     """The config, that of --workdir where an evaluation names no other; where the run is kept;
     and the fields that flags set. Raises UserError where there is no config."""
     if CONFIG.value is None and MODE.value == "eval" and WORKDIR.value:
-        workdir = Path(WORKDIR.value)
+        workdir = local_path(WORKDIR.value)
         config, overrides = cli.overridden(config_of_run(workdir))
         return config, workdir, overrides
     if CONFIG.value is None and MODE.value == "eval":
@@ -65,7 +66,7 @@ def wanted() -> tuple[ConfigDict, Path, dict]:
     flag = flags.FLAGS["config"]
     name = config_flags.get_config_filename(flag)
     workdir = WORKDIR.value or config_files.default_workdir(name, config.model.name)
-    return config, Path(workdir), config_flags.get_override_values(flag)
+    return config, local_path(workdir), config_flags.get_override_values(flag)
 
 
 def config_of_run(workdir: Path) -> ConfigDict:

@@ -26,6 +26,7 @@ from mocanet_jax.train.checkpoints.workdir import (
 )
 from mocanet_jax.train.clock import Clock
 from mocanet_jax.train.config.settings import check_settings, plain
+from mocanet_jax.train.memory import check_memory
 from mocanet_jax.train.monitor import Monitor, Silent
 from mocanet_jax.train.optimizer import build_optimizer
 from mocanet_jax.train.result import Evaluated, Evaluator, Result, final_result
@@ -49,6 +50,7 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
     """
     ready = prepared(config, workdir)
     evaluator, like = ready.evaluator, ready.abstract_state()
+    check_memory(config, evaluator.task, like, evaluator.layout.mesh.size)
     fresh = None if inspected(workdir).sound else ready.first_state(like)
     wait_for_all("the directory was looked at")
     if leads():

@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mocanet_jax.runtime.errors import Stopped, UserError
+from mocanet_jax.runtime.memory import check
 from mocanet_jax.runtime.metrics_log import Recorder, Unrecorded
 from mocanet_jax.runtime.processes import leads, received_by_any, said_by_any
 from mocanet_jax.runtime.signals import StopRequest
@@ -59,6 +60,8 @@ class Run:
         choose = partial(task.select, training.batch_size, count=training.log_every)
         data = jax.device_put(task.training_data, self.evaluator.layout.replicated)
         compiled = steps.lower(state, np.int32(0), seed, data, choose(step)).compile()
+        if needs := compiled.memory_analysis():
+            check(needs.temp_size_in_bytes, "a training step")
         self.monitor.note(f"compiled after {seconds_since_process_start():.1f} s")
         record = Recorder(self.workdir, start) if leads() else nullcontext(Unrecorded())
         watched = self.monitor.training(start, training.max_steps)

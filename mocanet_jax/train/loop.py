@@ -60,6 +60,7 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
         if leads():
             claim_workdir(workdir, plain(config))
             evaluator.task.save(workdir)
+        monitor.note(f"{workdir}: {_described(config)}")
         for line in checkpoints.set_aside:
             monitor.note(f"{workdir}: {line}")
         state, kept_task = fresh, {}
@@ -146,3 +147,10 @@ def _continued(progress: Progress, config: ConfigDict, step: int) -> Progress:
     if progress.config == now:
         return progress
     return progress._replace(config=now, finished=step >= config.train.max_steps)
+
+
+def _described(config: ConfigDict) -> str:
+    """What runs, and on what."""
+    count, kind = jax.device_count(), jax.devices()[0].device_kind
+    devices = f"{count} devices of kind {kind}" if count > 1 else kind
+    return f"task {config.task}, model {config.model.name}, seed {config.seed}, on {devices}"

@@ -187,6 +187,9 @@ def saved_run(workdir: Path) -> Checkpoints:
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"no trained model in {workdir}: train first, or pass its --workdir")
     checkpoints = Checkpoints(workdir, read_only=True)
+    if checkpoints.best_step() is None:  # or a training run has deleted what there was
+        checkpoints.close()
+        checkpoints = Checkpoints(workdir, read_only=True)
     if checkpoints.best_step() is None:
         steps = checkpoints.steps()
         checkpoints.close()

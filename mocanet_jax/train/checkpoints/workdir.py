@@ -12,9 +12,20 @@ CHANGEABLE = (
     "train.max_minutes",
     "train.stop_at_loss",
     "train.on_changed_data",
+    "train.on_nonfinite",
+    "train.nonfinite_patience",
+    "train.log_every",
+    "train.eval_every",
+    "train.save_every",
     "data.path",
+    "eval.lengths",
+    "eval.long_lengths",
+    "eval.test_sequences",
+    "eval.sequences_per_length",
+    "eval.sequences_per_long_length",
+    "quality.target_accuracy",
 )
-"""Fields that may change between the parts of one run."""
+"""Fields that may change between the parts of one run: none says what was trained so far."""
 
 
 def check_workdir(workdir: Path, config: dict) -> None:

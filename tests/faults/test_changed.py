@@ -46,9 +46,8 @@ SAME = {
 
 
 def recorded(rows):
-    return {
-        "data": {"training": labelled_texts(*map(list, zip(*rows, strict=True))).fingerprint()}
-    }
+    texts, labels = map(list, zip(*rows, strict=True))
+    return {"data": {"training": labelled_texts(texts, labels).fingerprint()}}
 
 
 @pytest.mark.parametrize("change", CHANGED)
@@ -182,9 +181,7 @@ def test_an_interpreter_that_tokenizes_wrongly_is_refused(monkeypatch, wrong):
     monkeypatch.setattr(tokenizer, "_tokens", lambda text: wrong.split(" "))
     tokenizer.interpreter_fault.cache_clear()
     try:
-        with pytest.raises(
-            RuntimeError, match=r"^Python 3\.\d+\.\d+\S* tokenizes 'a film' wrongly"
-        ):
+        with pytest.raises(RuntimeError, match=r"^Python 3\.\S+ tokenizes 'a film' wrongly"):
             tokenizer.tokenize("a film")
     finally:
         tokenizer.interpreter_fault.cache_clear()

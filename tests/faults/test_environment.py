@@ -81,11 +81,15 @@ def test_what_an_encoding_does_not_have_is_escaped(tmp_path, env):
 
 STARTS = [
     ({"JAX_PLATFORMS": "nothing"}, "JAX finds no device on JAX_PLATFORMS=nothing"),
-    ({"JAX_PLATFORMS": "cuda,"}, "JAX finds no device on JAX_PLATFORMS=cuda,"),
+    pytest.param(
+        {"JAX_PLATFORMS": "cuda,"},
+        "JAX finds no device on JAX_PLATFORMS=cuda,",
+        marks=pytest.mark.integration,
+    ),
     ({"JAX_DEBUG_NANS": "perhaps"}, "JAX cannot start: invalid truth value 'perhaps'"),
-    ({"JAX_ENABLE_X64": "perhaps"}, None),
+    pytest.param({"JAX_ENABLE_X64": "perhaps"}, None, marks=pytest.mark.integration),
     ({"JAX_ENABLE_X64": "1"}, None),
-    ({"JAX_PLATFORMS": ""}, None),
+    pytest.param({"JAX_PLATFORMS": ""}, None, marks=pytest.mark.integration),
 ]
 """What JAX is started with, and the error, None for none."""
 

@@ -79,6 +79,8 @@ def test_what_an_encoding_does_not_have_is_escaped(tmp_path, env):
     assert "to stdout 2" in done.stdout
 
 
+LONGER = pytest.mark.integration
+
 STARTS = [
     ({"JAX_PLATFORMS": "nothing"}, "JAX finds no device on JAX_PLATFORMS=nothing"),
     pytest.param(
@@ -87,9 +89,9 @@ STARTS = [
         marks=pytest.mark.integration,
     ),
     ({"JAX_DEBUG_NANS": "perhaps"}, "JAX cannot start: invalid truth value 'perhaps'"),
-    pytest.param({"JAX_ENABLE_X64": "perhaps"}, None, marks=pytest.mark.integration),
+    pytest.param({"JAX_ENABLE_X64": "perhaps"}, None, marks=LONGER),
     ({"JAX_ENABLE_X64": "1"}, None),
-    pytest.param({"JAX_PLATFORMS": ""}, None, marks=pytest.mark.integration),
+    pytest.param({"JAX_PLATFORMS": ""}, None, marks=LONGER),
 ]
 """What JAX is started with, and the error, None for none."""
 

@@ -10,7 +10,6 @@ With --format=json every line of input is a text and is answered with one line o
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
 import time
@@ -24,8 +23,9 @@ from absl import flags
 from mocanet_jax import cli
 from mocanet_jax.report import answers
 from mocanet_jax.report.answers import shown
-from mocanet_jax.runtime import compilation_cache
+from mocanet_jax.runtime import backend, compilation_cache
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.plain_paths import local_path
 
 if TYPE_CHECKING:
     from mocanet_jax.inference.predictor import TextPredictor
@@ -130,15 +130,17 @@ def parse(line: str) -> tuple[str, str]:
 
 
 def read_texts(path: Path) -> list[str]:
-    """Lines of a UTF-8 file, or the first column where its header line begins with
-    sentence<TAB>. Raises OSError or ValueError for what is not a readable file."""
+    """Lines of a file, or the column `sentence` of a table (tasks/text/tables.py). Raises
+    OSError or ValueError for what is not a readable file."""
+    from mocanet_jax.tasks.text import tables
+
     if path.exists() and not path.is_file():
         raise OSError("not a regular file")
-    text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    lines = [line.rstrip("\r\n") for line in io.StringIO(text)]
-    if lines and lines[0].startswith("sentence\t"):
-        return [line.partition("\t")[0] for line in lines[1:]]
-    return lines
+    text = tables.decoded(path.read_bytes(), errors="replace")
+    if found := tables.table(text):
+        place = found.names.index(tables.SENTENCE)
+        return ["".join(row[place : place + 1]) for _, row in found.rows]
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def chat(workdir: Path, form: str) -> None:
@@ -161,6 +163,7 @@ def chat(workdir: Path, form: str) -> None:
 
 
 def _load(workdir):
+    backend.start()
     compilation_cache.enable()
     from mocanet_jax.inference.predictor import TextPredictor
 
@@ -231,7 +234,7 @@ def history():
 def main() -> None:
     _accept_anything()
     try:
-        chat(Path(flags.FLAGS.workdir), flags.FLAGS.format)
+        chat(local_path(flags.FLAGS.workdir), flags.FLAGS.format)
     except KeyboardInterrupt:
         cli.leave("", 130)
     except BrokenPipeError:
@@ -253,4 +256,4 @@ def _accept_anything():
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", "runs/sst2", "A training run of a text classifier.")
     flags.DEFINE_enum("format", "text", ["text", "json"], "What answers look like.")
-    cli.run(main)
+    cli.run(main, outlives_reader=False)

@@ -15,15 +15,22 @@ from typing import NoReturn
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from mocanet_jax.runtime import streams
 from mocanet_jax.runtime.errors import Stopped, UserError
 from mocanet_jax.runtime.imports import search_also
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config import meanings as fields
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], outlives_reader: bool = True) -> None:
     """Parses flags, then calls `main`; positional arguments are refused. --help prints the
-    docstring of `main`'s module."""
+    docstring of `main`'s module.
+
+    outlives_reader: whether `main` goes on when nobody reads its output any more.
+    """
+    streams.open_missing()
+    if outlives_reader:
+        streams.keep_writing()
     logging.set_verbosity(logging.FATAL)  # Orbax logs, with tracebacks, what it also raises
     with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
         search_also([Path.cwd()])  # for a task or head of one's own
@@ -155,6 +162,12 @@ def _guarded(main):
         _fail(str(error))
     except OSError as error:  # the disk is full, or a file has gone
         _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+    except MemoryError:
+        _fail("out of memory; smaller sizes need less")
+    except RuntimeError as error:  # of JAX, which a command need not have imported
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _fail(f"out of memory ({_one_line(error)}); a smaller batch or model needs less")
     except Stopped as stop:
         leave(str(stop), 128 + stop.received)
     except KeyboardInterrupt:

@@ -23,6 +23,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from mocanet_jax.runtime import streams
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train.config import files as config_files
 
@@ -51,6 +52,7 @@ ENTRIES = {
 
 
 def main() -> None:
+    streams.open_missing()
     word, *rest = sys.argv[1:] or ["--help"]
     if word in ("--help", "-h", "help"):
         print(__doc__)

@@ -7,14 +7,15 @@ README.md that says how to load it with JAX alone. See docs/guides/export.md.
 """
 
 import signal
-from pathlib import Path
 
 from absl import flags
 from rich.console import Console
 
 from mocanet_jax import cli
+from mocanet_jax.runtime import backend
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.imports import make_callable
+from mocanet_jax.runtime.plain_paths import local_path
 
 
 def main() -> None:
@@ -22,11 +23,14 @@ def main() -> None:
         raise UserError("no run given; pass one, for example --workdir=runs/copy")
     if not flags.FLAGS.out:
         raise UserError("no place to write to; pass a new directory, for example --out=model")
+    backend.start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
     try:
         from mocanet_jax.inference import export
 
-        export.export_run(Path(flags.FLAGS.workdir), Path(flags.FLAGS.out), Console())
+        export.export_run(
+            local_path(flags.FLAGS.workdir), local_path(flags.FLAGS.out), Console()
+        )
     except KeyboardInterrupt:
         cli.leave("interrupted; nothing was written", 130)
 

@@ -10,10 +10,12 @@ from absl import flags
 from ml_collections import config_flags
 
 from mocanet_jax import cli
+from mocanet_jax.runtime import backend
 from mocanet_jax.runtime.errors import UserError
 
 
 def main() -> None:
+    backend.start()
     from mocanet_jax.report.corpus import describe
     from mocanet_jax.tasks.text.task import TextTask
     from mocanet_jax.train.build import build_task

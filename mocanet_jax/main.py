@@ -18,8 +18,9 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
 from mocanet_jax import cli
-from mocanet_jax.runtime import compilation_cache
+from mocanet_jax.runtime import backend, compilation_cache
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.plain_paths import local_path
 from mocanet_jax.train.config import base_config
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config import meanings as fields
@@ -56,7 +57,7 @@ def wanted() -> tuple[ConfigDict, Path, dict]:
     """The config, that of --workdir where an evaluation names no other; where the run is kept;
     and the fields that flags set. Raises UserError where there is no config."""
     if CONFIG.value is None and MODE.value == "eval" and WORKDIR.value:
-        workdir = Path(WORKDIR.value)
+        workdir = local_path(WORKDIR.value)
         config, overrides = cli.overridden(config_of_run(workdir))
         return config, workdir, overrides
     if CONFIG.value is None and MODE.value == "eval":
@@ -65,7 +66,7 @@ def wanted() -> tuple[ConfigDict, Path, dict]:
     flag = flags.FLAGS["config"]
     name = config_flags.get_config_filename(flag)
     workdir = WORKDIR.value or config_files.default_workdir(name, config.model.name)
-    return config, Path(workdir), config_flags.get_override_values(flag)
+    return config, local_path(workdir), config_flags.get_override_values(flag)
 
 
 def config_of_run(workdir: Path) -> ConfigDict:
@@ -80,18 +81,20 @@ def config_of_run(workdir: Path) -> ConfigDict:
 
 def run(config: ConfigDict, workdir: Path, overrides: dict | None) -> None:
     """Trains, or evaluates where there are `overrides`, and reports."""
+    backend.prepare()
+    compilation_cache.enable()
     from mocanet_jax.inference.evaluation import evaluate
     from mocanet_jax.report.terminal import TrainingDisplay
     from mocanet_jax.runtime.processes import join, join_detected, leads
     from mocanet_jax.train.loop import train
 
-    compilation_cache.enable()
     if COORDINATOR.value:
         join(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     elif DISTRIBUTED.value:
         join_detected()
     elif NUM_PROCESSES.value != 1 or PROCESS_ID.value:
         raise UserError("--num_processes and --process_id need --coordinator=HOST:PORT")
+    backend.start()
     console = Console(quiet=not leads())
     if overrides is None:
         result = train(config, workdir, TrainingDisplay(console))

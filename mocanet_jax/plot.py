@@ -8,23 +8,24 @@ Of one run: curves, load of experts, memory, and where it spends its compute. Of
 curves laid over each other. The run may still be training.
 """
 
-from pathlib import Path
-
 from absl import flags
 from rich.console import Console
 
 from mocanet_jax import cli
+from mocanet_jax.runtime import backend
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.plain_paths import local_path
 
 
 def main() -> None:
-    workdirs = [Path(path) for path in dict.fromkeys(flags.FLAGS.workdir or [])]
+    workdirs = [local_path(path) for path in dict.fromkeys(flags.FLAGS.workdir or [])]
     texts = flags.FLAGS.text or []
     if not workdirs:
         raise UserError("no run given; pass one, for example --workdir=runs/copy")
+    backend.start()
     from mocanet_jax.report import plot
 
-    out = Path(flags.FLAGS.out) if flags.FLAGS.out else workdirs[0]
+    out = local_path(flags.FLAGS.out) if flags.FLAGS.out else workdirs[0]
     console = Console()
     if len(workdirs) == 1:
         plot.draw_run(workdirs[0], out, texts, console)

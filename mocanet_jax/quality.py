@@ -16,24 +16,25 @@ from absl import flags
 from rich.console import Console
 
 from mocanet_jax import cli
+from mocanet_jax.runtime import backend
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.plain_paths import local_path
 
 SENTENCES = Path(__file__).parent / "tasks" / "text" / "quality_sentences.tsv"
 
 
 def main() -> None:
+    backend.start()
     from mocanet_jax.inference.quality import best, candidates
     from mocanet_jax.report import quality
     from mocanet_jax.tasks.text.labelled import read_tsv
 
-    workdirs = flags.FLAGS.workdir
+    workdirs = [local_path(path) for path in flags.FLAGS.workdir or ()]
     if not workdirs:
         raise UserError("no run given; pass one, for example --workdir=runs/sst2")
-    sentences = read_tsv(Path(flags.FLAGS.sentences), num_classes=2)
+    sentences = read_tsv(local_path(flags.FLAGS.sentences), num_classes=2)
     console = Console()
-    found = [
-        candidate for workdir in workdirs for candidate in candidates(Path(workdir), sentences)
-    ]
+    found = [candidate for workdir in workdirs for candidate in candidates(workdir, sentences)]
     chosen = best(found)
     quality.show(console, found, chosen)
     if chosen.accuracy < chosen.target:

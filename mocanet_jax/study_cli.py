@@ -13,6 +13,7 @@ from ml_collections import config_flags
 
 from mocanet_jax import cli
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.plain_paths import local_path
 from mocanet_jax.studies import study
 from mocanet_jax.studies.study import Cell
 from mocanet_jax.studies.variants import Variant
@@ -52,7 +53,8 @@ def request(kind: str) -> Request:
         raise UserError(f"--config={file}: a study takes a config file without an ablation")
     if "seed" in overrides:
         raise UserError("--config.seed is what a study varies; say how many with --seeds")
-    out = Path(flags.FLAGS.out or Path("runs", kind, config_files.default_workdir(file).name))
+    usual = Path("runs", kind, config_files.default_workdir(file).name)
+    out = local_path(flags.FLAGS.out or usual)
     return Request(file, overrides, flags.FLAGS.seeds, flags.FLAGS.processes, out)
 
 

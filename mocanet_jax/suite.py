@@ -19,6 +19,7 @@ from absl import flags
 
 from mocanet_jax import cli, study_cli
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.plain_paths import local_path
 from mocanet_jax.studies import study, task_suite
 from mocanet_jax.studies.task_suite import Entrant, Findings
 from mocanet_jax.studies.variants import learning_rates
@@ -68,7 +69,7 @@ def request() -> Request:
     }
     if not tasks or not models:
         raise UserError(f"nothing is left to run: tasks {[*tasks]}, models {models}")
-    out = Path(wanted.out)
+    out = local_path(wanted.out)
     return Request(tasks, wanted.seeds, wanted.minutes, wanted.processes, out, report)
 
 

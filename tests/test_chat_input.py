@@ -149,7 +149,7 @@ chat._load = lambda workdir: SimpleNamespace(classes=("negative", "positive"),
                                              predict=lambda text: said)
 chat.flags.DEFINE_string("workdir", "run", "")
 chat.flags.DEFINE_string("format", "text", "")
-cli.run(chat.main)
+cli.run(chat.main, outlives_reader=False)
 """
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mocanet_jax.evaluate import calibration
 from mocanet_jax.evaluate.calibration import Reliability
-from mocanet_jax.tasks.text.labelled import LabelledTexts
+from mocanet_jax.tasks.text.labelled import MAX_WORDS, LabelledTexts
 
 LENGTH_STEP = 5
 WORST_MISTAKES = 50
@@ -44,8 +44,9 @@ class Mistake(NamedTuple):
 
 class TextResults(NamedTuple):
     """classes: names of the C classes.
-    metrics: accuracy, f1 (of class 1 of two, else the mean over classes), ece, loss,
-    usage. by_length: accuracy and number of texts by their longest number of tokens, in
+    metrics: accuracy, f1 (of class 1 of two, else the mean over classes), ece, loss, usage,
+        texts, and texts_cut, how many have more than MAX_WORDS words.
+    by_length: accuracy and number of texts by their longest number of tokens, in
     steps of LENGTH_STEP. confusion: int [C, C], labels by predictions.
     worst: the mistakes of highest confidence, worst first.
     """
@@ -100,8 +101,10 @@ def text_results(
         "loss": calibration.mean_loss(log_p, labels),
         **usage,
         "texts": len(texts),
+        "texts_cut": sum(len(words) > MAX_WORDS for words in texts.tokens),
     }
-    ends = -(-np.array([len(words) for words in texts.tokens]) // LENGTH_STEP) * LENGTH_STEP
+    read = np.array([min(len(words), MAX_WORDS) for words in texts.tokens])
+    ends = -(-read // LENGTH_STEP) * LENGTH_STEP
     by_length = {
         int(end): (float(correct[ends == end].mean()), int((ends == end).sum()))
         for end in np.unique(ends)

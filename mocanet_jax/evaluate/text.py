@@ -3,6 +3,7 @@
 Axes: B batch, T time, N texts, C classes.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -21,10 +22,16 @@ from mocanet_jax.nn.models.classifier import MocaClassifier
 from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.runtime.sharding import Layout, one_device
-from mocanet_jax.tasks.text.labelled import LabelledTexts
+from mocanet_jax.tasks.text.labelled import MAX_WORDS, LabelledTexts
 from mocanet_jax.tasks.text.task import TextTask
 
 BATCH = 128
+"""Texts of an evaluation batch, as far as they are short."""
+
+TOKENS = 8192
+"""Of an evaluation batch, padding included, which bounds memory."""
+
+SMALLEST_BATCH = 8
 
 
 class TextEvaluator:
@@ -78,14 +85,18 @@ class TextEvaluator:
         return text_results(texts, log_p, shares, self.task.classes)
 
     def logits(self, trained, texts: list[list[str]]) -> tuple[np.ndarray, budget.Usage]:
-        """float [N, C] of tokenised texts in their order, and what they used together."""
+        """float [N, C] of tokenised texts in their order, and what they used together. Of a
+        text the first MAX_WORDS words are read."""
+        texts = [words[:MAX_WORDS] for words in texts]
         order = np.argsort([len(words) for words in texts], kind="stable")
-        rows, usages = [], []
-        for start in range(0, len(texts), BATCH):
+        rows, usages, start = [], [], 0
+        while start < len(texts):
             batch = [texts[i] for i in order[start : start + BATCH]]
             length = self.task.fitting_length(len(batch[-1]))
+            size = self._batch_size(length)
+            batch, start = batch[:size], start + size
             tokens, mask = self.task.pad(batch, length)
-            fill = ((0, BATCH - len(batch)), (0, 0))
+            fill = ((0, size - len(batch)), (0, 0))
             logits, usage = self._run(
                 trained, np.pad(tokens, (*fill, (0, 0))), np.pad(mask, fill)
             )
@@ -93,6 +104,11 @@ class TextEvaluator:
             usages.append(usage)
         logits = np.concatenate(rows)[np.argsort(order)]
         return logits, jax.tree.map(lambda *parts: sum(parts), *usages)
+
+    def _batch_size(self, length: int) -> int:
+        """A power of two, which devices can share."""
+        fitting = 2 ** int(math.log2(max(1, TOKENS // length)))
+        return min(BATCH, max(SMALLEST_BATCH, self.layout.mesh.size, fitting))
 
 
 def _logits_and_usage(model, trained, tokens, mask):

@@ -19,6 +19,7 @@ from mocanet_jax.inference import export_guide, safetensors
 from mocanet_jax.inference.restore import Restored, restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.files import new_directory, write_json
+from mocanet_jax.runtime.plain_paths import local_path
 from mocanet_jax.tasks.text import tokenizer
 from mocanet_jax.tasks.text.task import TextTask
 
@@ -29,7 +30,7 @@ MODEL_FILE, WEIGHTS_FILE = "model.stablehlo", "params.safetensors"
 
 def export(workdir: Path | str, out: Path | str) -> None:
     """As `export_run`, without a word."""
-    export_run(Path(workdir), Path(out), Console(quiet=True))
+    export_run(local_path(workdir), local_path(out), Console(quiet=True))
 
 
 def export_run(workdir: Path, out: Path, console: Console) -> None:

@@ -17,6 +17,7 @@ from mocanet_jax.inference.predictor import Explanation, Prediction, TextPredict
 from mocanet_jax.inference.restore import restored
 from mocanet_jax.nn.models.protocol import Model
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.plain_paths import local_path
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text.task import TextTask
 
@@ -74,4 +75,4 @@ class LoadedModel:
 def load(workdir: Path | str, step: int | None = None) -> LoadedModel:
     """The model of a run. Raises UserError where there is none, or it is damaged or of another
     version."""
-    return LoadedModel(Path(workdir), step)
+    return LoadedModel(local_path(workdir), step)

@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mocanet_jax.inference.predictor import TextPredictor
+from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.labelled import LabelledTexts
 from mocanet_jax.train.checkpoints.checkpoint import saved_run
+from mocanet_jax.train.checkpoints.inspection import is_deleted
 from mocanet_jax.train.checkpoints.selection import Standing
 from mocanet_jax.train.config.settings import budget_target
 
@@ -39,11 +41,17 @@ def candidates(workdir: Path, sentences: LabelledTexts) -> list[Candidate]:
     """Every checkpoint in `workdir`, oldest first. Raises UserError where there is none."""
     with saved_run(workdir) as checkpoints:
         steps = checkpoints.steps()
-    return [_candidate(workdir, step, sentences) for step in steps]
+    return [found for step in steps if (found := _candidate(workdir, step, sentences))]
 
 
 def _candidate(workdir, step, sentences):
-    predictor = TextPredictor(workdir, step)
+    """None for a checkpoint that a training run has deleted meanwhile."""
+    try:
+        predictor = TextPredictor(workdir, step)
+    except UserError:
+        if is_deleted(workdir, step):
+            return None
+        raise
     loss, usage = predictor.validation["held_out_loss"], predictor.validation["usage"]
     called = [predictor.predict(text).predicted for text in sentences.texts]
     return Candidate(

@@ -33,8 +33,8 @@ high from {high:.0%}, medium from {medium:.0%} and low below. Or type one of
 
   explain [TEXT]  which words moved the decision on TEXT, or on the last text, and which
                   experts and memory slots each word used
-  batch FILE      judges every line of FILE; of a table whose header line begins with
-                  sentence<TAB>, the first column
+  batch FILE      judges every line of FILE; of a table, TSV or CSV, whose header line names
+                  a column sentence, that column
   stats           the model, and the answers given so far
   help            these lines
   quit            ends, as exit, Ctrl-D and Ctrl-C do

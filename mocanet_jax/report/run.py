@@ -1,5 +1,7 @@
 """The end of a run on the screen and in pictures."""
 
+from pathlib import Path
+
 from rich.console import Console
 
 from mocanet_jax.evaluate.results import TextResults
@@ -9,13 +11,18 @@ from mocanet_jax.report import text as text_report
 from mocanet_jax.report.terminal import say
 from mocanet_jax.runtime.metrics_log import read_metrics
 from mocanet_jax.train.config.settings import budget_target
-from mocanet_jax.train.result import Result
+from mocanet_jax.train.result import EVALUATION, Result
 
 
 def report(result: Result, console: Console) -> None:
     """Prints tables of the final evaluation, and draws pictures into the working directory."""
     workdir, evaluator, results = result.workdir, result.evaluator, result.results
     say(console, choice(result.summary, budget_target(evaluator.config)))
+    if own := result.summary.get("eval_file"):
+        say(console, f"on the texts of {own}")
+        if result.file.name == EVALUATION:  # the run's own pictures stay
+            workdir = workdir / f"eval_{Path(own).stem}"
+            workdir.mkdir(exist_ok=True)
     if isinstance(results, TextResults):
         text_report.show(console, results)
         text_report.draw(workdir, results)
@@ -23,11 +30,12 @@ def report(result: Result, console: Console) -> None:
         task = evaluator.task
         sequence_report.show(console, results, (task.shortest, task.longest))
         sequence_report.draw(workdir, evaluator, result.trained, results)
-    rows = read_metrics(workdir)
+    rows = read_metrics(workdir)  # none in a folder for pictures of a file of one's own
     if rows:
         target = budget_target(evaluator.config)
         curves.learning_curves(rows, target, workdir / "curves.png")
-    say(console, f"{result.file} and pictures beside it")
+    beside = "beside it" if workdir == result.workdir else f"in {workdir}"
+    say(console, f"{result.file} and pictures {beside}")
 
 
 def choice(summary: dict, target: float | None) -> str:

@@ -6,9 +6,11 @@ from rich.console import Console
 
 from mocanet_jax.evaluate.results import LENGTH_STEP, TextResults
 from mocanet_jax.report import text_pictures
-from mocanet_jax.report.terminal import table
+from mocanet_jax.report.answers import shown
+from mocanet_jax.report.terminal import say, table
+from mocanet_jax.tasks.text.labelled import MAX_WORDS
 
-SHOWN_MISTAKES = 5
+SHOWN_MISTAKES, SHOWN_CHARACTERS = 5, 300
 
 
 def draw(workdir: Path, results: TextResults) -> None:
@@ -27,6 +29,8 @@ def show(console: Console, results: TextResults) -> None:
         f"calibration error {m['ece']:.4f}, loss {m['loss']:.4f}, usage {m['usage']:.2%}",
         highlight=False,
     )
+    if m["texts_cut"]:
+        say(console, f"of {m['texts_cut']:,} texts the first {MAX_WORDS:,} words were read")
     grid = table("", *(f"called {name}" for name in classes))
     for name, row in zip(classes, results.confusion, strict=True):
         grid.add_row(name, *map(str, row))
@@ -37,8 +41,5 @@ def show(console: Console, results: TextResults) -> None:
     console.print(grid)
     console.print("worst mistakes:")
     for mistake in results.worst[:SHOWN_MISTAKES]:
-        console.print(
-            f"  called {classes[mistake.predicted]} ({mistake.confidence:.1%}): {mistake.text}",
-            highlight=False,
-            markup=False,
-        )
+        called = f"{classes[mistake.predicted]} ({mistake.confidence:.1%})"
+        say(console, f"  called {called}: {shown(mistake.text, SHOWN_CHARACTERS)}")

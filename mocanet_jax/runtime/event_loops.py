@@ -1,23 +1,28 @@
-"""Event loops that end quietly."""
+"""Calls of Orbax, which end quietly: what it raises is told by whoever called it."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def patient_event_loops() -> Iterator[None]:
-    """Event loops that are made meanwhile let their tasks end before they close.
+def calling_orbax() -> Iterator[None]:
+    """Meanwhile Orbax logs nothing, and event loops let their tasks end before they close.
 
-    Orbax closes its loop at the first array that it cannot read or write; every other array
-    that is still on its way would then print a traceback of its own.
+    Orbax logs warnings of settings that are as wanted, and tracebacks of errors that it also
+    raises. It closes its loop at the first array that it cannot read or write; every other
+    array that is still on its way would then print a traceback of its own.
     """
-    make = asyncio.new_event_loop
+    make, logger = asyncio.new_event_loop, logging.getLogger("absl")
+    level = logger.level
     asyncio.new_event_loop = _PatientEventLoop
+    logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
         asyncio.new_event_loop = make
+        logger.setLevel(level)
 
 
 class _PatientEventLoop(asyncio.SelectorEventLoop):

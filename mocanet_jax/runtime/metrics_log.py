@@ -1,26 +1,40 @@
 """What a run leaves behind: metrics.jsonl, TensorBoard events, and how they are read."""
 
 import json
+import os
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
-
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.events import Events
 from mocanet_jax.runtime.files import replace_text
 
 
 def read_metrics(workdir: Path) -> list[dict]:
-    """Rows of metrics.jsonl; a last line cut short by a killed process is left out."""
+    """Rows of metrics.jsonl, in order. Lines that are no rows are left out: one cut short by a
+    killed process, bytes that a damaged disk returns.
+
+    Raises UserError for a file that cannot be read.
+    """
     path = workdir / "metrics.jsonl"
-    if not path.exists():
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
         return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    return [row for row in map(_row, lines) if row is not None]
+
+
+def _row(line: bytes) -> dict | None:
+    """A step and numbers by name; None for anything else."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return None
+    return row if all(type(value) in (int, float) for value in row.values()) else None
 
 
 class Unrecorded:
@@ -42,24 +56,33 @@ class Recorder:
         self._path = workdir / "metrics.jsonl"
         try:
             replace_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
+            self._events = Events(workdir, from_step + 1)
             self._file = self._path.open("a", encoding="utf-8")
-            self._events = SummaryWriter(str(workdir), purge_step=from_step + 1)
         except OSError as error:
             raise UserError(f"cannot write into {workdir}: {error.strerror}") from error
 
     def write(self, step: int, group: str, metrics: dict[str, float]) -> None:
+        """A row. One of validation, by which a run is judged, is on disk when this returns."""
         row = {f"{group}/{name}": value for name, value in metrics.items()}
         try:
             self._file.write(json.dumps({"step": step, **row}) + "\n")
             self._file.flush()
+            self._events.add(step, row)
+            if group == "eval":
+                os.fsync(self._file.fileno())
+                self._events.flush()
         except OSError as error:
-            raise UserError(f"cannot write {self._path}: {error.strerror}") from error
-        for name, value in row.items():
-            self._events.add_scalar(name, value, step)
+            raise UserError(
+                f"cannot write metrics of step {step} into {self._path.parent}: "
+                f"{error.strerror}; the same command goes on from the last checkpoint"
+            ) from error
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception):
-        self._file.close()
-        self._events.close()
+    def __exit__(self, kind, *exception):
+        # After a write that failed, what it left in buffers fails again.
+        with suppress(OSError) if kind else nullcontext():
+            self._file.close()
+        with suppress(OSError) if kind else nullcontext():
+            self._events.close()

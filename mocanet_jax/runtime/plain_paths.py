@@ -11,10 +11,30 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from mocanet_jax.runtime.errors import UserError
 
 PLAIN = re.compile(r"[A-Za-z0-9_./ +=,@~-]*")
+
+
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def local_path(name: str | Path) -> Path:
+    """The path that a flag or a field names; file:///DIR is DIR.
+
+    Raises UserError for a URL of another kind, which would become a local folder of that name.
+    """
+    if not URL.match(str(name)):
+        return Path(name)
+    parts = urlsplit(str(name))
+    if parts.scheme.lower() == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    raise UserError(
+        f"{name}: only local directories and files can be used; mount it, or copy it from and "
+        "to there"
+    )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.nn.parameters import Declarations, declarations_of
 from mocanet_jax.nn.summary import component_costs
+from mocanet_jax.runtime.backend import check_precision
 from mocanet_jax.runtime.lock import locked
 from mocanet_jax.runtime.processes import leads, wait_for_all
 from mocanet_jax.runtime.sharding import build_layout, check_batch
@@ -25,6 +26,7 @@ from mocanet_jax.train.checkpoints.workdir import (
 )
 from mocanet_jax.train.clock import Clock
 from mocanet_jax.train.config.settings import check_settings, plain
+from mocanet_jax.train.memory import check_memory
 from mocanet_jax.train.monitor import Monitor, Silent
 from mocanet_jax.train.optimizer import build_optimizer
 from mocanet_jax.train.result import Evaluated, Evaluator, Result, final_result
@@ -48,6 +50,7 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
     """
     ready = prepared(config, workdir)
     evaluator, like = ready.evaluator, ready.abstract_state()
+    check_memory(config, evaluator.task, like, evaluator.layout.mesh.size)
     fresh = None if inspected(workdir).sound else ready.first_state(like)
     wait_for_all("the directory was looked at")
     if leads():
@@ -57,6 +60,7 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
         if leads():
             claim_workdir(workdir, plain(config))
             evaluator.task.save(workdir)
+        monitor.note(f"{workdir}: {_described(config)}")
         for line in checkpoints.set_aside:
             monitor.note(f"{workdir}: {line}")
         state, kept_task = fresh, {}
@@ -123,6 +127,7 @@ def prepared(config: ConfigDict, workdir: Path) -> Prepared:
 
     Raises UserError for a config or a directory that cannot be used.
     """
+    check_precision()
     check_settings(config)
     check_workdir(workdir, plain(config))
     layout = build_layout(config)
@@ -142,3 +147,10 @@ def _continued(progress: Progress, config: ConfigDict, step: int) -> Progress:
     if progress.config == now:
         return progress
     return progress._replace(config=now, finished=step >= config.train.max_steps)
+
+
+def _described(config: ConfigDict) -> str:
+    """What runs, and on what."""
+    count, kind = jax.device_count(), jax.devices()[0].device_kind
+    devices = f"{count} devices of kind {kind}" if count > 1 else kind
+    return f"task {config.task}, model {config.model.name}, seed {config.seed}, on {devices}"

@@ -17,6 +17,10 @@ from mocanet_jax.train.config.settings import budget_target
 Evaluator = SequenceEvaluator | TextEvaluator
 
 
+EVALUATION = "eval.json"
+"""File of an evaluation after training."""
+
+
 class Evaluated(NamedTuple):
     """A checkpoint and the run that it is of.
 
@@ -78,12 +82,19 @@ def final_result(
         "eval/flops_per_token": round(realised_flops(model, costs, entries["eval/usage"])),
         **entries,
     }
+    if own := evaluator.config.data.get("eval_file"):
+        summary["eval_file"] = own
     if leads():
         try:
             write_json(workdir / file_name, summary)
         except ValueError as error:
             raise UserError(
                 f"{workdir}, step {of.step}: the model diverged: {error}"
+            ) from error
+        except OSError as error:
+            raise UserError(
+                f"step {of.step} is evaluated, but {workdir / file_name} cannot be written: "
+                f"{error.strerror}"
             ) from error
     trained = evaluator.layout.gathered(trained)
     return Result(workdir, workdir / file_name, summary, results, trained, evaluator)

@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mocanet_jax.runtime.errors import Stopped, UserError
+from mocanet_jax.runtime.memory import check
 from mocanet_jax.runtime.metrics_log import Recorder, Unrecorded
 from mocanet_jax.runtime.processes import leads, received_by_any, said_by_any
 from mocanet_jax.runtime.signals import StopRequest
@@ -58,7 +59,10 @@ class Run:
         schedule = learning_rate_schedule(training)
         choose = partial(task.select, training.batch_size, count=training.log_every)
         data = jax.device_put(task.training_data, self.evaluator.layout.replicated)
+        self.monitor.note("compiling ...")
         compiled = steps.lower(state, np.int32(0), seed, data, choose(step)).compile()
+        if needs := compiled.memory_analysis():
+            check(needs.temp_size_in_bytes, "a training step")
         self.monitor.note(f"compiled after {seconds_since_process_start():.1f} s")
         record = Recorder(self.workdir, start) if leads() else nullcontext(Unrecorded())
         watched = self.monitor.training(start, training.max_steps)
@@ -103,10 +107,23 @@ class Run:
             self.clock.note_solved(step)
         loss = validation[evaluator.chosen_by]
         reached = Standing(loss, validation["usage"], budget_target(evaluator.config))
-        finished = last or (loss <= training.stop_at_loss and reached.within_budget)
+        solved = loss <= training.stop_at_loss and reached.within_budget
+        finished = last or solved
+        if finished:
+            self._note(step, self._reason(step, loss, solved))
         progress = self.clock.book(validation, finished)
         if finished or step % training.save_every == 0:
             self.checkpoints.save(state, progress, loss)
+
+    def _reason(self, step: int, loss: float, solved: bool) -> str:
+        """Why training ends here."""
+        limits = self.training
+        if solved:
+            why = f"validation loss {loss:.4g} is within config.train.stop_at_loss"
+            return f"stopped, {why}={limits.stop_at_loss:g}"
+        if step == limits.max_steps:
+            return "stopped, all of config.train.max_steps are done"
+        return f"stopped, config.train.max_minutes={limits.max_minutes:g} are over"
 
     def _out_of_time(self) -> bool:
         """Whether a process has used up config.train.max_minutes."""

@@ -48,6 +48,36 @@ def test_half_a_line_after_a_kill_is_dropped(recorded):
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 2, 3, 4]
 
 
+DAMAGED = [
+    b"\xff\xfe\x00",
+    b"\x00" * 40,
+    b"{",
+    b"[]",
+    b"null",
+    b"3",
+    b'"step"',
+    b"{}",
+    b'{"step": "2"}',
+    b'{"step": 2, "train/loss": "low"}',
+    b'{"step": 2, "train/loss": null}',
+    b'{"step": true}',
+    b'{"step": 2}{"step": 3}',
+    b"[" * 100_000,
+    b"\r",
+    b'{"step": 2, "train/\xff": 1}',
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED, ids=lambda line: repr(line[:20]))
+@pytest.mark.parametrize("place", [0, 2, 5])
+def test_a_damaged_line_takes_no_other_with_it(recorded, line, place):
+    """A damaged sector must cost one row of the record, not the rest of it, nor the run."""
+    path = recorded / "metrics.jsonl"
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:place], line, *lines[place:]]))
+    assert [row["step"] for row in read_metrics(recorded)] == [1, 2, 2, 3, 4]
+
+
 def test_rows_after_the_resumed_step_are_dropped(recorded):
     """Otherwise steps that are trained anew appear twice."""
     with Recorder(recorded, 2) as recorder:

@@ -81,7 +81,8 @@ def _by_label(texts, lengths):
                 " ".join(words)
                 for words, own in zip(texts.tokens, texts.labels, strict=True)
                 if own == label and len(words) in lengths
-            ]
+            ],
+            dtype=object,  # one long word would make every text of a table of letters as long
         )
         for label in (0, 1)
     ]

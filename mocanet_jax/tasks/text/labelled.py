@@ -1,4 +1,4 @@
-"""Labelled texts: GLUE's TSV form, and a part held out without leaks.
+"""Labelled texts: tables of them, and a part held out without leaks.
 
 sentence<TAB>label
 one long string of cliches .<TAB>0
@@ -7,16 +7,21 @@ one long string of cliches .<TAB>0
 import hashlib
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.tasks.text import tables
 from mocanet_jax.tasks.text.tokenizer import tokenize
 
-HEADER = ["sentence", "label"]
+MAX_WORDS = 1024
+"""Of one text; what comes after is not read."""
+
+COMPARED_WORDS = 50_000
+"""Of one text, when it is looked for which others are part of it."""
 
 
 class LabelledTexts(NamedTuple):
@@ -53,58 +58,61 @@ def joined(first: LabelledTexts, second: LabelledTexts) -> LabelledTexts:
 
 
 def labelled_texts(
-    texts: list[str], labels: list[int], place: str = "text", first: int = 1
+    texts: list[str],
+    labels: list[int],
+    place: str = "text",
+    numbers: Sequence[int] | None = None,
 ) -> LabelledTexts:
-    """Tokenises. Raises ValueError for a text without a token, naming it by `place` and a
-    number that counts from `first`."""
+    """Tokenises. Raises ValueError for a text without a token, naming it by `place` and its
+    number; numbers: None to count from 1 on."""
     tokens = [tokenize(text) for text in texts]
     for i, words in enumerate(tokens):
         if not words:
-            raise ValueError(f"{place} {first + i} is empty: {texts[i][:40]!r}")
+            number = numbers[i] if numbers else 1 + i
+            raise ValueError(f"{place} {number} is empty: {texts[i][:40]!r}")
     return LabelledTexts(texts, tokens, np.array(labels, np.int32))
 
 
 def read_tsv(path: Path, num_classes: int) -> LabelledTexts:
-    """A UTF-8 file with a header line and the columns sentence and label; further columns
-    are ignored. Raises UserError that names the file and the line.
+    """A table (tables.py) with the columns sentence and label; further columns are ignored.
+    Raises UserError that names the file and the line.
     """
-    texts, labels = [], []
     try:
-        lines = path.read_bytes().decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from error
+        found = tables.table(tables.decoded(path.read_bytes()))
+        if found is None or tables.LABEL not in found.names:
+            raise ValueError("line 1: the header must be sentence<TAB>label")
+        rows = [_parse(number, row, found.names, num_classes) for number, row in found.rows]
+        if not rows:
+            raise ValueError("no rows below the header")
+        numbers, texts, labels = zip(*rows, strict=True)
+        return labelled_texts([*texts], [*labels], "line", numbers)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    lines = [line.removesuffix("\r") for line in lines]
-    if lines[0].removeprefix("\ufeff").split("\t")[:2] != HEADER:
-        raise UserError(f"{path}, line 1: the header must be sentence<TAB>label")
-    if not lines[-1]:
-        lines.pop()
-    for number, line in enumerate(lines[1:], start=2):
-        text, label = _parse(line, f"{path}, line {number}", num_classes)
-        texts.append(text)
-        labels.append(label)
-    if not texts:
-        raise UserError(f"{path}: no rows below the header")
-    try:
-        return labelled_texts(texts, labels, "line", 2)
     except ValueError as error:
-        raise UserError(f"{path}, {error}") from error
+        comma = ", " if str(error).startswith("line") else ": "
+        raise UserError(f"{path}{comma}{error}") from error
 
 
-def _parse(line, where, num_classes):
-    columns = line.split("\t")
-    if len(columns) < 2:
-        raise UserError(f"{where}: expected sentence<TAB>label, found {len(columns)} column")
-    text, label = columns[0], columns[1].strip()
+def _parse(number, row, names, num_classes):
+    """Line, text and label. Raises ValueError that names the line."""
+    place = {name: names.index(name) for name in (tables.SENTENCE, tables.LABEL)}
+    if len(row) <= max(place.values()):
+        plural = "" if len(row) == 1 else "s"
+        raise ValueError(
+            f"line {number}: expected {'<TAB>'.join(names[: 1 + max(place.values())])}, "
+            f"found {len(row)} column{plural}"
+        )
+    text, label = row[place[tables.SENTENCE]], row[place[tables.LABEL]].strip()
     if label not in map(str, range(num_classes)):
-        raise UserError(
-            f"{where}: the label must be a whole number from 0 to {num_classes - 1}, "
-            f"not {label[:40]!r}"
+        more = len(row) - len(names)
+        hint = f"; the line has {more} more columns than the header" if more > 0 else ""
+        raise ValueError(
+            f"line {number}: the label must be a whole number from 0 to {num_classes - 1}, "
+            f"not {label[:40]!r}{hint}"
         )
     if not text.strip():
-        raise UserError(f"{where}: the sentence is empty")
-    return text, int(label)
+        raise ValueError(f"line {number}: the sentence is empty")
+    return number, text, int(label)
 
 
 def hold_out(texts: LabelledTexts, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +125,7 @@ def hold_out(texts: LabelledTexts, share: float, seed: int) -> tuple[np.ndarray,
     Returns training rows and held-out sentences, as int arrays; the phrases of a held-out
     sentence are in neither.
     """
-    keys = ["".join(f"{token} " for token in tokens) for tokens in texts.tokens]
+    keys = ["".join(f"{word} " for word in words[:COMPARED_WORDS]) for words in texts.tokens]
     phrases, inside = _Phrases(keys), defaultdict(list)
     sentences = []
     for row in sorted(range(len(keys)), key=lambda row: -len(texts.tokens[row])):

@@ -9,10 +9,10 @@ GLUE keeps the labels of its test sentences to itself.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.plain_paths import local_path
 from mocanet_jax.tasks.text.composition import composed
 from mocanet_jax.tasks.text.labelled import LabelledTexts, labelled_texts, read_tsv
 from mocanet_jax.tasks.text.task import TextTask
@@ -58,7 +58,7 @@ def read_sst2(path: str, split: str) -> LabelledTexts:
     """split: "train" or "validation". Raises UserError where the data is not to be had."""
     if not path:
         return _from_tfds(split)
-    file = Path(path) / {"train": "train.tsv", "validation": "dev.tsv"}[split]
+    file = local_path(path) / {"train": "train.tsv", "validation": "dev.tsv"}[split]
     if not file.is_file():
         raise UserError(
             f"{path}: there is no {file.name}; --config.data.path takes a folder with GLUE's "

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.plain_paths import local_path
 from mocanet_jax.tasks.text.buckets import Selection, TrainingData, bucketed, select
 from mocanet_jax.tasks.text.labelled import LabelledTexts, hold_out, joined, read_tsv
 from mocanet_jax.tasks.text.tokenizer import interpreter_fault
@@ -95,6 +96,7 @@ class TextTask:
     def __post_init__(self):
         if fault := interpreter_fault():
             raise UserError(fault)
+        object.__setattr__(self, "buckets", _whole(self.buckets))
         rising = all(a < b for a, b in zip((0, *self.buckets), self.buckets, strict=False))
         if not self.buckets or not rising:
             raise ValueError(f"buckets must be rising lengths from 1 on, not {self.buckets}")
@@ -144,7 +146,7 @@ class TextTask:
     @cached_property
     def evaluation_texts(self) -> LabelledTexts:
         if self.eval_file:
-            return read_tsv(Path(self.eval_file), len(self.classes))
+            return read_tsv(local_path(self.eval_file), len(self.classes))
         return self.read_validation()
 
     def read(self) -> None:
@@ -234,7 +236,7 @@ class TextTask:
         members = params["members"]
         table = np.array(members["embed"]["words"]["embedding"])
         words = self.vocabulary.words
-        found = read_vectors(Path(self.pretrained_embeddings), words, table.shape[-1])
+        found = read_vectors(local_path(self.pretrained_embeddings), words, table.shape[-1])
         if not found:
             raise UserError(f"{self.pretrained_embeddings} has no word of the vocabulary")
         spread = np.std(list(found.values()))
@@ -266,3 +268,11 @@ class TextTask:
             jnp.sum(correct, dtype=jnp.float32),
             jnp.full((), loss.size, jnp.float32),
         )
+
+
+def _whole(lengths) -> tuple[int, ...]:
+    """Raises ValueError for what are no whole numbers, in whatever type."""
+    whole = all(type(x) in (int, float) and x == int(x) for x in lengths)
+    if not whole:
+        raise ValueError(f"buckets must be whole numbers, not {lengths}")
+    return tuple(map(int, lengths))

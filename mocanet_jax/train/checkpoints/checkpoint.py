@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.runtime import manifest
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.event_loops import patient_event_loops
+from mocanet_jax.runtime.event_loops import calling_orbax
 from mocanet_jax.runtime.files import replace_text
 from mocanet_jax.runtime.plain_paths import plain_path
 from mocanet_jax.runtime.processes import leads, wait_for_all
@@ -51,16 +51,17 @@ class Checkpoints:
             for step, problem in found.unusable.items()
         ]
         wait_for_all("checkpoints are in order")
-        options = ocp.CheckpointManagerOptions(
-            cleanup_tmp_directories=not read_only, read_only=read_only
-        )
         self._directory = workdir / "checkpoints"
         self._standings = self._read_standings(found.sound)
         if not read_only:
             self._directory.mkdir(parents=True, exist_ok=True)
         self._open = ExitStack()
         plain = self._open.enter_context(plain_path(self._directory))
-        self._manager = ocp.CheckpointManager(plain, options=options)
+        with calling_orbax():
+            options = ocp.CheckpointManagerOptions(
+                cleanup_tmp_directories=not read_only, read_only=read_only
+            )
+            self._manager = ocp.CheckpointManager(plain, options=options)
         self._open.callback(self._manager.close)
 
     def save(self, state: TrainState, progress: Progress, loss: float | None = None) -> None:
@@ -68,7 +69,8 @@ class Checkpoints:
         called by every process; each writes its part.
 
         loss: of validation, by which the best is chosen; None of a step without one.
-        Raises UserError where it cannot be written; what was there before stays.
+        Raises UserError where it cannot be written; what was there before stays, and nothing
+        more can be saved.
         """
         step, record = int(state.step), Record(progress, loss, self.task)
         try:
@@ -78,7 +80,7 @@ class Checkpoints:
                 trained=ocp.args.StandardSave(state.trained._asdict()),
                 training=ocp.args.StandardSave(_without_trained(state)),
             )
-            with patient_event_loops():
+            with calling_orbax():
                 saved = self._manager.save(step, args=items)
                 self._manager.wait_until_finished()
             if not saved:
@@ -92,6 +94,8 @@ class Checkpoints:
             self._standings[step] = selection.standing(record)
             self._delete(selection.superfluous(self._standings))
         except (OSError, ValueError) as error:
+            with suppress(Exception):  # of other arrays that were on their way
+                self.close()
             steps = inspected(self._workdir).sound
             last = f"step {steps[-1]} is the last that is there" if steps else "none is there"
             reason = getattr(error, "strerror", None) or _system_error(error)
@@ -103,7 +107,8 @@ class Checkpoints:
         if steps and leads():
             replace_text(self._workdir / DELETING, " ".join(map(str, steps)))
         for step in steps:
-            self._manager.delete(step)
+            with calling_orbax():
+                self._manager.delete(step)
             del self._standings[step]
         if steps and leads():
             inspection.remove(self._workdir, steps)
@@ -154,7 +159,7 @@ class Checkpoints:
         """Raises UserError where files are missing, damaged or hold other arrays."""
         self._check(step)
         try:
-            with patient_event_loops():
+            with calling_orbax():
                 return self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # Orbax raises the bare class for arrays it cannot read
             raise UserError(
@@ -167,7 +172,8 @@ class Checkpoints:
             raise UserError(f"checkpoint {step} in {self._directory}: {problem}")
 
     def close(self) -> None:
-        self._open.close()
+        with calling_orbax():
+            self._open.close()
 
     def __enter__(self):
         return self
@@ -181,6 +187,9 @@ def saved_run(workdir: Path) -> Checkpoints:
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"no trained model in {workdir}: train first, or pass its --workdir")
     checkpoints = Checkpoints(workdir, read_only=True)
+    if checkpoints.best_step() is None:  # or a training run has deleted what there was
+        checkpoints.close()
+        checkpoints = Checkpoints(workdir, read_only=True)
     if checkpoints.best_step() is None:
         steps = checkpoints.steps()
         checkpoints.close()

@@ -1,5 +1,6 @@
 """The working directory of a run: is it usable, whose is it, and its config.json."""
 
+import os
 from pathlib import Path
 
 from mocanet_jax.runtime.errors import UserError
@@ -12,19 +13,34 @@ CHANGEABLE = (
     "train.max_minutes",
     "train.stop_at_loss",
     "train.on_changed_data",
+    "train.on_nonfinite",
+    "train.nonfinite_patience",
+    "train.log_every",
+    "train.eval_every",
+    "train.save_every",
     "data.path",
+    "eval.lengths",
+    "eval.long_lengths",
+    "eval.test_sequences",
+    "eval.sequences_per_length",
+    "eval.sequences_per_long_length",
+    "quality.target_accuracy",
 )
-"""Fields that may change between the parts of one run."""
+"""Fields that may change between the parts of one run: none says what was trained so far."""
+
+
+LONGEST_NAME, LONGEST_PATH = 255, 3800
+"""Bytes; of a path so much that names below it fit into what Linux allows."""
+
+SHOWN = 300
+"""Letters of a path in a message."""
 
 
 def check_workdir(workdir: Path, config: dict) -> None:
     """Raises UserError for what is no directory, or is that of another config."""
-    try:
-        usable = workdir.is_dir() or not workdir.exists()
-    except OSError as error:
-        raise UserError(f"--workdir={workdir} cannot be used: {error.strerror}") from error
-    if not usable:
-        raise UserError(f"--workdir={workdir} is not a directory")
+    if problem := _problem(workdir):
+        shown = str(workdir)[:SHOWN].replace("\0", "\\0")
+        raise UserError(f"--workdir={shown} {problem}")
     saved = read_config(workdir)
     fields = differing_fields(config if saved is None else saved, config)
     fixed = [field for field in fields if field.split(" ")[0] not in CHANGEABLE]
@@ -33,6 +49,27 @@ def check_workdir(workdir: Path, config: dict) -> None:
             f"{workdir} holds a run of another config: {'; '.join(fixed)}. Use another "
             f"--workdir; only {', '.join(CHANGEABLE)} can change in a run that goes on"
         )
+
+
+def _problem(workdir) -> str | None:
+    """Why a path cannot be a directory to write into, or None. Writes nothing."""
+    if "\0" in str(workdir):
+        return "cannot be used: no path holds a null character"
+    names = [os.fsencode(part) for part in workdir.absolute().parts]
+    if max(map(len, names)) > LONGEST_NAME or sum(len(n) + 1 for n in names) > LONGEST_PATH:
+        return "cannot be used: File name too long"
+    try:
+        if workdir.exists():
+            return None if workdir.is_dir() else "is not a directory"
+        if workdir.is_symlink():
+            return "is a link to nothing"
+        place = next(parent for parent in workdir.absolute().parents if parent.exists())
+    except OSError as error:
+        return f"cannot be used: {error.strerror}"
+    if not place.is_dir():
+        return f"cannot be made: {place} is not a directory"
+    writable = os.access(place, os.W_OK | os.X_OK)
+    return None if writable else f"cannot be made: {place} cannot be written"
 
 
 def make_workdir(workdir: Path) -> None:

@@ -92,6 +92,11 @@ def _check_finite(name, value):
             _check_finite(f"{name}.{field}", inner)
     elif isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{name} must be a finite number, not {value}")
+    elif isinstance(value, tuple | list):
+        for inner in value:
+            _check_finite(name, inner)
+    elif isinstance(value, int) and name != "config.seed" and abs(value) >= 2**31:
+        raise UserError(f"{name} must be below 2^31, not {value}")
 
 
 def is_moca(config: Mapping) -> bool:

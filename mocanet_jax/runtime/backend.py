@@ -1,0 +1,49 @@
+"""JAX and its devices, or one line on why they cannot be used."""
+
+import os
+
+from mocanet_jax.runtime.errors import UserError
+
+DOUBLE = "JAX_ENABLE_X64"
+
+
+def prepare() -> None:
+    """Imports JAX for a command. It computes in 32 bits, whatever JAX_ENABLE_X64 says.
+
+    Raises UserError for a variable of JAX that it refuses.
+    """
+    os.environ.pop(DOUBLE, None)
+    try:
+        import jax  # noqa: F401
+    except ValueError as error:
+        raise UserError(f"JAX cannot start: {_line(error)}") from error
+
+
+def start() -> None:
+    """`prepare`, and finds the devices. Raises UserError where there are none."""
+    prepare()
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        wanted = jax.config.jax_platforms
+        raise UserError(
+            f"JAX finds no device on JAX_PLATFORMS={wanted} ({_line(error)}); unset it to use "
+            "what is there"
+        ) from error
+
+
+def check_precision() -> None:
+    """Raises UserError where JAX is set to 64 bits, in which parameters do not fit together."""
+    import jax
+
+    if jax.config.jax_enable_x64:
+        raise UserError(
+            f"MOCA-Net computes in 32 bits; unset {DOUBLE}, or "
+            'jax.config.update("jax_enable_x64", False)'
+        )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or "not there"

@@ -1,0 +1,116 @@
+"""Files of text in the forms in which they are kept and passed on.
+
+sentence<TAB>label          GLUE: quotes are part of the text
+index<TAB>sentence          GLUE's test sentences
+sentence,label              CSV, and tables with tabs whose header is in quotes: a field in
+                            quotes may hold separators and line ends, and "" for a quote
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import NamedTuple
+
+SENTENCE, LABEL = "sentence", "label"
+
+MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+"""Marks of byte order, and the encodings that they tell."""
+
+FORMS = (
+    (b"\x1f\x8b", "compressed by gzip"),
+    (b"BZh", "compressed by bzip2"),
+    (b"\xfd7zXZ", "compressed by xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    (b"PK\x03\x04", "a zip archive, as spreadsheets are, too"),
+    (b"PAR1", "a Parquet file"),
+    (b"ARROW1", "an Arrow file"),
+    (b"%PDF", "a PDF file"),
+    (b"\x93NUMPY", "an array of NumPy"),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet or a document"),
+)
+"""How files begin that are no text."""
+
+
+def encoding_of(start: bytes) -> str:
+    """The encoding of a text that begins so. Raises ValueError for what is no text."""
+    for mark, encoding in MARKS:
+        if start.startswith(mark):
+            return encoding
+    for mark, form in FORMS:
+        if start.startswith(mark):
+            raise ValueError(f"it is {form}; pass a file of plain text in UTF-8")
+    even, odd = start[:64:2], start[1:64:2]
+    if len(start) > 3 and (not any(even) or not any(odd)):
+        raise ValueError("it looks like UTF-16 without a mark of byte order; save it as UTF-8")
+    return "utf-8-sig"
+
+
+def decoded(content: bytes, errors: str = "strict") -> str:
+    """A text with line ends "\\n". Raises ValueError that names the form of what is none."""
+    encoding = encoding_of(content[:64])
+    try:
+        text = content.decode(encoding, errors)
+    except UnicodeDecodeError as error:
+        place = error.start + 3 * content.startswith(b"\xef\xbb\xbf")
+        name = "UTF-8" if encoding == "utf-8-sig" else encoding.upper()
+        raise ValueError(f"not {name} at byte {place}; save it as UTF-8") from error
+    text = text.replace("\r\n", "\n")
+    return text if "\n" in text else text.replace("\r", "\n")
+
+
+class Table(NamedTuple):
+    """names: of the columns. rows: number of the line, from 1 on, and fields."""
+
+    names: list[str]
+    rows: Iterator[tuple[int, list[str]]]
+
+
+def table(text: str) -> Table | None:
+    """Reads a text whose first line names a column `sentence`; None for any other. What the
+    rows yield raises ValueError where quotes are wrong."""
+    header = text.partition("\n")[0]
+    for separator in ("\t", ","):
+        names = [_bare(name).strip().lower() for name in header.split(separator)]
+        if SENTENCE in names and (separator == "\t" or len(names) > 1):
+            quoted = separator == "," or header.startswith('"')
+            return Table(names, _quoted(text, separator) if quoted else _plain(text))
+    return None
+
+
+def _plain(text):
+    lines = text.rstrip("\n").split("\n")
+    for number, line in enumerate(lines[1:], start=2):
+        yield number, [_unquoted(field) for field in line.split("\t")]
+
+
+def _quoted(text, separator):
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    limit = csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+    try:
+        next(rows)
+        first = rows.line_num + 1
+        for fields in rows:
+            yield first, fields
+            first = rows.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"line {rows.line_num}: {error}") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _unquoted(field):
+    """A field that a writer of CSV has put into quotes, since it holds some. Other quotes are
+    part of the text."""
+    inner = _bare(field)
+    doubled = '""' in inner and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if inner != field and doubled else field
+
+
+def _bare(field):
+    quoted = len(field) > 1 and field[0] == field[-1] == '"'
+    return field[1:-1] if quoted else field

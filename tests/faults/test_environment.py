@@ -1,0 +1,140 @@
+"""Whatever the environment of the user: a command works, or says in one line why not.
+
+To add a case is to add a line to a table.
+"""
+
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from mocanet_jax.inference.restore import restored
+from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.train import loop
+from tests.processes import ROOT, python
+from tests.train import tiny
+
+PRINTS = """
+import sys
+from mocanet_jax.runtime import streams
+streams.open_missing()
+streams.keep_writing()
+with open("kept", "w") as file:
+    for number in range(3):
+        print("\\u03bb to stdout", number, flush=True)
+        print("\\u03bb to stderr", number, file=sys.stderr)
+    file.write("kept")
+"""
+
+REDIRECTIONS = [
+    "",
+    ">&-",
+    "2>&-",
+    "<&-",
+    ">&- 2>&-",
+    ">&- 2>&- <&-",
+    ">/dev/full",
+    "2>/dev/full",
+    ">/dev/full 2>/dev/full",
+    ">/dev/full 2>&1",
+    "| head -1",
+    "2>&1 | head -1",
+    "| true",
+]
+"""Of the standard streams, as a shell has them."""
+
+
+@pytest.mark.parametrize("redirection", REDIRECTIONS)
+def test_a_run_outlives_its_output(tmp_path, redirection):
+    """Else a training ends when nobody reads any more; and with a stream closed, the next file
+    that is opened is written full of messages."""
+    command = f'set -o pipefail; "$0" -c "$1" {redirection}'
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable, PRINTS],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "kept").read_text() == "kept"
+    assert b"Traceback" not in done.stdout + done.stderr
+
+
+ENCODINGS = [
+    {"PYTHONIOENCODING": "ascii"},
+    {"PYTHONIOENCODING": "latin-1"},
+    {"PYTHONIOENCODING": "cp1252:strict"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"LC_ALL": "none.nothing"},
+]
+
+
+@pytest.mark.parametrize("env", ENCODINGS, ids=str)
+def test_what_an_encoding_does_not_have_is_escaped(tmp_path, env):
+    """A character in a worst mistake must not end an evaluation."""
+    done = python("-c", PRINTS, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "to stdout 2" in done.stdout
+
+
+LONGER = pytest.mark.integration
+
+STARTS = [
+    ({"JAX_PLATFORMS": "nothing"}, "JAX finds no device on JAX_PLATFORMS=nothing"),
+    pytest.param(
+        {"JAX_PLATFORMS": "cuda,"},
+        "JAX finds no device on JAX_PLATFORMS=cuda,",
+        marks=pytest.mark.integration,
+    ),
+    ({"JAX_DEBUG_NANS": "perhaps"}, "JAX cannot start: invalid truth value 'perhaps'"),
+    pytest.param({"JAX_ENABLE_X64": "perhaps"}, None, marks=LONGER),
+    ({"JAX_ENABLE_X64": "1"}, None),
+    pytest.param({"JAX_PLATFORMS": ""}, None, marks=LONGER),
+]
+"""What JAX is started with, and the error, None for none."""
+
+
+@pytest.mark.parametrize(("env", "message"), STARTS, ids=str)
+def test_jax_starts_or_says_why_not(tmp_path, env, message):
+    """A machine without the device that a variable names gave a traceback of thirty lines."""
+    code = "from mocanet_jax import cli; from mocanet_jax.runtime import backend as b; "
+    done = python(
+        "-c", f"{code}cli._guarded(b.start); b.check_precision()", cwd=tmp_path, env=env
+    )
+    assert done.returncode == (2 if message else 0), done.stderr
+    if message:
+        assert done.stderr.startswith(f"error: {message}")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_double_precision_is_refused_before_anything_is_written(tmp_path):
+    """Parameters of 32 bits beside numbers of 64 end in a traceback of a multiplication."""
+    with jax.enable_x64(True):
+        with pytest.raises(UserError, match="computes in 32 bits"):
+            loop.prepared(tiny.config(), tmp_path / "run")
+        with pytest.raises(UserError, match="computes in 32 bits"):
+            restored(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+WORKS = [
+    {"JAX_ENABLE_X64": "1"},
+    {"PYTHONIOENCODING": "ascii", "TERM": "dumb", "COLUMNS": "1"},
+    {"COLUMNS": "wide", "LINES": "-3", "PYTHONWARNINGS": "error"},
+    {"HOME": "/proc/nothing", "XDG_CACHE_HOME": "", "MPLCONFIGDIR": "/proc/nothing"},
+    {"HOME": "", "XDG_CACHE_HOME": "relative", "TMPDIR": "/proc/nothing"},
+    {"LC_ALL": "C", "PYTHONOPTIMIZE": "2", "MPLBACKEND": "TkAgg"},
+]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("env", WORKS, ids=str)
+def test_a_command_works(finished, tmp_path, env):
+    workdir = finished[0]
+    flags = ("--mode=eval", f"--workdir={workdir}")
+    done = python("-m", "mocanet_jax.main", *flags, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "was evaluated" in " ".join(done.stdout.split())

@@ -117,9 +117,11 @@ class Trainer:
         state = model.apply(variables, len(batch.tokens), method="initial_state")
         state = add_state_noise(state, keys.noise, self.config.train.state_noise)
         positions, scored = self.task.scored_positions(batch)
-        is_first = jnp.arange(len(batch.tokens)) < hard_rows(len(batch.tokens))
-        run = {"train": True, "multiplier": settings.multiplier}
-        run["hardness"] = jnp.where(is_first, settings.first_hardness, settings.hardness)
+        hardness = settings.hardness
+        if self.curriculum.grows:
+            is_first = jnp.arange(len(batch.tokens)) < hard_rows(len(batch.tokens))
+            hardness = jnp.where(is_first, settings.first_hardness, hardness)
+        run = {"train": True, "hardness": hardness, "multiplier": settings.multiplier}
         run["rngs"] = {"dropout": keys.dropout, "router": keys.router}
         inputs = (batch.tokens, state, batch.mask)
         if positions is None:

@@ -25,7 +25,7 @@ from mocanet_jax.report import answers
 from mocanet_jax.report.answers import shown
 from mocanet_jax.runtime import backend, compilation_cache
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.plain_paths import local_path
+from mocanet_jax.runtime.storage.plain_paths import local_path
 
 if TYPE_CHECKING:
     from mocanet_jax.inference.predictor import TextPredictor

@@ -15,7 +15,7 @@ from mocanet_jax import cli
 from mocanet_jax.runtime import backend
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.imports import make_callable
-from mocanet_jax.runtime.plain_paths import local_path
+from mocanet_jax.runtime.storage.plain_paths import local_path
 
 
 def main() -> None:

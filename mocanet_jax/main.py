@@ -20,7 +20,7 @@ from rich.console import Console
 from mocanet_jax import cli
 from mocanet_jax.runtime import backend, compilation_cache
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.plain_paths import local_path
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.train.config import base_config
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config import meanings as fields

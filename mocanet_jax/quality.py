@@ -18,7 +18,7 @@ from rich.console import Console
 from mocanet_jax import cli
 from mocanet_jax.runtime import backend
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.plain_paths import local_path
+from mocanet_jax.runtime.storage.plain_paths import local_path
 
 SENTENCES = Path(__file__).parent / "tasks" / "text" / "quality_sentences.tsv"
 

@@ -13,7 +13,7 @@ from ml_collections import config_flags
 
 from mocanet_jax import cli
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.plain_paths import local_path
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.studies import study
 from mocanet_jax.studies.study import Cell
 from mocanet_jax.studies.variants import Variant

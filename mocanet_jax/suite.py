@@ -19,7 +19,7 @@ from absl import flags
 
 from mocanet_jax import cli, study_cli
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.plain_paths import local_path
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.studies import study, task_suite
 from mocanet_jax.studies.task_suite import Entrant, Findings
 from mocanet_jax.studies.variants import learning_rates

@@ -18,8 +18,8 @@ from rich.console import Console
 from mocanet_jax.inference import export_guide, safetensors
 from mocanet_jax.inference.restore import Restored, restored
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.files import new_directory, write_json
-from mocanet_jax.runtime.plain_paths import local_path
+from mocanet_jax.runtime.storage.files import new_directory, write_json
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.text import tokenizer
 from mocanet_jax.tasks.text.task import TextTask
 

@@ -17,7 +17,7 @@ from mocanet_jax.inference.predictor import Explanation, Prediction, TextPredict
 from mocanet_jax.inference.restore import restored
 from mocanet_jax.nn.models.protocol import Model
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.plain_paths import local_path
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text.task import TextTask
 

@@ -16,7 +16,7 @@ from mocanet_jax.report.pictures import percent
 from mocanet_jax.report.terminal import say
 from mocanet_jax.report.text_pictures import SpentText
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.runtime.storage.metrics_log import read_metrics
 from mocanet_jax.tasks.registry import task_class
 from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.train.checkpoints.workdir import read_config

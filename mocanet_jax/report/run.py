@@ -9,7 +9,7 @@ from mocanet_jax.report import curves
 from mocanet_jax.report import sequence as sequence_report
 from mocanet_jax.report import text as text_report
 from mocanet_jax.report.terminal import say
-from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.runtime.storage.metrics_log import read_metrics
 from mocanet_jax.train.config.settings import budget_target
 from mocanet_jax.train.result import EVALUATION, Result
 

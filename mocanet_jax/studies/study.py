@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mocanet_jax.runtime.files import read_json
+from mocanet_jax.runtime.storage.files import read_json
 from mocanet_jax.studies.variants import CONTROL, Variant
 from mocanet_jax.train.checkpoints.workdir import differing_fields
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from mocanet_jax.runtime.files import replace_text, write_json
+from mocanet_jax.runtime.storage.files import replace_text, write_json
 from mocanet_jax.studies import study_pictures
 from mocanet_jax.studies.study import CONFIDENCE, Findings, Outcome, Row, Spread
 

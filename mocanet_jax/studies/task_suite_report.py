@@ -4,7 +4,7 @@ from pathlib import Path
 from statistics import median
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.files import replace_text, write_json
+from mocanet_jax.runtime.storage.files import replace_text, write_json
 from mocanet_jax.studies import task_suite_pictures
 from mocanet_jax.studies.study_report import ABSENT, failures, failures_as_json, table
 from mocanet_jax.studies.task_suite import Findings, Reached

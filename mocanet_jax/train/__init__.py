@@ -5,7 +5,7 @@ from mocanet_jax.runtime.imports import make_callable
 
 def _train(config, workdir, monitor=None):
     """As loop.train, with a path of any kind; without a monitor nothing is printed."""
-    from mocanet_jax.runtime.plain_paths import local_path
+    from mocanet_jax.runtime.storage.plain_paths import local_path
     from mocanet_jax.train.loop import SILENT, train
 
     return train(config, local_path(workdir), monitor or SILENT)

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 from mocanet_jax.nn.parameters import Declarations, declarations_of
 from mocanet_jax.nn.summary import component_costs
 from mocanet_jax.runtime.backend import check_precision
-from mocanet_jax.runtime.lock import locked
 from mocanet_jax.runtime.processes import leads, wait_for_all
 from mocanet_jax.runtime.sharding import build_layout, check_batch
+from mocanet_jax.runtime.storage.lock import locked
 from mocanet_jax.train.build import build_evaluator, build_model, build_task
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from mocanet_jax.train.checkpoints.inspection import inspected

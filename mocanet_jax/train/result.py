@@ -9,8 +9,8 @@ from mocanet_jax.evaluate.text import TextEvaluator
 from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.nn.summary import component_costs, realised_flops, state_size
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.files import write_json
 from mocanet_jax.runtime.processes import leads
+from mocanet_jax.runtime.storage.files import write_json
 from mocanet_jax.train.checkpoints.record import Progress
 from mocanet_jax.train.config.settings import budget_target
 

@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.runtime.errors import Stopped, UserError
 from mocanet_jax.runtime.memory import check
-from mocanet_jax.runtime.metrics_log import Recorder, Unrecorded
 from mocanet_jax.runtime.processes import leads, received_by_any, said_by_any
 from mocanet_jax.runtime.signals import StopRequest
+from mocanet_jax.runtime.storage.metrics_log import Recorder, Unrecorded
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from mocanet_jax.train.checkpoints.record import Progress
 from mocanet_jax.train.checkpoints.selection import Standing

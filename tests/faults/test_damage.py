@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mocanet_jax.runtime import manifest
 from mocanet_jax.runtime.errors import Stopped, UserError
+from mocanet_jax.runtime.storage import manifest
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from mocanet_jax.train.checkpoints.inspection import SAVING, inspected
 from tests.faults.test_stopping import stop_after

@@ -3,13 +3,13 @@ import sys
 
 import pytest
 
-from mocanet_jax.runtime import lock
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.storage import lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from mocanet_jax.runtime.lock import locked
+from mocanet_jax.runtime.storage.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

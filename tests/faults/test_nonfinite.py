@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.runtime.storage.metrics_log import read_metrics
 from mocanet_jax.train import trainer
 from mocanet_jax.train.state import step_keys
 from tests.train import tiny

@@ -12,8 +12,8 @@ import pytest
 
 from mocanet_jax.report.terminal import say
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
-from mocanet_jax.runtime.plain_paths import local_path
+from mocanet_jax.runtime.storage.metrics_log import Recorder, read_metrics
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.train import loop
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints, saved_run
 from tests.train import tiny

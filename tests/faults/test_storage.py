@@ -11,7 +11,7 @@ import pytest
 
 from mocanet_jax.inference import export
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
+from mocanet_jax.runtime.storage.metrics_log import Recorder, read_metrics
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from mocanet_jax.train.checkpoints.inspection import inspected
 from tests.train import tiny

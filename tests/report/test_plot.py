@@ -8,7 +8,7 @@ import pytest
 from mocanet_jax import cli
 from mocanet_jax import plot as entry
 from mocanet_jax.report import curves, plot
-from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.runtime.storage.metrics_log import read_metrics
 from mocanet_jax.tasks.text.labelled import labelled_texts
 from mocanet_jax.train.config.settings import budget_target
 from tests.processes import entry_point

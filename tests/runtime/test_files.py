@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mocanet_jax
-from mocanet_jax.runtime.files import new_directory, read_json, write_json
+from mocanet_jax.runtime.storage.files import new_directory, read_json, write_json
 
 
 def test_json_is_replaced_whole(tmp_path):

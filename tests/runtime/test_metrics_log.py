@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
+from mocanet_jax.runtime.storage.metrics_log import Recorder, read_metrics
 
 
 @pytest.fixture

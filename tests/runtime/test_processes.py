@@ -12,7 +12,7 @@ import pytest
 
 from mocanet_jax.runtime import processes
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.runtime.storage.metrics_log import read_metrics
 
 ROOT = Path(__file__).parent.parent.parent
 STEPS = 20

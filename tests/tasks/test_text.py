@@ -10,7 +10,7 @@ import pytest
 
 from mocanet_jax.nn.models.words import UNKNOWN_WORD
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.files import read_json
+from mocanet_jax.runtime.storage.files import read_json
 from mocanet_jax.tasks.text.buckets import select
 from mocanet_jax.tasks.text.task import VOCABULARY_FILE, TextBatch
 from mocanet_jax.tasks.text.vocabulary import Vocabulary, vocabulary_of

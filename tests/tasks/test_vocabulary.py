@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mocanet_jax.nn.models.words import NO_PIECE, UNKNOWN_WORD
-from mocanet_jax.runtime.files import read_json
+from mocanet_jax.runtime.storage.files import read_json
 from mocanet_jax.tasks.text.vocabulary import (
     FIRST_WORD,
     Vocabulary,

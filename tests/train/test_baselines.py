@@ -20,7 +20,7 @@ from mocanet_jax.nn.summary import state_size
 from mocanet_jax.report import plot
 from mocanet_jax.report.run import report
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.runtime.storage.metrics_log import read_metrics
 from mocanet_jax.studies import variants
 from mocanet_jax.tasks.languages.reverse_string import ReverseStringTask
 from mocanet_jax.train import build, loop

@@ -17,7 +17,7 @@ from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.report.run import report
 from mocanet_jax.report.terminal import TrainingDisplay
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
+from mocanet_jax.runtime.storage.metrics_log import Recorder, read_metrics
 from mocanet_jax.train import clock, loop, run
 from mocanet_jax.train.checkpoints import workdir as workdirs
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints, Progress

@@ -10,7 +10,7 @@ import pytest
 
 from mocanet_jax.evaluate.text import TextEvaluator
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.runtime.storage.metrics_log import read_metrics
 from mocanet_jax.tasks.text import sst2
 from mocanet_jax.tasks.text import task as text
 from mocanet_jax.train import loop, run

@@ -10,8 +10,8 @@ import pytest
 
 from mocanet_jax.report.run import report
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.files import read_json
-from mocanet_jax.runtime.metrics_log import Recorder, read_metrics
+from mocanet_jax.runtime.storage.files import read_json
+from mocanet_jax.runtime.storage.metrics_log import Recorder, read_metrics
 from mocanet_jax.tasks.text.labelled import read_tsv
 from mocanet_jax.tasks.text.vocabulary import vocabulary_of
 from mocanet_jax.train import build, loop, run

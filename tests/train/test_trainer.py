@@ -12,7 +12,7 @@ from mocanet_jax.core.budget import Flops, Usage
 from mocanet_jax.nn.controller import ControllerState
 from mocanet_jax.nn.layer import LayerState
 from mocanet_jax.nn.stack import ModelState
-from mocanet_jax.runtime.metrics_log import read_metrics
+from mocanet_jax.runtime.storage.metrics_log import read_metrics
 from mocanet_jax.tasks.synthetic.copy import CopyTask
 from mocanet_jax.train import trainer
 from mocanet_jax.train.curriculum import CurriculumState

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.plain_paths import local_path
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.text.composition import composed
 from mocanet_jax.tasks.text.labelled import LabelledTexts, labelled_texts, read_tsv
 from mocanet_jax.tasks.text.task import TextTask

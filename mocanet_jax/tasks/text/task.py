@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.plain_paths import local_path
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.text.buckets import Selection, TrainingData, bucketed, select
 from mocanet_jax.tasks.text.labelled import LabelledTexts, hold_out, joined, read_tsv
 from mocanet_jax.tasks.text.tokenizer import interpreter_fault

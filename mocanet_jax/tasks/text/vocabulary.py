@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mocanet_jax.nn.models.words import NO_PIECE, UNKNOWN_WORD
-from mocanet_jax.runtime.files import write_json
+from mocanet_jax.runtime.storage.files import write_json
 
 NGRAM_LENGTHS = (3, 4, 5)
 FIRST_WORD = UNKNOWN_WORD + 1

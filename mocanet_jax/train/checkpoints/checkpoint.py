@@ -10,12 +10,12 @@ import jax
 import orbax.checkpoint as ocp
 
 from mocanet_jax.nn.models.protocol import Trained
-from mocanet_jax.runtime import manifest
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.event_loops import calling_orbax
-from mocanet_jax.runtime.files import replace_text
-from mocanet_jax.runtime.plain_paths import plain_path
 from mocanet_jax.runtime.processes import leads, wait_for_all
+from mocanet_jax.runtime.storage import manifest
+from mocanet_jax.runtime.storage.files import replace_text
+from mocanet_jax.runtime.storage.plain_paths import plain_path
 from mocanet_jax.train.checkpoints import inspection, selection
 from mocanet_jax.train.checkpoints.inspection import DELETING, SAVING, inspected
 from mocanet_jax.train.checkpoints.record import (

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from mocanet_jax.runtime import manifest
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.storage import manifest
 from mocanet_jax.train.checkpoints.record import checkpoint_folders
 
 SAVING = "saving"

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from mocanet_jax.runtime import manifest
-from mocanet_jax.runtime.files import read_json, write_json
+from mocanet_jax.runtime.storage import manifest
+from mocanet_jax.runtime.storage.files import read_json, write_json
 
 NAME = "record.json"
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.files import read_json, write_json
+from mocanet_jax.runtime.storage.files import read_json, write_json
 from mocanet_jax.train.checkpoints.record import latest_record
 
 CHANGEABLE = (

@@ -6,8 +6,8 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.events import Events
-from mocanet_jax.runtime.files import replace_text
+from mocanet_jax.runtime.storage.events import Events
+from mocanet_jax.runtime.storage.files import replace_text
 
 
 def read_metrics(workdir: Path) -> list[dict]:

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from mocanet_jax.runtime.files import flush_tree, read_json, write_json
+from mocanet_jax.runtime.storage.files import flush_tree, read_json, write_json
 
 NAME = "manifest.json"
 LAYOUT = 3

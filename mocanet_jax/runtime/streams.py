@@ -19,7 +19,9 @@ def open_missing() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, this one
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+            mode = "w" if number else "r"
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 def keep_writing() -> None:
@@ -35,7 +37,7 @@ def keep_writing() -> None:
 def _lasting(stream: TextIO, number: int) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(_Lasting(number, "w", closefd=False)),
-        stream.encoding,
+        encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering,
     )

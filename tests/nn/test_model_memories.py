@@ -131,14 +131,16 @@ def test_time_forms_agree():
 
 def test_every_parameter_is_trained():
     """From random parameters and from the initial ones. A gradient that is not finite ends a
-    training, and one of zero leaves a part as it started."""
+    training, and one of zero leaves a part as it started. Read pointers of a new model rest, so
+    that none has wrapped yet."""
     net, tokens = small.model(1, **PARTS), small.random_tokens(B, T)
     with jax.enable_x64(False):
         initial = jax.jit(net.init)(jax.random.key(1), jnp.zeros((1, 2), int))
-    for params in (small.random_params(net, SEED), jax.tree.map(np.float64, initial)):
+    drawn = small.random_params(net, SEED)
+    for params, resting in ((drawn, ()), (jax.tree.map(np.float64, initial), ("wraps",))):
         for hardness in (0.5, 1.0):
             gradient, _ = small.compiled_gradient(net)(params, tokens, MASK, hardness)
             for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
                 name = jax.tree_util.keystr(path)
                 assert np.isfinite(leaf).all(), name
-                assert np.abs(leaf).max() > 1e-7, name
+                assert np.abs(leaf).max() > 1e-7 or any(part in name for part in resting), name

@@ -30,7 +30,7 @@ def state(step, averaged=False):
     moments = jax.tree.map(lambda x: x + step, OPTIMIZER.init(params))
     average = jax.tree.map(lambda x: 0.75 * x + 1e-3, params) if averaged else None
     curriculum = CurriculumState(
-        jnp.float32(step / 7), jnp.float32(0.1), jnp.int32(step), jnp.int32(1)
+        *map(jnp.float32, (step / 7, 0.1, 0.2)), jnp.int32(step), jnp.int32(1)
     )
     multiplier = jnp.float32(step / 3)
     return TrainState(

@@ -11,7 +11,7 @@ from mocanet_jax.train.state import TrainState, step_keys
 
 
 def state(params, average=None):
-    curriculum = CurriculumState(*(jnp.float32(0) for _ in range(4)))
+    curriculum = CurriculumState(*(jnp.float32(0) for _ in CurriculumState._fields))
     zero = jnp.int32(0)
     return TrainState(zero, params, jnp.float32(2.5), (), curriculum, average, zero)
 

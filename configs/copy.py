@@ -2,8 +2,8 @@
 
     python -m mocanet_jax.main --config=configs/copy.py
 
-100 % of tokens at 10-60 symbols and at 120, 250, 500 and 1000, forty seeds of forty, with 9.4 to
-9.7 % of the full compute; 120-160 steps.
+100 % of tokens at 10-60 symbols and at 120, 250, 500 and 1000, forty seeds of forty, with 9.4
+to 9.7 % of the full compute; 120-160 steps.
 """
 
 from ml_collections import ConfigDict

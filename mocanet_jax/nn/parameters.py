@@ -72,11 +72,12 @@ def recorded() -> Iterator[Declarations]:
         _recorder.reset(token)
 
 
-def declarations_of(init: Callable, *arguments) -> Declarations:
-    """What `init(*arguments)`, which initialises a model, declares; shapes only."""
+def shapes_and_declarations(init: Callable, *arguments) -> tuple[dict, Declarations]:
+    """Shapes and dtypes of the parameters that `init(*arguments)` makes, and what is declared
+    of them. Nothing is computed."""
     with recorded() as declarations:
-        jax.eval_shape(lambda: init(*arguments))
-    return declarations
+        shapes = jax.eval_shape(lambda: init(*arguments))
+    return shapes, declarations
 
 
 def declared(

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mocanet_jax.nn.parameters import Declarations, declarations_of
+from mocanet_jax.nn.parameters import Declarations, shapes_and_declarations
 from mocanet_jax.nn.summary import component_costs
 from mocanet_jax.runtime.backend import check_precision
 from mocanet_jax.runtime.processes import leads, wait_for_all
@@ -89,15 +89,17 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
 
 
 class Prepared(NamedTuple):
-    """What a run needs before its directory is touched."""
+    """What a run needs before its directory is touched. shapes: shapes and dtypes of the
+    parameters."""
 
     trainer: Trainer
     evaluator: Evaluator
+    shapes: dict
     declarations: Declarations
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the train state."""
-        state = jax.eval_shape(self.trainer.initial_state)
+        state = jax.eval_shape(self.trainer.started_from, self.shapes)
         return self.evaluator.layout.abstract(state, self.declarations.split_axis)
 
     def _placed(self, like):
@@ -134,10 +136,11 @@ def prepared(config: ConfigDict, workdir: Path) -> Prepared:
     check_batch(layout, config.train)
     task = build_task(config, workdir)
     model = build_model(config, task)
-    declarations = declarations_of(initial_params, model, task)
+    shapes, declarations = shapes_and_declarations(initial_params, model, task)
     optimizer = build_optimizer(config.train, declarations)
     evaluator = build_evaluator(model, task, config, layout)
-    return Prepared(Trainer(model, task, optimizer, config), evaluator, declarations)
+    trainer = Trainer(model, task, optimizer, config)
+    return Prepared(trainer, evaluator, shapes, declarations)
 
 
 def _continued(progress: Progress, config: ConfigDict, step: int) -> Progress:

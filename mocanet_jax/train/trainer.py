@@ -72,7 +72,10 @@ class Trainer:
 
     def initial_state(self, seed: int | jax.Array = 0) -> TrainState:
         """Fresh parameters of `seed`, before the first step."""
-        params = initial_params(self.model, self.task, seed)
+        return self.started_from(initial_params(self.model, self.task, seed))
+
+    def started_from(self, params: dict) -> TrainState:
+        """These parameters, before the first step."""
         averaged = self.config.train.average_decay
         return TrainState(
             jnp.zeros((), jnp.int32),

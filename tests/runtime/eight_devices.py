@@ -20,7 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
-from mocanet_jax.nn.parameters import declarations_of
+from mocanet_jax.nn.parameters import shapes_and_declarations
 from mocanet_jax.runtime.sharding import Layout, build_layout, one_device
 from mocanet_jax.train import build
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints, Progress
@@ -52,7 +52,7 @@ class Run:
         self.config, self.layout = config(**changes), layout
         self.task = build.build_task(self.config, Path())
         self.model = build.build_model(self.config, self.task)
-        declarations = declarations_of(initial_params, self.model, self.task)
+        _, declarations = shapes_and_declarations(initial_params, self.model, self.task)
         optimizer = build_optimizer(self.config.train, declarations)
         trainer = Trainer(self.model, self.task, optimizer, self.config)
         self.initial, split = trainer.initial_state, declarations.split_axis

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from mocanet_jax.nn.parameters import Declarations, declarations_of
+from mocanet_jax.nn.parameters import Declarations, shapes_and_declarations
 from mocanet_jax.train import build, optimizer
 from mocanet_jax.train.state import initial_params
 from tests.train import tiny
@@ -25,7 +25,7 @@ def decayed(workdir):
     task = build.build_task(config, workdir)
     model = build.build_model(config, task)
     params = jax.eval_shape(lambda: initial_params(model, task))
-    declarations = declarations_of(initial_params, model, task)
+    _, declarations = shapes_and_declarations(initial_params, model, task)
     mask = optimizer.decay_mask(params, declarations)
     assert jax.tree.structure(mask) == jax.tree.structure(params)
     names = {True: set(), False: set()}

@@ -19,6 +19,7 @@ def open_missing() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, this one
+            os.set_inheritable(number, True)  # as standard streams are
             mode = "w" if number else "r"
             stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
@@ -39,7 +40,8 @@ def _lasting(stream: TextIO, number: int) -> TextIO:
         io.BufferedWriter(_Lasting(number, "w", closefd=False)),
         encoding=stream.encoding,
         errors="backslashreplace",
-        line_buffering=stream.line_buffering,
+        # Of `python -u` and PYTHONUNBUFFERED only write_through tells.
+        line_buffering=stream.line_buffering or stream.write_through,
     )
 
 

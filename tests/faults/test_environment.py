@@ -62,6 +62,14 @@ def test_a_run_outlives_its_output(tmp_path, redirection):
     assert b"Traceback" not in done.stdout + done.stderr
 
 
+def test_unbuffered_output_stays_so(tmp_path):
+    """Of a container that is stopped, with PYTHONUNBUFFERED=1, the last lines were missing."""
+    ends = PRINTS.replace(", flush=True", "") + "import os; os._exit(0)"
+    done = python("-u", "-c", ends, cwd=tmp_path, env={})
+    assert "to stdout 2" in done.stdout
+    assert "to stderr 2" in done.stderr
+
+
 ENCODINGS = [
     {"PYTHONIOENCODING": "ascii"},
     {"PYTHONIOENCODING": "latin-1"},

@@ -8,6 +8,8 @@ from mocanet_jax.runtime.errors import UserError
 CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Files with the limit of a container, in bytes."""
 
+UNKNOWN = 2**63
+
 ADVICE = (
     "a smaller config.train.batch_size, a larger config.train.accumulate_steps or "
     "config.model.remat=True need less"
@@ -15,11 +17,11 @@ ADVICE = (
 
 
 def available() -> int:
-    """Bytes of a device: of its own, or of this machine as far as a container may use it."""
+    """Bytes of a device: of its own, UNKNOWN where it does not say; of a CPU those of this
+    machine, as far as a container may use them."""
     device = jax.local_devices()[0]
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"]
+    if device.platform != "cpu":
+        return (device.memory_stats() or {}).get("bytes_limit") or UNKNOWN
     return min(psutil.virtual_memory().total, *map(_limit, CGROUP))
 
 
@@ -28,7 +30,7 @@ def _limit(file):
         with open(file, encoding="ascii") as text:
             return int(text.read())
     except (OSError, ValueError):  # no such file, or no limit
-        return 2**63
+        return UNKNOWN
 
 
 def check(needed: float, what: str, advice: str = ADVICE) -> None:

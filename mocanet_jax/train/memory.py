@@ -21,37 +21,58 @@ def check_memory(config: ConfigDict, task: Task, like: TrainState, devices: int)
 
     like: shapes and dtypes of the train state. devices: that share a batch.
     """
-    training, state = config.train, size(like)
+    training, experts = config.train, config.mesh.expert
+    state = size(like) / (devices if experts == -1 else experts)
     check(
-        state / config.mesh.expert if config.mesh.expert > 1 else state,
+        state,
         f"a model of config.model with {size(like.params) // FLOAT:,} parameters",
         "a smaller config.model.width, config.model.experts.count or hidden_dim needs less",
     )
-    steps, per_token = _num_steps(task, task.longest), FLOAT * _floats_per_token(config, task)
     sequences = training.batch_size / training.accumulate_steps / devices
     check(
-        state + sequences * steps * per_token,
+        state + sequences * _bytes_per_sequence(config, task),
         f"a batch of config.train.batch_size={training.batch_size:,} sequences of "
-        f"{steps:,} steps",
+        f"{_num_steps(task, task.longest):,} steps",
     )
     if isinstance(task, SequenceTask):
         longest = max((task.longest, *config.eval.lengths, *config.eval.long_lengths))
-        steps = _num_steps(task, longest)
-        tokens = max(config.eval.tokens_per_batch, steps)
+        tokens = max(_tokens(config.eval, task, fit) for fit in {task.longest, longest})
+        sizes = _sizes(config)
         check(
-            tokens * per_token / devices,
+            tokens * (sizes.width * _bytes(config) + task.vocab_size * FLOAT) / devices,
             f"an evaluation at length {longest:,} with config.eval.tokens_per_batch="
             f"{config.eval.tokens_per_batch:,}",
-            "shorter config.eval.lengths and long_lengths need less",
+            "a smaller config.eval.tokens_per_batch, or shorter config.eval.lengths and "
+            "long_lengths, need less",
         )
+
+
+def _bytes_per_sequence(config, task) -> float:
+    """The stream [T, D] between layers, which the gradient needs, and the logits of scored
+    steps."""
+    sizes = _sizes(config)
+    stream = _num_steps(task, task.longest) * (1 + sizes.num_layers) * sizes.width
+    is_sequence = isinstance(task, SequenceTask)
+    logits = task.answer_length(task.longest) * task.vocab_size if is_sequence else 0
+    return stream * _bytes(config) + logits * FLOAT
+
+
+def _tokens(settings, task, fit) -> int:
+    """Of an evaluation batch, as evaluate/sequence.py makes them; it has all logits."""
+    steps = task.num_steps(fit)
+    counts = (settings.validation_sequences, settings.test_sequences)
+    count = max(counts) if fit == task.longest else settings.sequences_per_long_length
+    return steps * max(1, min(count, settings.tokens_per_batch // steps))
 
 
 def _num_steps(task, length) -> int:
     return task.num_steps(length) if isinstance(task, SequenceTask) else length
 
 
-def _floats_per_token(config, task) -> int:
-    """The stream of width D between layers, and logits [V] of sequences."""
-    sizes = config.model if is_moca(config) else config.baseline[config.model.name]
-    logits = task.vocab_size if isinstance(task, SequenceTask) else 0
-    return (1 + sizes.num_layers) * sizes.width + logits
+def _sizes(config) -> ConfigDict:
+    return config.model if is_moca(config) else config.baseline[config.model.name]
+
+
+def _bytes(config) -> int:
+    """Of an activation."""
+    return 2 if is_moca(config) and config.model.dtype == "bfloat16" else FLOAT

@@ -23,7 +23,10 @@ TOO_LARGE = {
     "training lengths": ({"data__longest": 1_000_000_000}, "sequences of 2,"),
     "evaluation lengths": ({"eval__lengths": (1_000_000_000,)}, "at length 1,000,000,000"),
     "long lengths": ({"eval__long_lengths": (8, 1_000_000_000)}, "at length 1,000,000,000"),
-    "evaluation batch": ({"eval__tokens_per_batch": 2_000_000_000}, "per_batch=2,000,000,000"),
+    "evaluation batch": (
+        {"eval__tokens_per_batch": 2_000_000_000, "eval__test_sequences": 2_000_000_000},
+        "per_batch=2,000,000,000",
+    ),
     "above 32 bits": ({"train__max_steps": 2**31}, "config.train.max_steps must be below 2^31"),
     "above 64 bits": ({"eval__test_sequences": 10**20}, "test_sequences must be below 2^31"),
     "length above 32 bits": ({"eval__lengths": (2**31,)}, "eval.lengths must be below 2^31"),
@@ -52,6 +55,11 @@ def test_what_fits_is_not_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"and there are 0\.1 GB"):
         check_memory(whole, task, like, 1)
     check_memory(whole, task, like, 1024)
+    check_memory(tiny.config(eval__tokens_per_batch=2_000_000_000), task, like, 1)
+    # Of a step that is not scored there are no logits while training.
+    monkeypatch.setattr(type(task), "vocab_size", 500_000)
+    short = tiny.config(eval__tokens_per_batch=1, eval__long_lengths=())
+    check_memory(short, task, like, 1)
 
 
 @pytest.mark.parametrize(

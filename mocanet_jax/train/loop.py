@@ -19,9 +19,11 @@ from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from mocanet_jax.train.checkpoints.inspection import inspected
 from mocanet_jax.train.checkpoints.record import Progress
 from mocanet_jax.train.checkpoints.workdir import (
+    PROLONGING,
     changed_data,
     check_workdir,
     claim_workdir,
+    differing_fields,
     make_workdir,
 )
 from mocanet_jax.train.clock import Clock
@@ -144,12 +146,14 @@ def prepared(config: ConfigDict, workdir: Path) -> Prepared:
 
 
 def _continued(progress: Progress, config: ConfigDict, step: int) -> Progress:
-    """The progress of a run that goes on with this config; one that was changed is finished
-    only where no step is left."""
+    """The progress of a run that goes on with this config. One whose budget, limits or data
+    changed is finished only where no step is left; other changes do not train it further."""
     now = plain(config)
     if progress.config == now:
         return progress
-    return progress._replace(config=now, finished=step >= config.train.max_steps)
+    changed = {line.split(" ")[0] for line in differing_fields(progress.config, now)}
+    finished = progress.finished and changed.isdisjoint(PROLONGING)
+    return progress._replace(config=now, finished=finished or step >= config.train.max_steps)
 
 
 def _described(config: ConfigDict) -> str:

@@ -239,6 +239,9 @@ def test_a_run_ends_when_its_minutes_are_over(tmp_path, monkeypatch):
     assert kept.finished
     more = tiny.config("no_memory", train__max_minutes=2.0, **changes)
     assert not loop._continued(kept, more, 2).finished, "more minutes train on"
+    changes |= {"train__log_every": 5, "train__max_minutes": 1.0}
+    other = tiny.config("no_memory", **changes)
+    assert loop._continued(kept, other, 2).finished, "an interval is no reason to train on"
 
 
 @pytest.mark.parametrize("absent", ["train", "model", "eval"])

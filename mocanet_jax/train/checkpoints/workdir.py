@@ -7,18 +7,23 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.files import read_json, write_json
 from mocanet_jax.train.checkpoints.record import latest_record
 
-CHANGEABLE = (
+PROLONGING = (
     "model.budget.target",
     "train.max_steps",
     "train.max_minutes",
     "train.stop_at_loss",
     "train.on_changed_data",
+    "data.path",
+)
+"""Fields with whose change a finished run trains on."""
+
+CHANGEABLE = (
+    *PROLONGING,
     "train.on_nonfinite",
     "train.nonfinite_patience",
     "train.log_every",
     "train.eval_every",
     "train.save_every",
-    "data.path",
     "eval.lengths",
     "eval.long_lengths",
     "eval.test_sequences",

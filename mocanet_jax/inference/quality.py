@@ -48,7 +48,7 @@ def _candidate(workdir, step, sentences):
     """None for a checkpoint that a training run has deleted meanwhile."""
     try:
         predictor = TextPredictor(workdir, step)
-    except UserError:
+    except (UserError, OSError):
         if is_deleted(workdir, step):
             return None
         raise

@@ -27,10 +27,13 @@ def start() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
-        wanted = jax.config.jax_platforms
+        if wanted := jax.config.jax_platforms:
+            raise UserError(
+                f"JAX finds no device on JAX_PLATFORMS={wanted} ({_line(error)}); unset it to "
+                "use what is there"
+            ) from error
         raise UserError(
-            f"JAX finds no device on JAX_PLATFORMS={wanted} ({_line(error)}); unset it to use "
-            "what is there"
+            f"JAX cannot use its devices ({_line(error)}); JAX_PLATFORMS=cpu does without them"
         ) from error
 
 

@@ -29,7 +29,7 @@ MODEL_FILE, WEIGHTS_FILE = "model.stablehlo", "params.safetensors"
 
 
 def export(workdir: Path | str, out: Path | str) -> None:
-    """As `export_run`, without a word."""
+    """As `export_run`, without output."""
     export_run(local_path(workdir), local_path(out), Console(quiet=True))
 
 

@@ -1,4 +1,4 @@
-"""Calls of Orbax, which end quietly: what it raises is told by whoever called it."""
+"""Calls of Orbax without its log: the caller reports the errors that it raises."""
 
 import asyncio
 import logging

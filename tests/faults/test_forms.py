@@ -40,6 +40,10 @@ TABLES = {
     "capitals": (TSV.replace("sentence\tlabel", "Sentence\tLabel"), ROWS),
     "spaces in the header": (TSV.replace("sentence\tlabel", "sentence \t label"), ROWS),
     "CSV": ("sentence,label\nA warm café .,1\nit 's dull,0\n", ROWS),
+    "CSV and empty lines at the end": (
+        "sentence,label\nA warm café .,1\nit 's dull,0\n\n\n",
+        ROWS,
+    ),
     "CSV and BOM": ("\ufeffsentence,label\nA warm café .,1\nit 's dull,0\n", ROWS),
     "CSV with quotes": ('sentence,label\n"a ""fine"" film",1\ndull,0\n', QUOTED),
     "CSV, all in quotes": ('"sentence","label"\n"a ""fine"" film","1"\n"dull","0"\n', QUOTED),

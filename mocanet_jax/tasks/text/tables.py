@@ -19,7 +19,7 @@ MARKS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
-"""Marks of byte order, and the encodings that they tell."""
+"""Byte order marks and their encodings."""
 
 FORMS = (
     (b"\x1f\x8b", "compressed by gzip"),
@@ -33,11 +33,11 @@ FORMS = (
     (b"\x93NUMPY", "an array of NumPy"),
     (b"\xd0\xcf\x11\xe0", "a spreadsheet or a document"),
 )
-"""How files begin that are no text."""
+"""First bytes of common files that are not text."""
 
 
 def encoding_of(start: bytes) -> str:
-    """The encoding of a text that begins so. Raises ValueError for what is no text."""
+    """The encoding of a text with these first bytes. Raises ValueError for other files."""
     for mark, encoding in MARKS:
         if start.startswith(mark):
             return encoding
@@ -46,12 +46,12 @@ def encoding_of(start: bytes) -> str:
             raise ValueError(f"it is {form}; pass a file of plain text in UTF-8")
     even, odd = start[:64:2], start[1:64:2]
     if len(start) > 3 and (not any(even) or not any(odd)):
-        raise ValueError("it looks like UTF-16 without a mark of byte order; save it as UTF-8")
+        raise ValueError("it looks like UTF-16 without a byte order mark; save it as UTF-8")
     return "utf-8-sig"
 
 
 def decoded(content: bytes, errors: str = "strict") -> str:
-    """A text with line ends "\\n". Raises ValueError that names the form of what is none."""
+    """A text with line ends "\\n". Raises ValueError that names the form of other files."""
     encoding = encoding_of(content[:64])
     try:
         text = content.decode(encoding, errors)
@@ -71,8 +71,8 @@ class Table(NamedTuple):
 
 
 def table(text: str) -> Table | None:
-    """Reads a text whose first line names a column `sentence`; None for any other. What the
-    rows yield raises ValueError where quotes are wrong."""
+    """Reads a text whose first line names a column `sentence`; None for any other. Iterating
+    over the rows raises ValueError where quotes are wrong."""
     header = text.partition("\n")[0]
     for separator in ("\t", ","):
         names = [_bare(name).strip().lower() for name in header.split(separator)]
@@ -89,7 +89,8 @@ def _plain(text):
 
 
 def _quoted(text, separator):
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines = io.StringIO(text.rstrip("\n"), newline="")
+    rows = csv.reader(lines, delimiter=separator, strict=True)
     limit = csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
     try:
         next(rows)

@@ -35,10 +35,10 @@ CHANGEABLE = (
 
 
 LONGEST_NAME, LONGEST_PATH = 255, 3800
-"""Bytes; of a path so much that names below it fit into what Linux allows."""
+"""Bytes. The limit of a path leaves room for names below it within the 4,096 of Linux."""
 
 SHOWN = 300
-"""Letters of a path in a message."""
+"""Characters of a path in a message."""
 
 
 def check_workdir(workdir: Path, config: dict) -> None:
@@ -67,7 +67,7 @@ def _problem(workdir) -> str | None:
         if workdir.exists():
             return None if workdir.is_dir() else "is not a directory"
         if workdir.is_symlink():
-            return "is a link to nothing"
+            return "is a broken symbolic link"
         place = next(parent for parent in workdir.absolute().parents if parent.exists())
     except OSError as error:
         return f"cannot be used: {error.strerror}"

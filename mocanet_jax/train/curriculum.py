@@ -172,13 +172,24 @@ class Curriculum:
     def verdict(self, state: CurriculumState) -> str | None:
         """A line on a run that ends in this state, of Python numbers, where it has not learned
         its task."""
-        if not self.grows or state.accuracy >= self.config.accuracy:
+        if not self.grows:
             return None
+        if state.accuracy >= self.config.accuracy:
+            return self._soft_alone(state)
         accuracy = f"training accuracy is {state.accuracy:.0%}"
         if state.longest < self.longest:
             lengths = f"{state.longest:.0f} of {self.longest:.0f}"
             return f"the task is not learned: {accuracy} at lengths to {lengths}"
         return f"the task is lost: {accuracy}" if state.accuracy < self.config.retreat else None
+
+    def _soft_alone(self, state):
+        """A line where decisions never became hard, since that accuracy is low."""
+        if state.longest < self.longest or state.hard_accuracy >= self.config.retreat:
+            return None
+        return (
+            "the task is learned with soft decisions only: training accuracy is "
+            f"{state.hard_accuracy:.0%} with hard ones"
+        )
 
 
 def _smoothed(mean, number):

@@ -208,6 +208,11 @@ def test_a_loss_is_reported_once():
     [
         (state(), None),
         (state(accuracy=0.9), None),
+        (
+            state()._replace(hard_accuracy=jnp.float32(0.42)),
+            "the task is learned with soft decisions only: training accuracy is 42% with hard "
+            "ones",
+        ),
         (state(accuracy=0.42), "the task is lost: training accuracy is 42%"),
         (
             state(2.2, accuracy=0.42),

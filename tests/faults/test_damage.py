@@ -137,7 +137,9 @@ def test_another_layout_is_refused_by_its_number(copy):
     for step in (FIRST, LAST):
         path = copy / "checkpoints" / str(step) / manifest.NAME
         path.write_text(json.dumps(json.loads(path.read_text()) | {"layout": 0}))
-    with pytest.raises(UserError, match="its layout is 0, and this version reads 3"):
+    with pytest.raises(
+        UserError, match=f"its layout is 0, and this version reads {manifest.LAYOUT}"
+    ):
         inspected(copy)
 
 

@@ -98,8 +98,8 @@ REFUSED = {
     "zip": (zipped(), "a zip archive"),
     "Parquet": (b"PAR1\x15\x04", "a Parquet file"),
     "NumPy": (b"\x93NUMPY\x01\x00", "an array of NumPy"),
-    "UTF-16 without a mark": (TSV.encode("utf-16-le"), "UTF-16 without a mark"),
-    "UTF-16, big end first": (TSV.encode("utf-16-be"), "UTF-16 without a mark"),
+    "UTF-16 without a mark": (TSV.encode("utf-16-le"), "UTF-16 without a byte order mark"),
+    "UTF-16, big end first": (TSV.encode("utf-16-be"), "UTF-16 without a byte order mark"),
 }
 """What neither a table nor a list of texts nor word vectors are."""
 

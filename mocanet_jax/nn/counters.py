@@ -11,6 +11,7 @@ Recurrences whose states decay cannot count modulo n at any length; turning stat
 et al., 2025, "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues").
 """
 
+from itertools import groupby
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -48,13 +49,15 @@ class Counters(nn.Module):
         """z: [B, T, D]; mask: bool [B, T]. hardness: of turns, [] or [B], in [0, 1]; 1 turns by
         whole places. Returns [B, T, D], linear in the characters, and the next state."""
         logits = full(nn.Dense(sum(self.sizes), dtype=self.dtype, name="turn")(z))
-        hardness = jnp.broadcast_to(hardness, mask.shape[:1])[:, None, None]
-        turns = []
-        for size, logit in zip(
-            self.sizes, jnp.split(logits, np.cumsum(self.sizes)[:-1], axis=-1), strict=True
-        ):
+        hardness = jnp.broadcast_to(hardness, mask.shape[:1])[:, None, None, None]
+        turns, first = [], 0
+        for size, equal in groupby(self.sizes):  # few programs, however many counters
+            last = first + size * len(list(equal))
+            logit = logits[..., first:last].reshape(*mask.shape, -1, size)
             character = np.outer(np.arange(size), 1 + np.arange(size // 2)) / size
-            turns.append(hard_choice(logit, hardness) @ jnp.exp(2j * jnp.pi * character))
+            turn = hard_choice(logit, hardness) @ jnp.exp(2j * jnp.pi * character)
+            turns.append(turn.reshape(*mask.shape, -1))
+            first = last
         turns = jnp.where(mask[..., None], jnp.concatenate(turns, axis=-1), 1.0)
         start = jax.lax.complex(state.characters[..., 0], state.characters[..., 1])
         places = jnp.cumprod(turns.at[:, 0].multiply(start), axis=1)

@@ -7,8 +7,8 @@ import pytest
 
 from mocanet_jax.nn.counters import Counters, CounterState
 
-SIZES = (2, 3, 5)
-TOTAL, CHARACTERS = sum(SIZES), 1 + 1 + 2
+SIZES = (2, 3, 3, 5)
+TOTAL, CHARACTERS = sum(SIZES), sum(size // 2 for size in SIZES)
 NET = Counters(SIZES)
 
 

@@ -61,7 +61,7 @@ def test_places_are_sums_modulo_n():
 
 def test_masked_tokens_leave_the_state_to_the_last_bit():
     _, z = random_turns(B=2, T=4)
-    start = CounterState(jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 2))))
+    start = CounterState(jnp.asarray(np.random.default_rng(0).normal(size=(2, CHARACTERS, 2))))
     _, state = run(z, np.zeros((2, 4), bool), start)
     np.testing.assert_array_equal(state.characters, start.characters)
 

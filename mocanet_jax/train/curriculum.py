@@ -52,8 +52,8 @@ HARD_SHARE = 4
 
 
 class Accuracies(NamedTuple):
-    """Of one batch, float [] in [0, 1]: of the first sequences, whose decisions are hard once
-    lengths grow, and of the others, at the curriculum's hardness."""
+    """Of one batch, float [] in [0, 1]. hard: of the first sequences, whose decisions are hard
+    once lengths grow. soft: of the others, at the curriculum's hardness."""
 
     soft: jax.Array
     hard: jax.Array

@@ -124,16 +124,20 @@ REFUSED_TABLES = {
 }
 
 
-@pytest.mark.parametrize("form", REFUSED | REFUSED_TABLES)
-def test_another_form_is_named(tmp_path, form):
-    content, message = (REFUSED | REFUSED_TABLES)[form]
-    path = tmp_path / "dev.tsv"
+def assert_named(read, path, content, message):
+    """`read()` refuses a file at `path` in one line that names it and says `message`."""
     path.write_bytes(encoded(content))
     with pytest.raises(UserError) as error:
-        read_tsv(path, 2)
+        read()
     assert str(error.value).startswith(str(path))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", REFUSED | REFUSED_TABLES)
+def test_another_form_is_named(tmp_path, form):
+    path = tmp_path / "dev.tsv"
+    assert_named(lambda: read_tsv(path, 2), path, *(REFUSED | REFUSED_TABLES)[form])
 
 
 @pytest.mark.parametrize("form", REFUSED)
@@ -207,10 +211,6 @@ REFUSED_VECTORS = {
 
 @pytest.mark.parametrize("form", REFUSED | REFUSED_VECTORS)
 def test_other_vectors_are_named(tmp_path, form):
-    content, message = (REFUSED | REFUSED_VECTORS)[form]
     path = tmp_path / "vectors.txt"
-    path.write_bytes(encoded(content))
-    with pytest.raises(UserError) as error:
-        read_vectors(path, ["good"], 3)
-    assert str(error.value).startswith(str(path))
-    assert message in str(error.value)
+    read = lambda: read_vectors(path, ["good"], 3)
+    assert_named(read, path, *(REFUSED | REFUSED_VECTORS)[form])

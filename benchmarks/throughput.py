@@ -119,8 +119,8 @@ def of_sst2(folder: str, peak: float) -> None:
     config = sst2.get_config()
     config.data.path = folder
     steps, batch = Steps(config, 20), config.train.batch_size
-    chosen = steps.task.select(batch, 0, 20)
-    lengths = [steps.task.training_data.buckets[b].words.shape[1] for b in chosen.bucket]
+    chosen = steps.task.batches.select(batch, 0, 20)
+    lengths = [steps.task.batches.data.buckets[b].words.shape[1] for b in chosen.bucket]
     lstms = {
         t: peers.training_step("lstm", config.model.width, 128, 2 * batch, t, t)
         for t in set(lengths)

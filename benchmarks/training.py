@@ -23,12 +23,11 @@ class Steps:
     def __init__(self, config: ConfigDict, count: int, workdir: Path = Path("none")):
         trainer = prepared(config, workdir).trainer
         self.task, self.model = task, model = trainer.task, trainer.model
-        task.read()
         state = jax.jit(trainer.initial_state)()
         longest = jnp.float32(task.longest)
         self._state = state._replace(curriculum=state.curriculum._replace(longest=longest))
-        self._rest = (np.int32(count), np.uint32(0), task.training_data)
-        self._choose = partial(task.select, config.train.batch_size, count=count)
+        self._rest = (np.int32(count), np.uint32(0), task.batches.data)
+        self._choose = partial(task.batches.select, config.train.batch_size, count=count)
         start = (self._state, *self._rest, self._choose(0))
         self._run = jax.jit(trainer.steps, donate_argnums=0).lower(*start).compile()
         self.costs = component_costs(model, self._state.params)

@@ -17,6 +17,7 @@ from configs import copy
 from mocanet_jax import cli, main
 from mocanet_jax.inference import evaluation
 from mocanet_jax.report import run as run_report
+from mocanet_jax.tasks.task import Lengths
 from mocanet_jax.train import loop
 from mocanet_jax.train.checkpoints import workdir as workdirs
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints, Progress
@@ -181,7 +182,7 @@ def test_evaluation_refuses_what_contradicts_the_checkpoint(refused, tmp_path):
     config = plain(copy.get_config())
     workdirs.make_workdir(tmp_path / "run")
     workdirs.claim_workdir(tmp_path / "run", config)
-    task = SimpleNamespace(first_longest=1, longest=4)
+    task = SimpleNamespace(lengths=Lengths(1, 4, 1))
     curriculum = Curriculum(copy.get_config().train.curriculum, task).initial_state()
     params, moments = {"w": jnp.ones(2)}, {"m": jnp.ones(2)}
     state = TrainState(

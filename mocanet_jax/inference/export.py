@@ -73,7 +73,7 @@ def exported(run: Restored) -> jax_export.Exported:
     for one T.
     """
     batch, time = jax_export.symbolic_shape("batch, time")
-    per_token = run.task.example().shape[2:]
+    per_token = run.model.token_shape
     return jax_export.export(jax.jit(inference(run)), platforms=PLATFORMS)(
         jax.ShapeDtypeStruct((batch, time, *per_token), jnp.int32),
         jax.ShapeDtypeStruct((batch, time), jnp.bool_),

@@ -104,8 +104,9 @@ class Curriculum:
 
     def __init__(self, config: ConfigDict, task: Task):
         self.config = config
-        self.first, self.longest = float(task.first_longest), float(task.longest)
-        self.grows = task.first_longest < task.longest
+        lengths = task.lengths
+        self.first, self.longest = float(lengths.first_longest), float(lengths.longest)
+        self.grows = lengths.first_longest < lengths.longest
 
     def initial_state(self) -> CurriculumState:
         confirmed = 0 if self.grows else 2 * CONFIRMATIONS

@@ -74,7 +74,6 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
             verb = "already finished" if progress.finished else "resuming"
             monitor.note(f"{workdir}: {verb} at step {latest}")
         if not progress.finished:
-            evaluator.task.read()
             checkpoints.task = evaluator.task.record()
             accepts = config.train.on_changed_data == "accept"
             for line in changed_data(kept_task, checkpoints.task, accepts):
@@ -110,7 +109,7 @@ class Prepared(NamedTuple):
     def first_state(self, like: TrainState) -> TrainState:
         """Before the first step. Reads the task's data; raises UserError where it cannot."""
         trainer, placed = self.trainer, self._placed(like)
-        trainer.task.read()
+        trainer.task.record()  # reads every file before anything is written
         initial = self.evaluator.layout.jit(trainer.initial_state, out_shardings=placed)
         state = initial(np.uint32(trainer.config.seed))
         state = state.with_params(trainer.task.initialise(state.params))

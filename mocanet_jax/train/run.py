@@ -53,12 +53,13 @@ class Run:
         steps: `Trainer.steps`, jitted. Raises UserError where training diverges or cannot save,
         and Stopped where a signal ends it.
         """
-        task, training, clock = self.trainer.task, self.training, self.clock
+        training, clock = self.training, self.clock
         step = start = int(state.step)
         seed = np.uint32(self.trainer.config.seed)
         schedule = learning_rate_schedule(training)
-        choose = partial(task.select, training.batch_size, count=training.log_every)
-        data = jax.device_put(task.training_data, self.evaluator.layout.replicated)
+        batches = self.trainer.task.batches
+        choose = partial(batches.select, training.batch_size, count=training.log_every)
+        data = jax.device_put(batches.data, self.evaluator.layout.replicated)
         self.monitor.note("compiling ...")
         compiled = steps.lower(state, np.int32(0), seed, data, choose(step)).compile()
         if needs := compiled.memory_analysis():

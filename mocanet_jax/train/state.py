@@ -57,7 +57,8 @@ def step_keys(seed: int | jax.Array, step: jax.Array) -> Keys:
 
 def initial_params(model: Model, task: Task, seed: int | jax.Array = 0) -> dict:
     key = random_streams.stream(seed, random_streams.INIT)
-    return model.init(key, task.example())["params"]
+    tokens = jnp.zeros((1, 2, *model.token_shape), jnp.int32)
+    return model.init(key, tokens)["params"]
 
 
 def initial_trained(model: Model, task: Task, seed: int | jax.Array = 0) -> Trained:

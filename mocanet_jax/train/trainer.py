@@ -165,7 +165,7 @@ class Trainer:
 
         lengths = self.curriculum.lengths(curriculum)
         batch_size = self.config.train.batch_size
-        gradients, metrics = self.task.on_batch(
+        gradients, metrics = self.task.batches.on_batch(
             gradient, data, chosen, keys.batch, batch_size, lengths
         )
         metrics["gradient_norm"] = optax.tree.norm(gradients)

@@ -54,7 +54,7 @@ def test_a_long_row_is_trained_on_and_evaluated(corpus, evaluated, tmp_path, row
         more = f"{LONG[row]}\t1\n" if name == split else ""
         (tmp_path / f"{name}.tsv").write_text(content + more)
     task = build_task(tiny_text.config(tmp_path), tmp_path)
-    data = task.training_data
+    data = task.batches.data
     assert max(bucket.words.shape[1] for bucket in data.buckets) == tiny_text.BUCKETS[-1]
     evaluator, shapes = evaluated(task)
     logits, _ = evaluator.logits(None, task.evaluation_texts.tokens)

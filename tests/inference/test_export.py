@@ -62,7 +62,7 @@ def inputs(run):
     highest = run.task.num_pieces if isinstance(run.task, TextTask) else run.task.vocab_size
     found = []
     for batch, time in SHAPES:
-        shape = (batch, time, *run.task.example().shape[2:])
+        shape = (batch, time, *run.model.token_shape)
         tokens = rng.integers(highest, size=shape, dtype=np.int32)
         if tokens.ndim == 3:
             tokens[..., 0] %= run.task.vocab_size

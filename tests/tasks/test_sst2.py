@@ -91,7 +91,7 @@ def composing(folder, **changes):
 
 def trained_on(task):
     """How many texts of each label."""
-    labels = [bucket.labels for bucket in task.training_data.buckets]
+    labels = [bucket.labels for bucket in task.batches.data.buckets]
     return np.bincount(np.concatenate(labels), minlength=2)
 
 

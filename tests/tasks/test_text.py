@@ -48,8 +48,6 @@ def test_settings_reach_the_vocabulary():
     assert len(vocabulary.words) == 3
     assert (vocabulary.num_pieces, vocabulary.max_pieces) == (77, 4)
     assert task.vocab_size == len(vocabulary)
-    assert task.example().shape == (1, 2, 5)
-    assert task.example().dtype == jnp.int32
     counts = [
         sum(text.count(word) for text in task.train_texts.tokens) for word in ["a", "film"]
     ]
@@ -67,7 +65,7 @@ def test_a_saved_vocabulary_is_used(tmp_path):
     assert task.vocab_size == len(other)
     tokens, _ = task.pad([["dull", "warm"]], 2)
     np.testing.assert_array_equal(tokens[0], other.encode(["dull", "warm"]))
-    table = jax.device_get(task.training_data.table)
+    table = jax.device_get(task.batches.data.table)
     assert set(table[:, 0].tolist()) == {0, UNKNOWN_WORD, *other.encode(["film", "dull"])[:, 0]}
 
 
@@ -99,7 +97,7 @@ def traced(task):
         return tokens, jnp.pad(batch.mask, ((0, 0), extra)), batch.labels, jnp.array(length)
 
     def step(data, chosen):
-        return task.on_batch(run, data, chosen, jax.random.key(0), B, (1, 1))
+        return task.batches.on_batch(run, data, chosen, jax.random.key(0), B, (1, 1))
 
     return lengths, jax.jit(step)
 
@@ -117,9 +115,9 @@ def test_a_step_trains_on_the_texts_it_chose(buckets):
         expected[tokens.tobytes()] = (mask[0], label, length)
     assert len(expected) == len(texts)
     lengths, step = traced(task)
-    data = task.training_data
+    data = task.batches.data
     count = sum(-(-len(bucket.labels) // B) for bucket in data.buckets)
-    chosen, met = task.select(B, 0, count), set()
+    chosen, met = task.batches.select(B, 0, count), set()
     for now in range(count):
         out = jax.device_get(step(data, jax.tree.map(lambda x, now=now: x[now], chosen)))
         for tokens, mask, label in zip(*out[:3], strict=True):
@@ -135,8 +133,10 @@ def test_a_step_trains_on_the_texts_it_chose(buckets):
 def test_the_order_of_training_is_that_of_the_seed(seed):
     """Otherwise all seeds train in one order, or a run that goes on starts again."""
     task = small_task(seed=seed)
-    sizes = tuple(len(bucket.labels) for bucket in task.training_data.buckets)
-    for got, expected in zip(task.select(B, 4, 5), select(sizes, B, seed, 4, 5), strict=True):
+    sizes = tuple(len(bucket.labels) for bucket in task.batches.data.buckets)
+    for got, expected in zip(
+        task.batches.select(B, 4, 5), select(sizes, B, seed, 4, 5), strict=True
+    ):
         np.testing.assert_array_equal(got, expected)
 
 
@@ -222,7 +222,7 @@ def test_reading_beforehand_reads_everything_once(monkeypatch):
         read = getattr(type(task), name)
         noted = lambda self, name=name, read=read: met.append(name) or read(self)
         monkeypatch.setattr(type(task), name, noted)
-    task.read()
+    task.record()
     assert sorted(met) == ["read_train", "read_validation"]
     _ = task.train_texts, task.held_out_texts, task.evaluation_texts, task.vocabulary
     assert len(met) == 2
@@ -230,5 +230,4 @@ def test_reading_beforehand_reads_everything_once(monkeypatch):
 
 def test_training_has_one_length():
     """The curriculum of other tasks must leave texts as they are."""
-    assert TASK.first_longest == TASK.longest == 6
-    assert TASK.shortest == 1
+    assert TASK.lengths == (1, 6, 6)

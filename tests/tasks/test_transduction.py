@@ -235,7 +235,7 @@ def test_training_begins_with_the_first_repeats_of_every_answer(longest, repeats
     that is left out is behind the first symbol after the last repeat that is left."""
     task = RepeatCopyTask(shortest=1, longest=4, first_longest=1, max_repeats=3)
     key, lengths = jax.random.key(0), (1, jnp.int32(longest))
-    batch = jax.device_get(task.on_batch(lambda batch: batch, (), (), key, B, lengths))
+    batch = jax.device_get(task.batches.on_batch(lambda batch: batch, (), (), key, B, lengths))
     whole = jax.device_get(task.sample(key, B, (1, 4), 4))
     assert set(batch.length) == {1, 2, 3, 4}
     asked = np.array([row[n] for row, n in zip(whole.tokens, whole.length, strict=True)])

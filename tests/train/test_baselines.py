@@ -30,6 +30,7 @@ from mocanet_jax.train.state import initial_params
 from tests.train import tiny, tiny_text
 
 TASK = ReverseStringTask(shortest=1, longest=4, first_longest=1)
+TOKENS = jnp.zeros((1, 2), jnp.int32)
 STEPS = 20
 each = pytest.mark.parametrize("name", BASELINES)
 one = pytest.mark.parametrize("run", ["transformer"], indirect=True)
@@ -149,7 +150,7 @@ def test_state_has_room_for_the_lengths_that_are_evaluated(name):
     model = build.build_model(config, TASK)
     slots = SequenceEvaluator(model, TASK, config).enlarged_slots(8)
     assert slots == (17 if name == "transformer" else None)
-    params = jax.eval_shape(model.init, jax.random.key(0), TASK.example())
+    params = jax.eval_shape(model.init, jax.random.key(0), TOKENS)
 
     def shapes(slots):
         start = lambda params: model.apply(params, 2, slots, method="initial_state")
@@ -169,7 +170,7 @@ def test_a_delta_net_can_hold_as_many_numbers_as_the_memory():
 def test_weight_decay_spares_scales_biases_and_rates(name):
     model = build.build_model(small(name), TASK)
     with recorded() as declarations:
-        shapes = jax.eval_shape(model.init, jax.random.key(0), TASK.example())["params"]
+        shapes = jax.eval_shape(model.init, jax.random.key(0), TOKENS)["params"]
     mask = decay_mask(shapes, declarations)
     for path, decays in jax.tree_util.tree_leaves_with_path(mask):
         matrix = path[-1].key in ("kernel", "embedding", "recurrent", "convolution")

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from mocanet_jax.tasks.task import Lengths
 from mocanet_jax.train.curriculum import Accuracies, Curriculum, CurriculumState, hard_rows
 from tests.train import tiny
 
-TASK = SimpleNamespace(first_longest=2, longest=4)
-FIXED = SimpleNamespace(first_longest=4, longest=4)
+TASK = SimpleNamespace(lengths=Lengths(1, 4, 2))
+FIXED = SimpleNamespace(lengths=Lengths(1, 4, 4))
 FREE = jnp.float32(0.0)
 
 

@@ -14,6 +14,7 @@ from mocanet_jax.nn.layer import LayerState
 from mocanet_jax.nn.stack import ModelState
 from mocanet_jax.runtime.storage.metrics_log import read_metrics
 from mocanet_jax.tasks.synthetic.copy import CopyTask
+from mocanet_jax.tasks.task import Lengths
 from mocanet_jax.train import trainer
 from mocanet_jax.train.curriculum import CurriculumState
 from mocanet_jax.train.state import TrainState, step_keys
@@ -43,7 +44,7 @@ class Fake:
     """Stands in for a model and for its task: returns a given aux, and scores 0.75 nats."""
 
     layer = None
-    first_longest, longest = 2, 4
+    lengths = Lengths(1, 4, 2)
 
     def __init__(self, **aux):
         self.aux = SimpleNamespace(**aux)

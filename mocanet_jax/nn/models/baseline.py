@@ -115,6 +115,8 @@ class Baseline(nn.Module):
     layer: ClassVar[None] = None
     """It has no MOCA layer."""
 
+    token_shape: ClassVar[tuple[()]] = ()
+
     def setup(self):
         spec = self.spec
         start = nn.initializers.normal(EMBEDDING_START)

@@ -124,6 +124,11 @@ class MocaClassifier(nn.Module):
         """Sizes of every layer."""
         return self.spec.layer
 
+    @property
+    def token_shape(self) -> tuple[int]:
+        """A word and its pieces."""
+        return (1 + self.spec.max_pieces,)
+
     def setup(self):
         each = {
             "axis_size": self.spec.num_members,

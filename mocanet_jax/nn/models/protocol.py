@@ -33,8 +33,10 @@ class Model(Protocol):
     (logits, state', ModelAux)`, with a method `initial_state(batch, num_slots)`.
 
     layer: sizes of its MOCA layers; None for a model that has none, and with them no memory to
-    draw, no budget and no choice.
+    draw, no budget and no choice. token_shape: of one token, () or that of its parts.
     """
+
+    token_shape: tuple[int, ...]
 
     @property
     def layer(self) -> LayerConfig | None: ...

@@ -5,6 +5,7 @@ Axes: B batch, T time, D width, V vocabulary, S slots.
 
 import math
 from fractions import Fraction
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -27,6 +28,8 @@ class MocaNet(nn.Module):
     vocab_size: int
     num_layers: int
     layer: LayerConfig
+
+    token_shape: ClassVar[tuple[()]] = ()
 
     def setup(self):
         self.embed = nn.Embed(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from mocanet_jax.core.rows import placed
+from mocanet_jax.tasks.task import Lengths
 
 R = TypeVar("R")
 
@@ -81,7 +82,6 @@ class SequenceTask:
     blank: ClassVar[int]
     marker: ClassVar[int | None]
     limit: ClassVar[float] = math.inf
-    training_data: ClassVar[tuple] = ()
 
     def __post_init__(self):
         if (
@@ -109,14 +109,13 @@ class SequenceTask:
         length grows."""
         raise NotImplementedError
 
-    def read(self) -> None:
-        """Nothing: sequences are drawn."""
+    @property
+    def lengths(self) -> Lengths:
+        return Lengths(self.shortest, self.longest, self.first_longest)
 
-    def select(self, batch: int, step: int, count: int) -> tuple[()]:
-        return ()
-
-    def on_batch(self, run: Callable[[Batch], R], data, chosen, key, batch, lengths) -> R:
-        return run(self.sample(key, batch, lengths, self.longest))
+    @property
+    def batches(self) -> "Drawn":
+        return Drawn(self)
 
     def scored_positions(self, batch: Batch) -> tuple[jax.Array, Batch]:
         return only_scored(batch, self.answer_length(self.longest))
@@ -134,8 +133,19 @@ class SequenceTask:
     def initialise(self, params: dict) -> dict:
         return params
 
-    def example(self) -> jax.Array:
-        return jnp.zeros((1, 2), jnp.int32)
+
+@dataclass(frozen=True)
+class Drawn:
+    """Batches of sequences that are drawn anew at every step."""
+
+    task: SequenceTask
+    data: ClassVar[tuple[()]] = ()
+
+    def select(self, batch: int, step: int, count: int) -> tuple[()]:
+        return ()
+
+    def on_batch(self, run: Callable[[Batch], R], data, chosen, key, batch, lengths) -> R:
+        return run(self.task.sample(key, batch, lengths, self.task.longest))
 
 
 def only_scored(batch: Batch, count: int) -> tuple[jax.Array, Batch]:

@@ -3,15 +3,19 @@
 Axes: B batch, T time, M pieces of a word, N texts.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
 from mocanet_jax.tasks.text.labelled import LabelledTexts
 from mocanet_jax.tasks.text.vocabulary import Vocabulary
+
+R = TypeVar("R")
 
 
 class Bucket(NamedTuple):
@@ -37,6 +41,45 @@ class Selection(NamedTuple):
 
     bucket: np.ndarray
     rows: np.ndarray
+
+
+class TextBatch(NamedTuple):
+    """tokens: int32 [B, T, 1 + M], words and their pieces. mask: bool [B, T], False for
+    padding. labels: int32 [B].
+    """
+
+    tokens: jax.Array
+    mask: jax.Array
+    labels: jax.Array
+
+    @property
+    def scored_count(self) -> int:
+        """What the loss is a mean over: texts."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class BucketedTexts:
+    """Batches of texts of one bucket each. seed: of their order."""
+
+    data: TrainingData
+    seed: int
+
+    def select(self, batch: int, step: int, count: int) -> Selection:
+        sizes = tuple(len(bucket.labels) for bucket in self.data.buckets)
+        return select(sizes, batch, self.seed, step, count)
+
+    def on_batch(self, run: Callable[[TextBatch], R], data, chosen, key, batch, lengths) -> R:
+        """`run` of the batch that one step chose; compiled once for every bucket."""
+
+        def branch(bucket):
+            def take(rows):
+                words = bucket.words[rows]
+                return run(TextBatch(data.table[words], words > 0, bucket.labels[rows]))
+
+            return take
+
+        return jax.lax.switch(chosen.bucket, [branch(b) for b in data.buckets], chosen.rows)
 
 
 def bucketed(

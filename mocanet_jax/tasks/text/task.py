@@ -4,11 +4,10 @@ Axes: N members, B batch, T time, M pieces of a word, C classes.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,26 +16,12 @@ import optax
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.plain_paths import local_path
-from mocanet_jax.tasks.text.buckets import Selection, TrainingData, bucketed, select
+from mocanet_jax.tasks.task import Lengths
+from mocanet_jax.tasks.text.buckets import BucketedTexts, TextBatch, bucketed
 from mocanet_jax.tasks.text.labelled import LabelledTexts, hold_out, joined, read_tsv
 from mocanet_jax.tasks.text.tokenizer import interpreter_fault
 from mocanet_jax.tasks.text.vectors import read_vectors
 from mocanet_jax.tasks.text.vocabulary import FIRST_WORD, Vocabulary, build_vocabulary
-
-
-class TextBatch(NamedTuple):
-    """tokens: int32 [B, T, 1 + M], words and their pieces. mask: bool [B, T], False for
-    padding. labels: int32 [B].
-    """
-
-    tokens: jax.Array
-    mask: jax.Array
-    labels: jax.Array
-
-    @property
-    def scored_count(self) -> int:
-        """What the loss is a mean over: texts."""
-        return len(self.labels)
 
 
 class TextScores(NamedTuple):
@@ -49,8 +34,6 @@ class TextScores(NamedTuple):
     def means(self) -> dict[str, jax.Array]:
         return {"task_loss": self.loss / self.texts, "accuracy": self.correct / self.texts}
 
-
-R = TypeVar("R")
 
 VOCABULARY_FILE = "vocabulary.json"
 
@@ -91,7 +74,6 @@ class TextTask:
     saved_vocabulary: Vocabulary | None = None
 
     classes: ClassVar[tuple[str, ...]]
-    shortest: ClassVar[int] = 1
 
     def __post_init__(self):
         if fault := interpreter_fault():
@@ -121,7 +103,10 @@ class TextTask:
     def longest(self) -> int:
         return self.buckets[-1]
 
-    first_longest = longest  # no curriculum
+    @property
+    def lengths(self) -> Lengths:
+        """Which do not grow."""
+        return Lengths(1, self.longest, self.longest)
 
     @cached_property
     def _split(self) -> tuple[LabelledTexts, LabelledTexts]:
@@ -149,9 +134,6 @@ class TextTask:
             return read_tsv(local_path(self.eval_file), len(self.classes))
         return self.read_validation()
 
-    def read(self) -> None:
-        _ = self.train_texts, self.evaluation_texts  # both are kept
-
     @cached_property
     def vocabulary(self) -> Vocabulary:
         if self.saved_vocabulary is not None:
@@ -172,11 +154,14 @@ class TextTask:
         self.vocabulary.save(workdir / VOCABULARY_FILE)
 
     def record(self) -> dict:
-        """The vocabulary, and fingerprints of the texts by split. Reads the texts."""
-        data = {"training": self.train_texts, "held-out": self.held_out_texts}
-        data |= {"validation": self.evaluation_texts}
-        fingerprints = {name: texts.fingerprint() for name, texts in data.items()}
-        return {"vocabulary": self.vocabulary.fields(), "data": fingerprints}
+        """The vocabulary, and fingerprints of the texts by split."""
+        return {"vocabulary": self.vocabulary.fields(), "data": self._fingerprints}
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, dict]:
+        texts = {"training": self.train_texts, "held-out": self.held_out_texts}
+        texts |= {"validation": self.evaluation_texts}
+        return {name: part.fingerprint() for name, part in texts.items()}
 
     def fitting_length(self, length: int) -> int:
         """The longest training length, doubled until a text of `length` words fits, so that
@@ -198,35 +183,11 @@ class TextTask:
         return None
 
     @cached_property
-    def training_data(self) -> TrainingData:
+    def batches(self) -> BucketedTexts:
         texts, more = self.train_texts, self.augmentation()
         if more is not None:
             texts = joined(texts, more)
-        return bucketed(texts, self.buckets, self.vocabulary)
-
-    def select(self, batch_size: int, step: int, count: int) -> Selection:
-        sizes = tuple(len(bucket.labels) for bucket in self.training_data.buckets)
-        return select(sizes, batch_size, self.seed, step, count)
-
-    def on_batch(
-        self,
-        run: Callable[[TextBatch], R],
-        data: TrainingData,
-        chosen: Selection,
-        key,
-        batch,
-        lengths,
-    ) -> R:
-        """`run` of the batch that one step chose; compiled once for every bucket."""
-
-        def branch(bucket):
-            def take(rows):
-                words = bucket.words[rows]
-                return run(TextBatch(data.table[words], words > 0, bucket.labels[rows]))
-
-            return take
-
-        return jax.lax.switch(chosen.bucket, [branch(b) for b in data.buckets], chosen.rows)
+        return BucketedTexts(bucketed(texts, self.buckets, self.vocabulary), self.seed)
 
     def initialise(self, params: dict) -> dict:
         """`params` with the vectors of the file, which are brought to the scale of the words
@@ -248,9 +209,6 @@ class TextTask:
                 table[:, row] = scale * found[word]
         embed = members["embed"] | {"words": {"embedding": jnp.asarray(table)}}
         return params | {"members": members | {"embed": embed}}
-
-    def example(self) -> jax.Array:
-        return jnp.zeros((1, 2, 1 + self.vocabulary.max_pieces), jnp.int32)
 
     def scored_positions(self, batch: TextBatch) -> tuple[None, TextBatch]:
         return None, batch

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 _HOMES = {
+    "mocanet_jax.core.addressing": ("Address",),
     "mocanet_jax.core.budget": ("BudgetConfig",),
     "mocanet_jax.nn.config": (
         "ControllerConfig",
@@ -36,9 +37,12 @@ _HOMES = {
     "mocanet_jax.nn.models.classifier": ("ClassifierSpec", "MocaClassifier"),
     "mocanet_jax.nn.models.sequence": ("MocaNet",),
     "mocanet_jax.nn.projections": ("Projection",),
+    "mocanet_jax.runtime.errors": ("UserError",),
+    "mocanet_jax.tasks.languages.transduction": ("TransductionTask",),
     "mocanet_jax.tasks.synthetic.sequence": ("Batch", "SequenceTask"),
     "mocanet_jax.inference.loaded": ("LoadedModel", "load"),
     "mocanet_jax.train.config": ("base_config", "text_config", "with_ablations"),
+    "mocanet_jax.train.result": ("Result",),
 }
 _ATTRIBUTES = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = {
@@ -51,6 +55,7 @@ __all__ = ["__version__", *_ATTRIBUTES, *_MODULES]
 
 if TYPE_CHECKING:
     from mocanet_jax.core import budget as budget
+    from mocanet_jax.core.addressing import Address as Address
     from mocanet_jax.core.budget import BudgetConfig as BudgetConfig
     from mocanet_jax.inference.export import export as export
     from mocanet_jax.inference.loaded import LoadedModel as LoadedModel
@@ -79,12 +84,15 @@ if TYPE_CHECKING:
     from mocanet_jax.nn.models.classifier import MocaClassifier as MocaClassifier
     from mocanet_jax.nn.models.sequence import MocaNet as MocaNet
     from mocanet_jax.nn.projections import Projection as Projection
+    from mocanet_jax.runtime.errors import UserError as UserError
+    from mocanet_jax.tasks.languages.transduction import TransductionTask as TransductionTask
     from mocanet_jax.tasks.synthetic.sequence import Batch as Batch
     from mocanet_jax.tasks.synthetic.sequence import SequenceTask as SequenceTask
     from mocanet_jax.train.config import base_config as base_config
     from mocanet_jax.train.config import text_config as text_config
     from mocanet_jax.train.config import with_ablations as with_ablations
     from mocanet_jax.train.loop import train as train
+    from mocanet_jax.train.result import Result as Result
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,6 @@ README.md that says how to load it with JAX alone. See docs/guides/export.md.
 import signal
 
 from absl import flags
-from rich.console import Console
 
 from mocanet_jax import cli
 from mocanet_jax.runtime import backend
@@ -28,9 +27,7 @@ def main() -> None:
     try:
         from mocanet_jax.inference import export
 
-        export.export_run(
-            local_path(flags.FLAGS.workdir), local_path(flags.FLAGS.out), Console()
-        )
+        print(export.export_run(local_path(flags.FLAGS.workdir), local_path(flags.FLAGS.out)))
     except KeyboardInterrupt:
         cli.leave("interrupted; nothing was written", 130)
 

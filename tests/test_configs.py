@@ -6,12 +6,15 @@ from pathlib import Path
 import jax
 import pytest
 
+from mocanet_jax.core.budget import BudgetConfig
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
+from mocanet_jax.nn.config import LayerConfig
+from mocanet_jax.nn.heads import KINDS
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.registry import TASKS
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
-from mocanet_jax.train.build import build_model, build_task
-from mocanet_jax.train.config import ABLATIONS
+from mocanet_jax.train.build import budget_config, build_model, build_task, layer_config
+from mocanet_jax.train.config import ABLATIONS, base_config
 from mocanet_jax.train.config.settings import check_settings
 
 FILES = Path(__file__).parents[1].glob("configs/*.py")
@@ -29,6 +32,23 @@ def get_config(name, ablation=None):
     several = hasattr(CONFIGS[name], "TASKS")
     names = [name] * several + [ablation] * (ablation is not None)
     return CONFIGS[name].get_config(",".join(names))
+
+
+def test_defaults_of_configs_are_those_of_the_layer():
+    """Otherwise the layer in a model of one's own is another one than a config's."""
+    model = base_config().model
+    model.memory.heads.ring.count = 1
+    assert layer_config(model) == LayerConfig()
+    assert budget_config(model) == BudgetConfig()
+
+
+def test_every_kind_of_head_has_its_fields():
+    """Otherwise a new file in nn/heads/ needs a second entry elsewhere."""
+    for name, kind in KINDS.items():
+        fields = base_config().model.memory.heads[name].to_dict()
+        assert fields.pop("count") == 0
+        head = kind()
+        assert fields == {field: getattr(head, field) for field in fields}
 
 
 def test_every_task_has_a_config():

@@ -59,12 +59,34 @@ class BudgetConfig:
 
 
 class Flops(NamedTuple):
-    """Numbers of the parts of one layer that can be gated: FLOPs per token, shares of them, or
-    thresholds in logits."""
+    """FLOPs per token of the parts of one layer that can be gated, everything on."""
 
     experts: float
     writes: float
     reads: float
+
+
+class Shares(NamedTuple):
+    """Shares in [0, 1] of the sum of a layer's Flops: of one expert, of one head's write and of
+    one head's read."""
+
+    expert: float
+    write: float
+    read: float
+
+
+class Thresholds(NamedTuple):
+    """What the logit of a gate must pass, float [] ≥ 0, in logits: of an expert, a write and a
+    read."""
+
+    expert: jax.Array | float
+    write: jax.Array | float
+    read: jax.Array | float
+
+
+def thresholds(multiplier: jax.Array | float, shares: Shares) -> Thresholds:
+    """λ · share of each part. multiplier: λ ≥ 0, in logits for the full compute of a layer."""
+    return Thresholds(*(multiplier * share for share in shares))
 
 
 class Usage(NamedTuple):

@@ -13,7 +13,6 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jax import export as jax_export
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from mocanet_jax.inference import export_guide, safetensors
 from mocanet_jax.inference.restore import Restored, restored
@@ -29,12 +28,13 @@ MODEL_FILE, WEIGHTS_FILE = "model.stablehlo", "params.safetensors"
 
 
 def export(workdir: Path | str, out: Path | str) -> None:
-    """As `export_run`, without output."""
-    export_run(local_path(workdir), local_path(out), Console(quiet=True))
+    """As `export_run`."""
+    export_run(local_path(workdir), local_path(out))
 
 
-def export_run(workdir: Path, out: Path, console: Console) -> None:
-    """The best checkpoint of a run into `out`, whole or not at all.
+def export_run(workdir: Path, out: Path) -> str:
+    """The best checkpoint of a run into `out`, whole or not at all. Returns a line on what is
+    there.
 
     Raises UserError where there is no such checkpoint, and for an `out` that holds something
     or cannot be written.
@@ -56,12 +56,9 @@ def export_run(workdir: Path, out: Path, console: Console) -> None:
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from error
     count = sum(array.size for array in weights.values())
-    console.print(
+    return (
         f"step {run.step:,} of {workdir}, {count:,} parameters, is in {out}; "
-        f"{out / 'README.md'} says how to load it",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        f"{out / 'README.md'} says how to load it"
     )
 
 

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mocanet_jax.core import gating
-from mocanet_jax.core.budget import BudgetConfig, Flops, memory_flops
+from mocanet_jax.core.budget import BudgetConfig, Flops, Shares, memory_flops
 from mocanet_jax.nn.experts import MlpExpert, expert_flops
 from mocanet_jax.nn.heads import Ring
 from mocanet_jax.nn.heads.base import Head, Sizes
@@ -185,12 +185,12 @@ class LayerConfig:
         return Flops(experts, writes, reads)
 
     @property
-    def unit_shares(self) -> Flops:
-        """Shares of `flops`: of one expert, one head's write, one head's read."""
+    def unit_shares(self) -> Shares:
+        """Of one expert, one head's write, one head's read."""
         counts = (self.num_experts, self.num_heads, self.num_heads)
         total = max(sum(self.flops), 1)
         shares = (f / max(n, 1) / total for f, n in zip(self.flops, counts, strict=True))
-        return Flops(*shares)
+        return Shares(*shares)
 
     @property
     def max_multiplier(self) -> float:
@@ -204,4 +204,4 @@ class LayerConfig:
         """Experts that a token can use on average if the whole budget goes to them."""
         if not self.dynamic:
             return self.experts.top_k
-        return min(self.experts.top_k, self.budget.target / self.unit_shares.experts)
+        return min(self.experts.top_k, self.budget.target / self.unit_shares.expert)

@@ -45,6 +45,10 @@ class Controller(nn.Module):
     def initial_state(self, batch: int, embedding_dim: int) -> ControllerState:
         return ControllerState(jnp.zeros((batch, embedding_dim)))
 
+    def flops(self, width: int) -> float:
+        """Forward FLOPs per token: gate, input and recurrence."""
+        return 4.0 * width**2 + 2.0 * width
+
     @nn.compact
     def __call__(self, z: jax.Array, mask: jax.Array, state: ControllerState):
         """z: [B, T, D]; mask: bool [B, T]. Returns h, [B, T, D], and the next state."""

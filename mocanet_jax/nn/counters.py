@@ -38,9 +38,17 @@ class Counters(nn.Module):
     sizes: tuple[int, ...]
     dtype: jnp.dtype | None = None
 
+    @property
+    def _num_characters(self):
+        return sum(size // 2 for size in self.sizes)
+
     def initial_state(self, batch: int) -> CounterState:
-        count = sum(size // 2 for size in self.sizes)
-        return CounterState(jnp.zeros((batch, count, 2)).at[..., 0].set(1.0))
+        start = jnp.zeros((batch, self._num_characters, 2))
+        return CounterState(start.at[..., 0].set(1.0))
+
+    def flops(self, width: int) -> float:
+        """Forward FLOPs per token of the logits of turns and of the output."""
+        return 2.0 * width * (sum(self.sizes) + 2 * self._num_characters)
 
     @nn.compact
     def __call__(

@@ -46,6 +46,12 @@ class LayerAux(NamedTuple):
     penalty: jax.Array
 
 
+def build_router(config: LayerConfig) -> Router:
+    heads = config.memory.heads if config.memory else ()
+    write_starts = (start for h in heads for start in [h.write_gate_start] * h.count)
+    return Router(config.num_experts, tuple(write_starts), config.dynamic)
+
+
 class MocaLayer(nn.Module):
     """Maps x [B, T, D] and a LayerState to x' [B, T, D], the next state and LayerAux."""
 
@@ -63,8 +69,7 @@ class MocaLayer(nn.Module):
                 self.counters = Counters(config.controller.counters, config.activations)
         self.norm = norm()
         heads = config.memory.heads if config.memory else ()
-        write_starts = (start for h in heads for start in [h.write_gate_start] * h.count)
-        self.router = Router(config.num_experts, tuple(write_starts), config.dynamic)
+        self.router = build_router(config)
         wanted = {"router": self.router.projections()}
         if config.memory:
             self.memory = Memory(heads, config.sizes, config.dynamic)
@@ -127,13 +132,13 @@ class MocaLayer(nn.Module):
                 c, counters = self.counters(self.counters_norm(x), mask, counters, hardness)
                 x = x + c
         z = self.norm(x)
-        thresholds = budget.Flops(*(multiplier * share for share in config.unit_shares))
+        thresholds = budget.thresholds(multiplier, config.unit_shares)
         projected = self.projections(z)
         decisions = self.router(projected["router"], mask, thresholds)
         did = experts = None
         if config.memory:
             hardness = jnp.broadcast_to(hardness, mask.shape[:1])[:, None, None]
-            context = (hardness, thresholds.reads)
+            context = (hardness, thresholds.read)
             m, memory, did = self.memory(z, projected, decisions, mask, memory, context)
             x = x + m
         if config.experts:
@@ -170,11 +175,11 @@ class MocaLayer(nn.Module):
     def _expected_share(self, expert_logits, memory, experts, mask):
         shares, margins = self.config.unit_shares, []
         if memory is not None:
-            margins += [(memory.write_margins, shares.writes)]
-            margins += [(memory.read_margins, shares.reads)]
+            margins += [(memory.write_margins, shares.write)]
+            margins += [(memory.read_margins, shares.read)]
         if experts is not None:
             chosen = jnp.take_along_axis(expert_logits, experts.indices, axis=-1)
-            margins += [(chosen, shares.experts)]
+            margins += [(chosen, shares.expert)]
         spent = (share * jnp.sum(nn.sigmoid(m), axis=-1) for m, share in margins)
         return _masked_mean(sum(spent, start=jnp.zeros(mask.shape)), mask)
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import gating
+from mocanet_jax.core.budget import Thresholds
 from mocanet_jax.core.straight_through import hard_gate
 from mocanet_jax.nn.heads.base import OPEN_START, WriteGate
 from mocanet_jax.nn.projections import Projection, Projections, repeated
@@ -49,18 +50,21 @@ class Router(nn.Module):
             wanted["read_gate"] = Projection(num_heads, opening)
         return wanted
 
-    def __call__(self, projected: dict, mask: jax.Array, thresholds) -> Decisions:
-        """projected: of `projections`, [B, T, features]. mask: bool [B, T]. thresholds: of an
-        expert, a write and a read, in logits (budget.Flops of them)."""
+    def flops(self, width: int) -> float:
+        """Forward FLOPs per token of the logits of all gates."""
+        return 2.0 * width * sum(p.features for p in self.projections().values())
+
+    def __call__(self, projected: dict, mask: jax.Array, thresholds: Thresholds) -> Decisions:
+        """projected: of `projections`, [B, T, features]. mask: bool [B, T]."""
         experts = projected.get("expert")
         if self.dynamic and self.num_experts:
-            experts = gating.margin(experts, thresholds.experts)
+            experts = gating.margin(experts, thresholds.expert)
         if not self.write_starts:
             return Decisions(experts, None, None)
         if not self.dynamic:
             shape = (*mask.shape, len(self.write_starts))
             everywhere = jnp.broadcast_to(mask[..., None], shape).astype(jnp.float32)
             return Decisions(experts, WriteGate(everywhere, None), None)
-        margins = gating.margin(projected["write_gate"], thresholds.writes)
+        margins = gating.margin(projected["write_gate"], thresholds.write)
         opened = hard_gate(margins) * mask[..., None]
         return Decisions(experts, WriteGate(opened, margins), projected["read_gate"])

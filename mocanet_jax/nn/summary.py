@@ -10,6 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.nn.config import LayerConfig
+from mocanet_jax.nn.controller import Controller
+from mocanet_jax.nn.counters import Counters
+from mocanet_jax.nn.layer import build_router
 from mocanet_jax.nn.models.baseline import Baseline
 from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.models.sequence import MocaNet
@@ -79,21 +82,19 @@ def layer_flops(config: LayerConfig) -> dict[str, float]:
     """Forward FLOPs per token of one layer with everything on that its ceilings allow: K
     experts, a write and a read. The projections of heads are the router's, but for values,
     which are part of a write."""
-    d = config.width
-    counters = config.controller.counters if config.controller else ()
-    characters = sum(size // 2 for size in counters)
-    gates = config.num_experts + config.dynamic * 2 * config.num_heads
-    addressing = 2.0 * d * config.dynamic if config.memory else 0.0  # how much was found
+    d, controller = config.width, config.controller
+    router = build_router(config).flops(d)
     if config.memory:
+        router += 2.0 * d * config.dynamic  # how much was found
         for head in config.memory.heads:
             sized = head.clone(parent=None, sizes=config.sizes)
             projected = (p for n, p in sized.projections().items() if n != "value")
-            addressing += sized.flops() + 2.0 * d * sum(p.features for p in projected)
+            router += sized.flops() + 2.0 * d * sum(p.features for p in projected)
     flops = config.flops
     return {
-        "controller": bool(config.controller) * (4.0 * d**2 + 2.0 * d),
-        "counters": 2.0 * d * (sum(counters) + 2 * characters),
-        "router": 2.0 * d * gates + addressing,
+        "controller": Controller().flops(d) if controller else 0.0,
+        "counters": Counters(controller.counters).flops(d) if controller else 0.0,
+        "router": router,
         "memory": flops.writes + flops.reads,
         "experts": config.experts.top_k * flops.experts / config.num_experts
         if config.experts
@@ -110,11 +111,12 @@ def _words_and_attention_flops(spec: ClassifierSpec, params):
 
 
 def _component(path, parts) -> str:
-    """Which of the `parts` of a layer a parameter belongs to, or what else."""
+    """Which of the `parts` of a layer a parameter belongs to, or what else. What stands
+    outside of the layers and is no norm is the embedding or the head."""
     names = path_names(path)
-    if names[0] in ("embed", "direction", "head", "attention"):
-        return "embedding and head"
-    part = names[1] if len(names) > 2 else names[0]
+    if not names[0].startswith("layers"):
+        return "norms" if names[0] == "norm" else "embedding and head"
+    part = names[1]
     if part == "projections":
         part = "memory" if names[2].endswith("_value") else "router"
     return part if part in parts else "norms"

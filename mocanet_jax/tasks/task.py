@@ -46,7 +46,8 @@ class Task(Protocol):
         the batch as `score` needs it with those."""
 
     def score(self, logits: jax.Array, batch) -> Any:
-        """Sums over a batch, with a method `means` that names at least task_loss, accuracy."""
+        """A pytree of sums over a batch, whose method `means` names at least task_loss and
+        accuracy."""
 
     def initialise(self, params: dict) -> dict:
         """Fresh parameters with what the task knows beforehand. Not traced."""

@@ -73,6 +73,10 @@ def build_model(config: ConfigDict, task: Task) -> Model:
     together.
     """
     name = config.model.name
+    try:
+        budget_config(config.model)
+    except ValueError as error:
+        raise UserError(f"config.model.{error}") from error
     if name == MOCA:
         return _build_moca(config, task)
     if name not in BASELINES:

@@ -95,8 +95,8 @@ def test_words_spend_what_both_readings_of_them_do(finished_text):
         at = [(member, way, 7 - i if way else i) for member in range(2) for way in range(2)]
         experts = np.mean([did.experts.computed[a].sum() for a in at])
         writes = np.mean([did.memory.writes[a].sum() for a in at])
-        assert spent.experts[i] == pytest.approx(experts * spec.unit_shares.experts)
-        assert spent.writes[i] == pytest.approx(writes * spec.unit_shares.writes)
+        assert spent.experts[i] == pytest.approx(experts * spec.unit_shares.expert)
+        assert spent.writes[i] == pytest.approx(writes * spec.unit_shares.write)
     usage = jax.tree.map(lambda members: members.sum(axis=0), did.usage).shares()["total"]
     assert spent.total.mean() == pytest.approx(float(usage), rel=1e-5)
 

@@ -107,14 +107,14 @@ def copy_model(finished, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "copy_model"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build.jax, "default_backend", lambda: "gpu")
-        export.export_run(finished[0], folder, tiny.console())
+        export.export_run(finished[0], folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def text_model(finished_text, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "text_model"
-    export.export_run(finished_text[0], folder, tiny.console())
+    export.export_run(finished_text[0], folder)
     return folder
 
 
@@ -214,13 +214,13 @@ def test_what_is_there_is_left_alone(finished, tmp_path, taken, monkeypatch):
     before = left_in(tmp_path)
     monkeypatch.setattr(export, "restored", lambda *_, **__: pytest.fail("work was done"))
     with pytest.raises(UserError, match="is there already"):
-        export.export_run(finished[0], out, tiny.console())
+        export.export_run(finished[0], out)
     assert left_in(tmp_path) == before
 
 
 def test_a_directory_without_a_model_makes_nothing(tmp_path):
     with pytest.raises(UserError, match="no trained model"):
-        export.export_run(tmp_path / "none", tmp_path / "model", tiny.console())
+        export.export_run(tmp_path / "none", tmp_path / "model")
     assert left_in(tmp_path) == []
 
 
@@ -239,7 +239,7 @@ def test_a_full_disk_is_told_in_one_line(finished, tmp_path, monkeypatch, quick)
 
     monkeypatch.setattr(safetensors, "save", full)
     with pytest.raises(UserError, match="model cannot be written: No space left on device"):
-        export.export_run(finished[0], tmp_path / "model", tiny.console())
+        export.export_run(finished[0], tmp_path / "model")
     assert left_in(tmp_path) == []
 
 

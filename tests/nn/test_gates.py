@@ -88,9 +88,9 @@ def test_the_expected_share_is_a_naive_mean_over_tokens():
     for layer in aux.layers:
         for b, t in np.argwhere(MASK):
             best = np.sort(np.asarray(layer.expert_logits[b, t]))[-K:]
-            spent = share.experts * sigmoid(best).sum()
-            spent += share.writes * sigmoid(np.asarray(layer.memory.write_margins[b, t])).sum()
-            spent += share.reads * sigmoid(np.asarray(layer.memory.read_margins[b, t])).sum()
+            spent = share.expert * sigmoid(best).sum()
+            spent += share.write * sigmoid(np.asarray(layer.memory.write_margins[b, t])).sum()
+            spent += share.read * sigmoid(np.asarray(layer.memory.read_margins[b, t])).sum()
             expected.append(spent)
     np.testing.assert_allclose(aux.expected_share, np.mean(expected), rtol=1e-9)
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mocanet_jax.core.budget import Flops
+from mocanet_jax.core.budget import Thresholds
 from mocanet_jax.nn.router import Router
 
-THRESHOLDS = Flops(0.4, 0.3, 0.2)
+THRESHOLDS = Thresholds(0.4, 0.3, 0.2)
 B, T, E, H = 2, 6, 3, 2
 
 

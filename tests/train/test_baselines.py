@@ -64,7 +64,7 @@ def small(name):
 def run(request, tmp_path_factory):
     """(config, directory, what `train` returned) of each model's run. Not to be changed."""
     workdir, config = tmp_path_factory.mktemp(request.param) / "run", small(request.param)
-    return config, workdir, tiny.train(config, workdir, tiny.console())
+    return config, workdir, tiny.train(config, workdir)
 
 
 def test_it_learns(run):
@@ -105,18 +105,18 @@ def test_pictures_are_those_of_any_model(run, tmp_path):
     """There are no accesses and no spending to draw."""
     config, workdir, _ = run
     workdir = shutil.copytree(workdir, tmp_path / "run")
-    report(loop.train(config, workdir), tiny.console())
+    report(loop.train(config, workdir))
     assert (workdir / "accuracy_by_length.png").exists()
     assert not list(workdir.glob("memory_layer_*"))
     out = tmp_path / "out"
     out.mkdir()
-    plot.draw_run(workdir, out, [], tiny.console())
+    plot.draw_run(workdir, out, [])
     assert [path.name for path in out.iterdir()] == ["curves.png"]
 
 
 def test_an_exported_model_answers_as_the_live_one(run, tmp_path):
     """With more tokens than its state has room for in training."""
-    export.export_run(run[1], tmp_path / "out", tiny.console())
+    export.export_run(run[1], tmp_path / "out")
     program = jax_export.deserialize((tmp_path / "out" / export.MODEL_FILE).read_bytes())
     live = restored(run[1])
     shape = (2, 33)

@@ -43,7 +43,8 @@ class Content(Head):
     2023). Slots fade by a retention of every token, and each starts from a learned row. Slots
     beyond the trained number are never addressed.
 
-    temperature: of scores, > 0.
+    Attributes:
+        temperature: of the scores of slot keys, > 0
     """
 
     temperature: float = 1.0

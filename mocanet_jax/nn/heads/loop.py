@@ -17,10 +17,12 @@ class Loop(PointerHead):
     """A write pointer that moves only where its head writes, and not below 0; and a read
     pointer that from the last slot written goes on at the first (core/addressing.py:loop).
 
-    max_wraps: M ≥ 1. Flags, float [B, T, H, M + 1], are 1 where the read pointer has come to
-        the start of wrap 0, 1, …, M, and are projected to the residual stream.
+    Flags, float [B, T, H, M + 1], are 1 where the read pointer has come to the start of wrap
+    0, 1, …, M, and are projected to the residual stream. Reads start undecided, since it is
+    left to learn whether they go forwards or back.
 
-    Reads start undecided, since it is left to learn whether they go forwards or back.
+    Attributes:
+        max_wraps: wraps of the read pointer that are distinguished, M ≥ 1
     """
 
     max_wraps: int = 1

@@ -82,10 +82,11 @@ class Trajectory(NamedTuple):
 class PointerHead(Head):
     """Heads that address slots by pointers.
 
-    sharpness: κ of the softest address, > 0. It starts there, so that the gradient feels the
-        next slot.
-
     All slots start from one learned row per head, since nothing here may depend on S.
+
+    Attributes:
+        sharpness: κ of the softest address, > 0; it starts there, so that the gradient feels
+            the next slot
     """
 
     sharpness: float = 1.0

@@ -52,7 +52,8 @@ class PriorityQueue(Head):
     what is to be sorted. What is half written would have half a place, so that writes are made
     hard.
 
-    sharpness: κ of the softest read, > 0.
+    Attributes:
+        sharpness: κ of the softest read, > 0
     """
 
     sharpness: float = 1.0

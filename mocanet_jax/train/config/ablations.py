@@ -2,6 +2,9 @@
 
 from ml_collections import ConfigDict
 
+from mocanet_jax.nn.heads import KINDS
+from mocanet_jax.nn.heads.pointers import PointerHead
+
 
 def no_memory(config: ConfigDict) -> None:
     for head in config.model.memory.heads.values():
@@ -22,9 +25,10 @@ def no_controller(config: ConfigDict) -> None:
 def no_location(config: ConfigDict) -> None:
     """Heads that follow pointers address by content instead."""
     heads = config.model.memory.heads
-    for kind in ("ring", "loop", "stack"):
-        heads.content.count += heads[kind].count
-        heads[kind].count = 0
+    for name, kind in KINDS.items():
+        if issubclass(kind, PointerHead):
+            heads.content.count += heads[name].count
+            heads[name].count = 0
 
 
 def no_budget(config: ConfigDict) -> None:

@@ -3,25 +3,22 @@
 A count of 0 says that a part is absent.
 """
 
+import dataclasses
+
 from ml_collections import ConfigDict
 
-POINTER = {
-    "count": (0, "number of such heads"),
-    "sharpness": (1.0, "κ of the softest address, > 0"),
-}
+from mocanet_jax.nn.heads import KINDS, Head
+from mocanet_jax.runtime import docstrings
 
-HEADS = {
-    "ring": POINTER,
-    "loop": POINTER | {"max_wraps": (1, "wraps of the read pointer that are distinguished")},
-    "stack": POINTER,
-    "content": {
-        "count": (0, "number of such heads"),
-        "temperature": (1.0, "of the scores of slot keys, > 0"),
-    },
-    "association": {"count": (0, "number of such heads")},
-    "priority_queue": POINTER,
-}
-"""Kinds of memory heads (nn/heads/)."""
+
+def _head_fields(kind):
+    """Fields of a kind of memory head, with what its docstring says of them."""
+    inherited = {f.name for f in dataclasses.fields(Head)}
+    meanings = docstrings.attributes(kind.__module__, kind.__name__)
+    own = [f for f in dataclasses.fields(kind) if f.name not in inherited]
+    count = {"count": (0, "number of such heads")}
+    return count | {f.name: (f.default, meanings[f.name]) for f in own}
+
 
 MODEL = {
     "name": ("moca", "moca, or one of config.baseline, whose sizes then take their place"),
@@ -38,7 +35,7 @@ MODEL = {
             0.0,
             "weight of the commitment loss on decisions that are made hard, in nats",
         ),
-        "heads": HEADS,
+        "heads": {name: _head_fields(kind) for name, kind in KINDS.items()},
     },
     "experts": {
         "count": (4, "E, number of experts"),

@@ -88,6 +88,7 @@ def reference() -> Iterator[str]:
     fields = [field for field in documented().values() if field.default is not None]
     yield "Fields of a config, set by --config.NAME=VALUE, with their defaults:"
     yield from _table([(f.name, repr(f.default), f.meaning) for f in fields])
+    yield "Fields of config.data are the task's own; --print_config shows them."
     yield ""
     yield "Ablations, written behind a config's name, as in copy:no_memory:"
     for name, ablate in ABLATIONS.items():

@@ -46,6 +46,7 @@ class Segments(NamedTuple):
     mask: jax.Array
 
 
+@lru_cache(maxsize=2)
 def steps_per_epoch(tokens: Tokens, batch: int, segment: int) -> int:
     """M // B, the same in every epoch. Raises UserError where it is 0."""
     inputs = _inputs(tokens)

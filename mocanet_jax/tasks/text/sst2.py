@@ -16,9 +16,15 @@ from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.text.composition import composed
 from mocanet_jax.tasks.text.labelled import LabelledTexts, labelled_texts, read_tsv
 from mocanet_jax.tasks.text.task import TextTask
+from mocanet_jax.tasks.tfds import Dataset
 
-DOWNLOAD_TIMEOUT = 5.0
-"""Seconds to wait for an answer from the place that TFDS would download from."""
+TFDS = Dataset(
+    name="glue/sst2",
+    title="SST-2",
+    url="https://dl.fbaipublicfiles.com/glue/data/SST-2.zip",
+    instead="--config.data.path=DIR, a folder with GLUE's train.tsv and dev.tsv",
+    module="tensorflow_datasets.text.glue",
+)
 
 
 @dataclass(frozen=True)
@@ -68,38 +74,8 @@ def read_sst2(path: str, split: str) -> LabelledTexts:
 
 
 def _from_tfds(split):
-    import requests
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.text import glue  # noqa: F401  registers the builder
-
-    builder = tfds.builder("glue/sst2")
-    if not builder.data_path.exists():
-        try:
-            requests.head(builder.builder_config.data_url, timeout=DOWNLOAD_TIMEOUT)
-        except requests.RequestException as error:
-            raise UserError(
-                f"SST-2 is not in {builder.data_path} and cannot be downloaded now "
-                f"({type(error).__name__}). Either run once with a network connection, so that "
-                "TensorFlow Datasets fetches it, or pass --config.data.path=DIR, a folder with "
-                "GLUE's train.tsv and dev.tsv"
-            ) from error
-        try:
-            builder.download_and_prepare(file_format="array_record")
-        except (tfds.download.DownloadError, OSError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"SST-2 could not be downloaded: {reason}; pass --config.data.path=DIR, a "
-                "folder with GLUE's train.tsv and dev.tsv"
-            ) from error
-    try:
-        rows = builder.as_data_source(split=split)
-    except NotImplementedError as error:
-        raise UserError(
-            f"SST-2 in {builder.data_path} is in a form that takes TensorFlow to read; move "
-            "that folder away to fetch it again, or pass --config.data.path=DIR, a folder "
-            "with GLUE's train.tsv and dev.tsv"
-        ) from error
     texts, labels = zip(
-        *((row["sentence"].decode(), int(row["label"])) for row in rows), strict=True
+        *((row["sentence"].decode(), int(row["label"])) for row in TFDS.rows(split)),
+        strict=True,
     )
     return labelled_texts(list(texts), list(labels))

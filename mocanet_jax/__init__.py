@@ -41,7 +41,12 @@ _HOMES = {
     "mocanet_jax.tasks.languages.transduction": ("TransductionTask",),
     "mocanet_jax.tasks.synthetic.sequence": ("Batch", "SequenceTask"),
     "mocanet_jax.inference.loaded": ("LoadedModel", "load"),
-    "mocanet_jax.train.config": ("base_config", "text_config", "with_ablations"),
+    "mocanet_jax.train.config": (
+        "base_config",
+        "language_config",
+        "text_config",
+        "with_ablations",
+    ),
     "mocanet_jax.train.result": ("Result",),
 }
 _ATTRIBUTES = {name: home for home, names in _HOMES.items() for name in names}
@@ -89,6 +94,7 @@ if TYPE_CHECKING:
     from mocanet_jax.tasks.synthetic.sequence import Batch as Batch
     from mocanet_jax.tasks.synthetic.sequence import SequenceTask as SequenceTask
     from mocanet_jax.train.config import base_config as base_config
+    from mocanet_jax.train.config import language_config as language_config
     from mocanet_jax.train.config import text_config as text_config
     from mocanet_jax.train.config import with_ablations as with_ablations
     from mocanet_jax.train.loop import train as train

@@ -33,6 +33,25 @@ class SequenceResults(NamedTuple):
         return entries
 
 
+class LanguageResults(NamedTuple):
+    """splits: metrics of "valid" and, where there is one, "test". context: the fewest and the
+    most tokens before a predicted one that the model can see, None for all that there are."""
+
+    splits: dict[str, dict[str, float]]
+    context: tuple[int, int] | None
+
+    def entries(self) -> dict:
+        """The `eval/` entries of a summary, of the validation split, and `test/`, of the test
+        split, in values of JSON."""
+        names = {"valid": "eval", "test": "test"}
+        entries = {
+            f"{names[split]}/{name}": value
+            for split, metrics in self.splits.items()
+            for name, value in metrics.items()
+        }
+        return entries | {"eval/context": self.context and list(self.context)}
+
+
 class Mistake(NamedTuple):
     """confidence: in the wrong class."""
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mocanet_jax.evaluate.results import TextResults
+from mocanet_jax.evaluate.results import LanguageResults, TextResults
 from mocanet_jax.report import curves
+from mocanet_jax.report import language as language_report
 from mocanet_jax.report import sequence as sequence_report
 from mocanet_jax.report import text as text_report
 from mocanet_jax.report.terminal import say
@@ -26,6 +27,8 @@ def report(result: Result, console: Console) -> None:
     if isinstance(results, TextResults):
         text_report.show(console, results)
         text_report.draw(workdir, results)
+    elif isinstance(results, LanguageResults):
+        language_report.show(console, results, evaluator.task)
     else:
         task = evaluator.task
         sequence_report.show(console, results, (task.shortest, task.longest))

@@ -32,6 +32,7 @@ TASKS = {
     "binary_addition": f"{_LANGUAGES}.binary_addition:BinaryAdditionTask",
     "bucket_sort": f"{_LANGUAGES}.bucket_sort:BucketSortTask",
     "sst2": "mocanet_jax.tasks.text.sst2:Sst2Task",
+    "language": "mocanet_jax.tasks.corpora.task:LanguageTask",
 }
 """module:Class, which is imported when it is used."""
 
@@ -40,7 +41,8 @@ def task_class(name: str) -> type:
     """The class of a task of TASKS, or of one's own by "module:Class".
 
     Raises UserError for an unknown name, a module or class that is not to be had, and a class
-    that is no task: one extends SequenceTask, and says what that leaves open, or TextTask.
+    that is no task: one extends SequenceTask, and says what that leaves open, TextTask or
+    LanguageTask.
     """
     if ":" not in name and name not in TASKS:
         near = difflib.get_close_matches(name, TASKS, n=1)
@@ -59,7 +61,8 @@ def _check_kind(name, kind):
     bases = _bases()
     if not isinstance(kind, type) or not issubclass(kind, tuple(bases)):
         raise UserError(
-            f"config.task={name}: not a task, a class that extends SequenceTask or TextTask"
+            f"config.task={name}: not a task, a class that extends SequenceTask, TextTask or "
+            "LanguageTask"
         )
 
 
@@ -76,12 +79,13 @@ def check_complete(name: str, task: Task) -> None:
 
 def _bases():
     """By what a task may extend: methods and constants that it has to define."""
+    from mocanet_jax.tasks.corpora.task import LanguageTask
     from mocanet_jax.tasks.synthetic.sequence import SequenceTask
     from mocanet_jax.tasks.text.task import TextTask
 
     of_sequences = ("sample", "num_steps", "answer_length"), ("vocab_size", "blank", "marker")
     of_texts = ("read_train", "read_validation"), ("classes",)
-    return {SequenceTask: of_sequences, TextTask: of_texts}
+    return {SequenceTask: of_sequences, TextTask: of_texts, LanguageTask: ((), ())}
 
 
 def data_meanings(name: str) -> dict[str, str]:

@@ -21,9 +21,11 @@ class Lengths(NamedTuple):
 
 class Batches(Protocol):
     """What training draws its batches from. data: a pytree of arrays that the training step is
-    handed, () for sequences that are drawn."""
+    handed, () for sequences that are drawn. carries_state: sequence b of a batch goes on where
+    that of the batch before ended, but where its `reset`, bool [B], is True."""
 
     data: Any
+    carries_state: bool
 
     def select(self, batch: int, step: int, count: int) -> Any:
         """What `count` steps from `step` on take from the data: a pytree of arrays with a first

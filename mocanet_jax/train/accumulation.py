@@ -22,12 +22,13 @@ class Share(NamedTuple):
 WHOLE = Share(1.0, 1.0)
 
 
-def in_parts(gradient: Callable, batch, keys: tuple, parts: int):
-    """The sum over parts of `gradient(part, keys, share) → (gradients, metrics)`, metrics as
-    means of the batch.
+def in_parts(gradient: Callable, batch, state, keys: tuple, parts: int):
+    """The sum over parts of `gradient(part, state, keys, share) → (gradients, metrics,
+    state')`, metrics as means of the batch, and the next state of all its sequences.
 
     batch: of the task, arrays [B, …], of which part n has the sequences n, n + parts, …: on
-    several devices each keeps its own. keys: a named tuple; a part has keys of its own.
+    several devices each keeps its own. state: of the sequences, arrays [B, …], or None. keys: a
+    named tuple; a part has keys of its own.
 
     Losses are means, and `gradient` weighs them by the part's share, so that the sum is the
     gradient of the whole batch wherever sequences have nothing to do with each other. Three
@@ -37,22 +38,26 @@ def in_parts(gradient: Callable, batch, keys: tuple, parts: int):
     part, as many and as likely as for the whole.
     """
     if parts == 1:
-        return gradient(batch, keys, WHOLE)
-    split = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
+        return gradient(batch, state, keys, WHOLE)
+    apart = lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+    together = lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
 
-    def of_part(n, part):
+    def of_part(n, part, state):
         share = Share(part.scored_count / batch.scored_count, _tokens(part) / _tokens(batch))
         own = type(keys)(*(jax.random.fold_in(key, n) for key in keys))
-        gradients, metrics = gradient(part, own, share)
-        return gradients, {k: _weight(k, share, parts) * x for k, x in metrics.items()}
+        gradients, metrics, after = gradient(part, state, own, share)
+        weighed = {k: _weight(k, share, parts) * x for k, x in metrics.items()}
+        return (gradients, weighed), after
 
     def one_more(total, part):
-        return jax.tree.map(jnp.add, total, of_part(*part)), None
+        sums, after = of_part(*part)
+        return jax.tree.map(jnp.add, total, sums), after
 
-    every = (jnp.arange(parts), split)
-    shapes = jax.eval_shape(of_part, *jax.tree.map(lambda x: x[0], every))
+    every = (jnp.arange(parts), *jax.tree.map(apart, (batch, state)))
+    shapes, _ = jax.eval_shape(of_part, *jax.tree.map(lambda x: x[0], every))
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    return jax.lax.scan(one_more, nothing, every)[0]
+    sums, after = jax.lax.scan(one_more, nothing, every)
+    return *sums, jax.tree.map(together, after)
 
 
 def _weight(metric, share, parts):

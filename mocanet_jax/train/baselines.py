@@ -15,7 +15,7 @@ def _lstm(config: ConfigDict, task: SequenceTask) -> BaselineSpec:
 
 
 def _transformer(config: ConfigDict, task: SequenceTask) -> BaselineSpec:
-    context = task.num_steps(task.longest)
+    context = task.num_steps(task.lengths.longest)
     return TransformerSpec(**config.baseline.transformer, context=context)
 
 

@@ -6,6 +6,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mocanet_jax.core.budget import BudgetConfig
+from mocanet_jax.evaluate.language import LanguageEvaluator
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.evaluate.text import TextEvaluator
 from mocanet_jax.nn.config import ControllerConfig, ExpertsConfig, LayerConfig, MemoryConfig
@@ -18,6 +19,8 @@ from mocanet_jax.nn.models.sequence import MocaNet
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.imports import import_object
 from mocanet_jax.runtime.sharding import Layout
+from mocanet_jax.tasks.corpora.task import LanguageTask
+from mocanet_jax.tasks.corpora.tokenizers import tokenizer_of
 from mocanet_jax.tasks.registry import check_complete, task_class
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
 from mocanet_jax.tasks.task import Task
@@ -34,6 +37,10 @@ def build_task(config: ConfigDict, workdir: Path) -> Task:
     Raises UserError for an unknown task or settings it refuses.
     """
     kind, settings = task_class(config.task), dict(config.data)
+    if issubclass(kind, LanguageTask):
+        settings["seed"] = config.seed
+        if (record := latest_record(workdir)) and "tokenizer" in record.task:
+            settings["saved_tokenizer"] = tokenizer_of(record.task["tokenizer"])
     if issubclass(kind, TextTask):
         settings["seed"] = config.seed
         if (record := latest_record(workdir)) and "vocabulary" in record.task:
@@ -58,12 +65,14 @@ def _check_lengths(config, task):
             )
 
 
-def build_evaluator(
-    model: Model, task: Task, config: ConfigDict, layout: Layout
-) -> SequenceEvaluator | TextEvaluator:
+Evaluator = SequenceEvaluator | TextEvaluator | LanguageEvaluator
+
+
+def build_evaluator(model: Model, task: Task, config: ConfigDict, layout: Layout) -> Evaluator:
     """The evaluator of the task's kind."""
-    kind = TextEvaluator if isinstance(task, TextTask) else SequenceEvaluator
-    return kind(model, task, config, layout)
+    kinds = {TextTask: TextEvaluator, LanguageTask: LanguageEvaluator}
+    found = (kind for base, kind in kinds.items() if isinstance(task, base))
+    return next(found, SequenceEvaluator)(model, task, config, layout)
 
 
 def build_model(config: ConfigDict, task: Task) -> Model:

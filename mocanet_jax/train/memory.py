@@ -7,6 +7,7 @@ Axes: B batch, T time, D width, V vocabulary.
 from ml_collections import ConfigDict
 
 from mocanet_jax.runtime.memory import check, size
+from mocanet_jax.tasks.corpora.task import LanguageTask
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.train.config.settings import is_moca
@@ -32,7 +33,7 @@ def check_memory(config: ConfigDict, task: Task, like: TrainState, devices: int)
     check(
         state + sequences * _bytes_per_sequence(config, task),
         f"a batch of config.train.batch_size={training.batch_size:,} sequences of "
-        f"{_num_steps(task, task.longest):,} steps",
+        f"{_num_steps(task, task.lengths.longest):,} steps",
     )
     if isinstance(task, SequenceTask):
         longest = max((task.longest, *config.eval.lengths, *config.eval.long_lengths))
@@ -51,9 +52,11 @@ def _bytes_per_sequence(config, task) -> float:
     """The stream [T, D] between layers, which the gradient needs, and the logits of scored
     steps."""
     sizes = _sizes(config)
-    stream = _num_steps(task, task.longest) * (1 + sizes.num_layers) * sizes.width
-    is_sequence = isinstance(task, SequenceTask)
-    logits = task.answer_length(task.longest) * task.vocab_size if is_sequence else 0
+    stream = _num_steps(task, task.lengths.longest) * (1 + sizes.num_layers) * sizes.width
+    scored = task.answer_length(task.longest) if isinstance(task, SequenceTask) else 0
+    if isinstance(task, LanguageTask):
+        scored = task.segment
+    logits = scored and scored * task.vocab_size
     return stream * _bytes(config) + logits * FLOAT
 
 

@@ -3,19 +3,15 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from mocanet_jax.evaluate.results import SequenceResults, TextResults
-from mocanet_jax.evaluate.sequence import SequenceEvaluator
-from mocanet_jax.evaluate.text import TextEvaluator
+from mocanet_jax.evaluate.results import LanguageResults, SequenceResults, TextResults
 from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.nn.summary import component_costs, realised_flops, state_size
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.processes import leads
 from mocanet_jax.runtime.storage.files import write_json
+from mocanet_jax.train.build import Evaluator
 from mocanet_jax.train.checkpoints.record import Progress
 from mocanet_jax.train.config.settings import budget_target
-
-Evaluator = SequenceEvaluator | TextEvaluator
-
 
 EVALUATION = "eval.json"
 """File of an evaluation after training."""
@@ -49,7 +45,7 @@ class Result(NamedTuple):
     workdir: Path
     file: Path
     summary: dict
-    results: SequenceResults | TextResults
+    results: SequenceResults | TextResults | LanguageResults
     trained: Trained
     evaluator: Evaluator
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from mocanet_jax.nn.models.protocol import Model, Trained
+from mocanet_jax.nn.stack import ModelState
 from mocanet_jax.runtime import random_streams
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.train.curriculum import CurriculumState
@@ -19,6 +20,8 @@ class TrainState(NamedTuple):
     multiplier: λ of the budget, float32 [], in logits.
     average: running average of params, or None where the config asks for none.
     skipped: int32 [], steps in a row whose loss or gradient was not finite, up to now.
+    carried: states of the model, [B, …], that the next batch goes on from; None for a task
+        whose batches have nothing to do with each other, or a model that sees a window.
     """
 
     step: jax.Array
@@ -28,6 +31,7 @@ class TrainState(NamedTuple):
     curriculum: CurriculumState
     average: dict | None
     skipped: jax.Array
+    carried: ModelState | None
 
     @property
     def trained(self) -> Trained:

@@ -7,7 +7,7 @@ Axes: B batch, T time.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from mocanet_jax.nn.models.protocol import Model
 from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.nn.stack import ModelState
 from mocanet_jax.tasks.task import Task
-from mocanet_jax.train.accumulation import WHOLE, Share, in_parts
+from mocanet_jax.train.accumulation import WHOLE, in_parts
 from mocanet_jax.train.build import budget_config
 from mocanet_jax.train.curriculum import Accuracies, Curriculum, hard_rows
 from mocanet_jax.train.state import Keys, TrainState, initial_params, step_keys
@@ -39,6 +39,14 @@ class Settings(NamedTuple):
     first_hardness: jax.Array
     hardness: jax.Array
     multiplier: jax.Array
+
+
+class Inputs(NamedTuple):
+    """batch: of the task, with tokens and mask. carried: states [B, …] that it goes on from,
+    where it does not say reset; None for a batch that starts afresh."""
+
+    batch: Any
+    carried: ModelState | None = None
 
 
 class Faults(NamedTuple):
@@ -85,15 +93,22 @@ class Trainer:
             self.curriculum.initial_state(),
             jax.tree.map(jnp.copy, params) if averaged else None,
             jnp.zeros((), jnp.int32),
+            self._first_carried(params),
         )
 
-    def loss(self, params, batch, keys: Keys, settings: Settings, share: Share = WHOLE):
-        """The loss that is differentiated, and every term of it by name.
+    def _first_carried(self, params) -> ModelState | None:
+        """Nothing that a batch goes on from: each stream begins with a reset."""
+        if not self.task.batches.carries_state or self.model.window is not None:
+            return None
+        size = self.config.train.batch_size
+        return self.model.apply({"params": params}, size, method="initial_state")
 
-        batch: of the task, with tokens and mask. share: of a larger batch, whose loss is the
-        sum over its parts."""
+    def loss(self, params, inputs: Inputs, keys: Keys, settings: Settings, share=WHOLE):
+        """The loss that is differentiated, every term of it by name, and the state after it.
+
+        share: Share of a larger batch, whose loss is the sum over its parts."""
         config, hardness = self.config.model, settings.hardness
-        logits, aux, batch = self._forward(params, batch, keys, settings)
+        logits, aux, batch, after = self._forward(params, inputs, keys, settings)
         means = self.task.score(logits, batch).means()
         if self.curriculum.grows:
             means |= self._accuracies(logits, batch, means["accuracy"])
@@ -112,13 +127,16 @@ class Trainer:
         tokens = jnp.sum(batch.mask, dtype=jnp.float32)
         metrics |= {"dropped": aux.dropped / tokens, "tokens": tokens}
         metrics["expected_usage"] = aux.expected_share
-        return loss, metrics
+        return loss, (metrics, after if inputs.carried is not None else None)
 
-    def _forward(self, params, batch, keys, settings):
-        """Logits of the steps that are scored, ModelAux, and the batch as it is scored."""
-        variables, model = {"params": params}, self.model
+    def _forward(self, params, inputs, keys, settings):
+        """Logits of the steps that are scored, ModelAux, the batch as it is scored, and the
+        next state."""
+        variables, model, batch = {"params": params}, self.model, inputs.batch
         state = model.apply(variables, len(batch.tokens), method="initial_state")
         state = add_state_noise(state, keys.noise, self.config.train.state_noise)
+        if inputs.carried is not None:
+            state = carried_on(inputs.carried, state, batch.reset)
         positions, scored = self.task.scored_positions(batch)
         hardness = settings.hardness
         if self.curriculum.grows:
@@ -126,13 +144,13 @@ class Trainer:
             hardness = jnp.where(is_first, settings.first_hardness, hardness)
         run = {"train": True, "hardness": hardness, "multiplier": settings.multiplier}
         run["rngs"] = {"dropout": keys.dropout, "router": keys.router}
-        inputs = (batch.tokens, state, batch.mask)
+        given = (batch.tokens, state, batch.mask)
         if positions is None:
-            logits, _, aux = model.apply(variables, *inputs, **run)
+            logits, after, aux = model.apply(variables, *given, **run)
         else:
-            x, _, aux = model.apply(variables, *inputs, **run, method="features")
+            x, after, aux = model.apply(variables, *given, **run, method="features")
             logits = model.apply(variables, taken(x, positions), method="logits")
-        return logits, aux, scored
+        return logits, aux, scored, after
 
     def _accuracies(self, logits, batch, mean):
         """As metrics. mean: of all, which both are where the batch is too small."""
@@ -158,17 +176,21 @@ class Trainer:
         first = self.curriculum.first_hardness(curriculum)
         settings = Settings(first, curriculum.hardness, state.multiplier)
 
-        def of_part(part, keys, share):
+        def of_part(part, carried, keys, share):
+            inputs = Inputs(split_batch(part), carried)
             differentiate = jax.grad(self.loss, has_aux=True)
-            return differentiate(state.params, split_batch(part), keys, settings, share)
+            gradients, (metrics, after) = differentiate(
+                state.params, inputs, keys, settings, share
+            )
+            return gradients, metrics, after
 
         def gradient(batch):
             parts = self.config.train.accumulate_steps
-            return in_parts(of_part, split_batch(batch), keys, parts)
+            return in_parts(of_part, split_batch(batch), state.carried, keys, parts)
 
         lengths = self.curriculum.lengths(curriculum)
         batch_size = self.config.train.batch_size
-        gradients, metrics = self.task.batches.on_batch(
+        gradients, metrics, after = self.task.batches.on_batch(
             gradient, data, chosen, keys.batch, batch_size, lengths
         )
         metrics["gradient_norm"] = optax.tree.norm(gradients)
@@ -177,7 +199,7 @@ class Trainer:
             metrics["longest"] = lengths[1].astype(jnp.float32)
             metrics["hardness"] = curriculum.hardness
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
-        apply = lambda: self._apply_update(state, gradients, metrics)
+        apply = lambda: self._apply_update(state, gradients, metrics)._replace(carried=after)
         skip = lambda: state._replace(step=state.step + 1, skipped=state.skipped + 1)
         return jax.lax.cond(finite, apply, skip), metrics
 
@@ -191,14 +213,14 @@ class Trainer:
         if self.curriculum.grows:
             accuracies = Accuracies(metrics["soft_accuracy"], metrics["hard_accuracy"])
             curriculum = self.curriculum.update(curriculum, accuracies, state.multiplier)
-        return TrainState(
-            state.step + 1,
-            params,
-            self._multiplier(state, curriculum, metrics["usage"]),
-            opt_state,
-            curriculum,
-            average,
-            jnp.zeros((), jnp.int32),
+        return state._replace(
+            step=state.step + 1,
+            params=params,
+            multiplier=self._multiplier(state, curriculum, metrics["usage"]),
+            opt_state=opt_state,
+            curriculum=curriculum,
+            average=average,
+            skipped=jnp.zeros((), jnp.int32),
         )
 
     def _multiplier(self, state, curriculum, usage):
@@ -265,6 +287,17 @@ def add_state_noise(state: ModelState, key: jax.Array, scale: float) -> ModelSta
         return ControllerState(hidden + scale * noise)
 
     return jax.tree.map(add, state, is_leaf=is_controller)
+
+
+def carried_on(carried: ModelState, fresh: ModelState, reset: jax.Array) -> ModelState:
+    """`fresh` where a stream starts afresh, elsewhere `carried`, through which no gradient
+    goes: that of a segment ends where it begins (truncated backpropagation through time).
+    Arrays [B, …]; reset: bool [B]."""
+
+    def chosen(old, new):
+        return jnp.where(reset.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(chosen, jax.lax.stop_gradient(carried), fresh)
 
 
 def running_average(average: dict, params: dict, step: jax.Array, decay: float) -> dict:

@@ -62,6 +62,9 @@ class BaselineSpec:
         mlp = {"mlp": 6.0 * self.width * self.mlp_dim} if self.mlp_dim else {}
         return {"mixer": self.mixer_flops()} | mlp
 
+    window: ClassVar[int | None] = None
+    """Tokens that a state has room for by default; None for any number."""
+
     def slots_for(self, steps: int) -> int | None:
         """The `num_slots` of `initial_state` that hold a sequence of so many steps; None for a
         state whose size is fixed."""
@@ -125,6 +128,11 @@ class Baseline(nn.Module):
         self.norm = nn.RMSNorm()
         if not spec.tied_head:
             self.head = nn.Dense(self.vocab_size, use_bias=False)
+
+    @property
+    def window(self) -> int | None:
+        """As `BaselineSpec.window`."""
+        return self.spec.window
 
     @nn.nowrap
     def slots_for(self, growth: Fraction, steps: int) -> int | None:

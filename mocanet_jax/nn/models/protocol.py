@@ -48,7 +48,12 @@ class Model(Protocol):
 
 class SequenceModel(Model, Protocol):
     """A model with logits at every token, of sequences of any length. `features` takes what
-    `__call__` takes and returns [B, T, D] for logits, which `logits` turns into them."""
+    `__call__` takes and returns [B, T, D] for logits, which `logits` turns into them.
+
+    window: tokens that its state has room for, after which it sees none; None for a state that
+    goes on forever."""
+
+    window: int | None
 
     def slots_for(self, growth: Fraction, steps: int) -> int | None:
         """The `num_slots` of `initial_state` for sequences `growth` times as long as the

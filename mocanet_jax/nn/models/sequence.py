@@ -30,6 +30,7 @@ class MocaNet(nn.Module):
     layer: LayerConfig
 
     token_shape: ClassVar[tuple[()]] = ()
+    window: ClassVar[None] = None
 
     def setup(self):
         self.embed = nn.Embed(

@@ -32,6 +32,10 @@ class TransformerSpec(BaselineSpec):
                 "positions turn pairs of numbers"
             )
 
+    @property
+    def window(self) -> int:
+        return self.context
+
     def mixer(self) -> nn.Module:
         return Attention(self.width, self.num_heads, self.context)
 

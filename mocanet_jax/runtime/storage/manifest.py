@@ -11,7 +11,7 @@ from pathlib import Path
 from mocanet_jax.runtime.storage.files import flush_tree, read_json, write_json
 
 NAME = "manifest.json"
-LAYOUT = 4
+LAYOUT = 5
 """Of what a checkpoint holds; raised when older ones can no longer be read."""
 
 

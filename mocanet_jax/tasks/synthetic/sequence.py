@@ -140,6 +140,7 @@ class Drawn:
 
     task: SequenceTask
     data: ClassVar[tuple[()]] = ()
+    carries_state: ClassVar[bool] = False
 
     def select(self, batch: int, step: int, count: int) -> tuple[()]:
         return ()

@@ -5,9 +5,9 @@ Axes: B batch, T time, M pieces of a word, N texts.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -60,10 +60,17 @@ class TextBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class BucketedTexts:
-    """Batches of texts of one bucket each. seed: of their order."""
+    """Batches of texts of one bucket each. read: of the data, when it is needed first. seed: of
+    their order."""
 
-    data: TrainingData
+    read: Callable[[], TrainingData]
     seed: int
+
+    carries_state: ClassVar[bool] = False
+
+    @cached_property
+    def data(self) -> TrainingData:
+        return self.read()
 
     def select(self, batch: int, step: int, count: int) -> Selection:
         sizes = tuple(len(bucket.labels) for bucket in self.data.buckets)

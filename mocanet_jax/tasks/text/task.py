@@ -17,7 +17,7 @@ import optax
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.task import Lengths
-from mocanet_jax.tasks.text.buckets import BucketedTexts, TextBatch, bucketed
+from mocanet_jax.tasks.text.buckets import BucketedTexts, TextBatch, TrainingData, bucketed
 from mocanet_jax.tasks.text.labelled import LabelledTexts, hold_out, joined, read_tsv
 from mocanet_jax.tasks.text.tokenizer import interpreter_fault
 from mocanet_jax.tasks.text.vectors import read_vectors
@@ -184,10 +184,13 @@ class TextTask:
 
     @cached_property
     def batches(self) -> BucketedTexts:
+        return BucketedTexts(self._training_data, self.seed)
+
+    def _training_data(self) -> TrainingData:
         texts, more = self.train_texts, self.augmentation()
         if more is not None:
             texts = joined(texts, more)
-        return BucketedTexts(bucketed(texts, self.buckets, self.vocabulary), self.seed)
+        return bucketed(texts, self.buckets, self.vocabulary)
 
     def initialise(self, params: dict) -> dict:
         """`params` with the vectors of the file, which are brought to the scale of the words

@@ -2,6 +2,22 @@
 here."""
 
 from mocanet_jax.train.config.ablations import ABLATIONS, with_ablations
-from mocanet_jax.train.config.defaults import FIELDS, TEXT_FIELDS, base_config, text_config
+from mocanet_jax.train.config.defaults import (
+    FIELDS,
+    LANGUAGE_FIELDS,
+    TEXT_FIELDS,
+    base_config,
+    language_config,
+    text_config,
+)
 
-__all__ = ["ABLATIONS", "FIELDS", "TEXT_FIELDS", "base_config", "text_config", "with_ablations"]
+__all__ = [
+    "ABLATIONS",
+    "FIELDS",
+    "LANGUAGE_FIELDS",
+    "TEXT_FIELDS",
+    "base_config",
+    "language_config",
+    "text_config",
+    "with_ablations",
+]

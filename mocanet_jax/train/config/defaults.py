@@ -153,6 +153,16 @@ TEXT_FIELDS = {
 """Of text classifiers alone."""
 
 
+LANGUAGE_FIELDS = {
+    "eval": {
+        "segment": (512, "tokens of a stream that are read at a time"),
+        "streams": (16, "documents that are read beside each other"),
+        "validation_tokens": (100_000, "most tokens of the validation split while training"),
+    }
+}
+"""Of language models alone."""
+
+
 def base_config() -> ConfigDict:
     """All fields at their defaults."""
     return _defaults(FIELDS)
@@ -162,6 +172,15 @@ def text_config() -> ConfigDict:
     """All fields of a text classifier at their defaults."""
     config = base_config()
     config.update(_defaults(TEXT_FIELDS))
+    return config
+
+
+def language_config() -> ConfigDict:
+    """All fields of a language model at their defaults."""
+    config = base_config()
+    config.task = "language"
+    config.update(_defaults(LANGUAGE_FIELDS))
+    config.train.state_noise = 0.0  # streams go on from states of their own
     return config
 
 

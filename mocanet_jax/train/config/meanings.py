@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from mocanet_jax.tasks.registry import data_meanings
-from mocanet_jax.train.config import ABLATIONS, FIELDS, TEXT_FIELDS
+from mocanet_jax.train.config import ABLATIONS, FIELDS, LANGUAGE_FIELDS, TEXT_FIELDS
 
 RENAMED = {
     "embedding_dim": "model.width",
@@ -64,8 +64,9 @@ def flat(config: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def documented(task: str = "") -> dict[str, Field]:
-    """Fields with a meaning, by name: of every config, of text classifiers, and of `task`."""
-    entries = {**dict(flat(FIELDS)), **dict(flat(TEXT_FIELDS))}
+    """Fields with a meaning, by name: of every config, of text classifiers, of language models,
+    and of `task`."""
+    entries = dict(flat(FIELDS)) | dict(flat(TEXT_FIELDS)) | dict(flat(LANGUAGE_FIELDS))
     fields = {name: Field(name, *entry) for name, entry in entries.items()}
     data = {f"data.{name}": meaning for name, meaning in data_meanings(task).items()}
     return fields | {name: Field(name, None, meaning) for name, meaning in data.items()}

@@ -42,8 +42,8 @@ class Controller(nn.Module):
     form: Form = "scan"
     dtype: jnp.dtype | None = None
 
-    def initial_state(self, batch: int, embedding_dim: int) -> ControllerState:
-        return ControllerState(jnp.zeros((batch, embedding_dim)))
+    def initial_state(self, batch: int, width: int) -> ControllerState:
+        return ControllerState(jnp.zeros((batch, width)))
 
     @nn.compact
     def __call__(self, z: jax.Array, mask: jax.Array, state: ControllerState):

@@ -64,7 +64,7 @@ def initial_state(
     return ModelState(tuple(layer.initial_state(batch, num_slots) for layer in layers))
 
 
-class Settings(NamedTuple):
+class RunSettings(NamedTuple):
     """How a stack is run. train: whether experts have bounded room and explore. hardness: [] or
     [B], in [0, 1], of decisions that are made hard. multiplier: λ ≥ 0, float [], in logits."""
 
@@ -78,7 +78,7 @@ def run(
     x: jax.Array,
     mask: jax.Array,
     state: ModelState,
-    settings: Settings,
+    settings: RunSettings,
 ) -> tuple[jax.Array, ModelState, ModelAux]:
     """x [B, T, D] through every layer; returns x', the next state and what the layers did."""
     states, auxs = [], []

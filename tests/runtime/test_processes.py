@@ -176,5 +176,5 @@ def test_flags_that_name_no_process_are_refused(where, message):
 
 
 def test_a_process_alone_leads_and_waits_for_nobody():
-    assert processes.leads()
-    processes.wait_for_all("here")
+    assert processes.is_main_process()
+    processes.barrier("here")

@@ -84,7 +84,7 @@ class MocaNet(nn.Module):
         mask = stack.checked_mask(tokens, mask)
         if state is None:
             state = self.initial_state(tokens.shape[0])
-        settings = stack.Settings(train, hardness, multiplier)
+        settings = stack.RunSettings(train, hardness, multiplier)
         x, state, aux = stack.run(self.layers, self.embed(tokens), mask, state, settings)
         return self.norm(x), state, aux
 

@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def request() -> SuiteRequest:
-    """What the flags ask for. Raises UserError for what cannot be run."""
+    """What the flags request. Raises UserError for what cannot be run."""
     from mocanet_jax.studies import task_suite_report
 
     wanted = flags.FLAGS

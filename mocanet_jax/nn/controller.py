@@ -1,4 +1,4 @@
-"""The controller: a gated linear recurrence that tells the router where in the task it is.
+"""The controller: a gated linear recurrence that tracks the phase of the task for the router.
 
 Axes: B batch, T time, D width.
 """

@@ -29,7 +29,7 @@ from mocanet_jax.train.state import Keys, TrainState, initial_params, step_keys
 
 LOSS_TERMS = ("task_loss", "budget_loss", "balance_loss", "z_loss", "quantisation_loss")
 FINITE_TERMS = (*LOSS_TERMS, "gradient_norm")
-"""What is looked at when a step is not finite: the terms of the loss, and the gradient."""
+"""Metrics that are checked when a step is not finite: the loss terms and the gradient norm."""
 
 
 class StepSettings(NamedTuple):
@@ -55,7 +55,7 @@ class Faults(NamedTuple):
 
 @dataclass(frozen=True)
 class Trainer:
-    """What does not change from step to step."""
+    """The constants of training: model, task, optimizer and config."""
 
     model: Model
     task: Task
@@ -149,7 +149,7 @@ class Trainer:
         """One update on the batch that (seed, step) determines, and its metrics.
 
         data, chosen: the task's training data, and what of it this step uses. Where loss or
-        gradient is not finite, nothing is learned from the batch.
+        gradient is not finite, the update is skipped.
         """
         keys, curriculum = step_keys(seed, state.step), state.curriculum
         first = self.curriculum.first_hardness(curriculum)

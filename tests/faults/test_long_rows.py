@@ -1,4 +1,4 @@
-"""One row of a table that is far longer than all others must not ask for all memory there is.
+"""One row of a table that is far longer than all others must not allocate all memory there is.
 
 To add a case is to add a line to a table.
 """

@@ -231,7 +231,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(export, "exported", lambda run: program)
 
 
-def test_a_full_disk_is_told_in_one_line(finished, tmp_path, monkeypatch, quick):
+def test_a_full_disk_is_reported_in_one_line(finished, tmp_path, monkeypatch, quick):
     """And leaves nothing that looks like a model."""
 
     def full(*_):

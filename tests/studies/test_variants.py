@@ -27,7 +27,7 @@ def test_every_ablation_belongs_to_the_study():
     assert set(ablate.NAMES) == {variants.CONTROL, *train_config.ABLATIONS}
 
 
-def test_variants_are_told_by_flags():
+def test_variants_are_given_by_flags():
     """A run that is given by hand with the same flags has the config of the study."""
     (control, experts), equal = ablations(COPY, {}, ["control", "no_experts"])
     assert equal == []
@@ -38,7 +38,7 @@ def test_variants_are_told_by_flags():
 
 
 def test_what_equals_the_control_is_left_out():
-    """Texts have no location heads, and a flag can make any ablation void."""
+    """Texts have no pointer heads, and a flag can make any ablation void."""
     kept, equal = ablations(TEXTS, {"model.memory.heads.content.count": 0}, ablate.NAMES)
     assert equal == ["no_memory", "no_location"]
     assert [variant.name for variant in kept] == [
@@ -77,7 +77,7 @@ def test_flags_of_any_type_arrive():
 
 
 def test_another_ablation_of_the_same_name_is_refused():
-    """Otherwise what runs is not what docs and tables say."""
+    """Otherwise docs and tables describe other runs."""
 
     def load(arguments):
         return ConfigDict({"model": {"memory": {"heads": {"ring": {"count": 1}}}}})

@@ -93,7 +93,7 @@ def epoch(number, sizes=SIZES, batch=B, seed=0):
 
 
 @given(st.lists(st.integers(1, 3 * STEPS), min_size=1, max_size=6), st.integers(0, 50))
-def test_steps_are_the_same_however_they_are_asked_for(parts, start):
+def test_steps_are_the_same_in_any_number_of_parts(parts, start):
     """A resumed run, or one with other chunks between logs, would train on other texts."""
     bounds = np.cumsum([start, *parts]).tolist()
     whole = flat(select(SIZES, B, 3, start, bounds[-1] - start))

@@ -42,7 +42,7 @@ def test_words_that_are_held_out_are_unknown():
 
 
 def test_settings_reach_the_vocabulary():
-    """Otherwise a config says one size and the model has another."""
+    """Otherwise a config has one size and the model another."""
     task = small_task(min_freq=2, max_vocab_size=3, num_pieces=77, max_pieces=4)
     vocabulary = task.vocabulary
     assert len(vocabulary.words) == 3
@@ -197,7 +197,7 @@ def test_impossible_pieces_are_refused(changes):
 
 
 def test_the_split_to_evaluate_on():
-    """An accuracy would be reported of other texts than was asked for."""
+    """An accuracy would be reported of other texts than requested."""
     assert TASK.evaluation_texts.texts == [text for text, _ in VALIDATION]
     assert TASK.evaluation_texts.labels.tolist() == [label for _, label in VALIDATION]
 

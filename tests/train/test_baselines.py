@@ -1,5 +1,5 @@
-"""Models for comparison in the harness: they train, are evaluated, drawn and exported as the
-model that they are compared with is."""
+"""Baselines in the harness: they train, are evaluated, drawn and exported as the
+main model is."""
 
 import json
 import shutil
@@ -78,8 +78,8 @@ def test_it_learns(run):
 
 
 def test_a_budget_that_it_cannot_follow_does_not_hold_it_up(run):
-    """All is computed for every token, which is told; a run that stops at a loss of 99 stops at
-    its first validation, as if there were no target."""
+    """All is computed for every token, which is reported; a run that stops at a loss of 99
+    stops at its first validation, as if there were no target."""
     config, _, result = run
     assert config.model.budget.target < 1
     assert result["eval/usage"] == 1
@@ -228,7 +228,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_is_told_in_one_line(case):
+def test_a_mistake_is_reported_in_one_line(case):
     settings, message = MISTAKES[case]
     name, *sizes = settings
     config = tiny.config(model__name=settings[name])

@@ -140,7 +140,7 @@ def test_a_run_leaves_its_config_vocabulary_record_and_pictures(
     assert set(fresh.vocabulary.words) == set().union(*fresh.train_texts.tokens)
 
 
-def test_the_record_tells_training_and_validation(finished_text):
+def test_the_record_has_training_and_validation(finished_text):
     """Otherwise curves and comparisons look for numbers that are not there."""
     train, validation = {}, {}
     for row in read_metrics(finished_text[0]):

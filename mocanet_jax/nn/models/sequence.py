@@ -50,8 +50,8 @@ class MocaNet(nn.Module):
     def initial_state(self, batch: int, num_slots: int | None = None) -> ModelState:
         """State before a sequence: `apply(params, B, method="initial_state")`.
 
-        num_slots: enlarges every memory to S slots; only heads by location and by
-            association use the extra room.
+        num_slots: enlarges every memory to S slots. Pointer heads (ring, loop, stack),
+            association and priority queue heads use the extra slots; content heads do not.
         """
         return stack.initial_state(self.layers, batch, num_slots)
 

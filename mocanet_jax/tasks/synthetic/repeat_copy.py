@@ -1,4 +1,4 @@
-"""Repeat copy: produce a payload as often as a word says, then an end symbol.
+"""Repeat copy: produce a payload a given number of times, then an end symbol.
 
     input   5 9 x3 M · · · · · · ·
     target  · · ·  · 5 9 5 9 5 9 E

@@ -67,8 +67,8 @@ class SequenceTask:
         shortest, longest: range of training lengths, 1 ≤ shortest ≤ longest
         first_longest: longest length that training starts with
         vocab_size: number of tokens, V
-        blank: token that says nothing, which pictures leave out
-        marker: token that asks for the answer, or None
+        blank: token without information, which pictures leave out
+        marker: token that marks the start of the answer, or None
         limit: longest length that there is
 
     Raises ValueError for lengths that there are not.
@@ -124,11 +124,11 @@ class SequenceTask:
         return score(logits, batch)
 
     def record(self) -> dict:
-        """Nothing: the config says it all."""
+        """Empty: the config determines the data."""
         return {}
 
     def save(self, workdir: Path) -> None:
-        """Nothing, either."""
+        """Saves nothing, for the same reason."""
 
     def initialise(self, params: dict) -> dict:
         return params
@@ -136,7 +136,7 @@ class SequenceTask:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Batches of sequences that are drawn anew at every step."""
+    """Batches of sequences that are drawn afresh at every step."""
 
     task: SequenceTask
     data: ClassVar[tuple[()]] = ()

@@ -75,7 +75,7 @@ def drawn(net: Alone, width=4, seed=0) -> dict:
 
 
 def run(net: Alone, params, z, mask=None, state=None, hardness=1.0, write=None) -> HeadOutput:
-    """What the head does with z [B, T, D]; every unmasked token writes unless `write` says."""
+    """The head on z [B, T, D]; every unmasked token writes unless `write` is given."""
     mask = np.ones(z.shape[:2], bool) if mask is None else np.asarray(mask, bool)
     if write is None:
         write = gate(mask, net.head.count)

@@ -68,8 +68,8 @@ def _before(ranks, i):
 
 
 def test_queues_start_undecided_and_store_a_token_with_the_one_before_it():
-    """Each token half in the order, so that what disturbs it can leave as easily as what it is
-    for can enter; and what is sorted is seen where it is said how."""
+    """Each token is half in the order, so that tokens without a role can leave as easily as
+    others can enter; and an entry is the token before the one that gives its rank."""
     net = one_head.sized(PriorityQueue(1))
     taps = one_head.initial(net)["it"]["taps"]
     np.testing.assert_allclose(taps.mean(axis=1), [0, 1, 1], atol=0.2)

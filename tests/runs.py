@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
-from tests.train import tiny, tiny_text
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -99,25 +100,37 @@ def test_a_closed_choice_takes_no_place_by_hand():
     assert plan.dropped == 1
 
 
+class Sizes(NamedTuple):
+    """Of a dispatch of B × T tokens to E experts of C places; k is cut to E."""
+
+    batch: int
+    length: int
+    num_experts: int
+    k: int
+    capacity: int
+
+
 @pytest.mark.usefixtures("float64")
-@example(2, 6, 3, 2, 6, 1.0, 0)  # room for all
-@example(1, 5, 4, 4, 2, 1.0, 0)  # every expert chosen
-@example(2, 6, 3, 1, 1, 1.0, 0)  # almost all dropped
-@example(2, 6, 3, 2, 2, 0.6, 0)  # some closed, some dropped
+@example(Sizes(2, 6, 3, 2, 6), 1.0, 0)  # room for all
+@example(Sizes(1, 5, 4, 4, 2), 1.0, 0)  # every expert chosen
+@example(Sizes(2, 6, 3, 1, 1), 1.0, 0)  # almost all dropped
+@example(Sizes(2, 6, 3, 2, 2), 0.6, 0)  # some closed, some dropped
 @settings(max_examples=5)
 @given(
-    st.integers(1, 2),
-    st.integers(1, 7),
-    st.integers(1, 4),
-    st.integers(1, 4),
-    st.integers(1, 7),
+    st.builds(
+        Sizes,
+        st.integers(1, 2),
+        st.integers(1, 7),
+        st.integers(1, 4),
+        st.integers(1, 4),
+        st.integers(1, 7),
+    ),
     st.sampled_from([0.0, 0.6, 1.0]),
     st.integers(0, 99),
 )
-def test_dispatch_is_the_dense_mixture_of_what_found_room(
-    batch, length, num_experts, k, capacity, open_gates, seed
-):
+def test_dispatch_is_the_dense_mixture_of_what_found_room(sizes, open_gates, seed):
     """Against all experts run on all tokens, in value, gradient and number of drops."""
+    batch, length, num_experts, k, capacity = sizes
     rng, k, width = np.random.default_rng(seed), min(k, num_experts), 3
     indices = random_choices(rng, batch, length, num_experts, k)
     live = rng.random((batch, length, 1)) < 0.8  # of tokens, and of their choices

@@ -10,7 +10,8 @@ from mocanet_jax.runtime import memory
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train import loop
 from mocanet_jax.train.memory import check_memory
-from tests.train import tiny, tiny_text
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 TOO_LARGE = {
     "batch": (

@@ -15,7 +15,7 @@ from mocanet_jax.inference import predictor
 from mocanet_jax.inference.predictor import TextPredictor
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.tokenizer import tokenize
-from tests.train import tiny_text
+from tests.train.text import tiny_text
 
 READINGS = 4  # of one layer, by two members, in two directions
 WORDS = sorted({*tiny_text.FILLERS, *tiny_text.WORDS[0], *tiny_text.WORDS[1], "zebra"})

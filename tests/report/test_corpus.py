@@ -9,8 +9,8 @@ from absl.testing import flagsaver
 
 from mocanet_jax import inspect
 from mocanet_jax.report.corpus import describe
-from tests.tasks.small_corpus import corpus
-from tests.test_cli import CONFIG, TEXTS
+from tests.cli.test_cli import CONFIG, TEXTS
+from tests.tasks.text.small_corpus import corpus
 
 TRAIN = [
     ("a warm film", 1),

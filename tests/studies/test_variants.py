@@ -14,8 +14,9 @@ from mocanet_jax.train import build
 from mocanet_jax.train import config as train_config
 from mocanet_jax.train.config.settings import field, plain
 from mocanet_jax.train.state import initial_params
-from tests.test_cli import ROOT
-from tests.train import tiny, tiny_text
+from tests.cli.test_cli import ROOT
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 COPY, TEXTS = (str(ROOT / "configs" / name) for name in ("copy.py", "sst2.py"))
 ablations = partial(variants.ablations, cli.config_of, train_config.with_ablations)

@@ -27,7 +27,8 @@ from mocanet_jax.train import build, loop
 from mocanet_jax.train.baselines import BASELINES
 from mocanet_jax.train.optimizer import decay_mask
 from mocanet_jax.train.state import initial_params
-from tests.train import tiny, tiny_text
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 TASK = ReverseStringTask(shortest=1, longest=4, first_longest=1)
 TOKENS = jnp.zeros((1, 2), jnp.int32)

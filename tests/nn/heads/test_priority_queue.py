@@ -25,7 +25,7 @@ def test_queues_by_a_loop(gated, hardness):
     linear = lambda name: z[0] @ projections[name]["kernel"] + projections[name].get("bias", 0)
     margins = np.random.default_rng(4).normal(size=(1, 11, 2))
     write = one_head.gate(mask, 2, margins > 0, margins) if gated else None
-    output = one_head.run(net, params, z, mask, hardness=hardness, write=write)
+    output = one_head.run(net, params, one_head.Inputs(z, mask, write=write), hardness=hardness)
     gates = margins[0] if gated else linear("head_strength")
     seen, place, entries = np.zeros((2, 4)), np.zeros(2), []
     for t in np.flatnonzero(mask[0]):

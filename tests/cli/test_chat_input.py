@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from mocanet_jax import chat
-from tests.fake_chat import Fake
+from tests.cli.fake_chat import Fake
 from tests.processes import python
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mocanet_jax import chat
 from mocanet_jax.inference.predictor import Explanation
 from mocanet_jax.report import answers
-from tests.fake_chat import CLASSES, READ, Fake, prediction
+from tests.cli.fake_chat import CLASSES, READ, Fake, prediction
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.vectors import read_vectors
 from mocanet_jax.tasks.text.vocabulary import FIRST_WORD
-from tests.tasks.small_corpus import small_task
+from tests.tasks.text.small_corpus import small_task
 
 GLOVE = "good 1 -2 0.5\nbad -1e0 2 -0.5\nunused 9 9 9\n"
 

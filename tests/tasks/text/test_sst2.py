@@ -18,7 +18,7 @@ from mocanet_jax.report.corpus import describe
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.composition import composed
 from mocanet_jax.tasks.text.sst2 import Sst2Task, read_sst2
-from tests.tasks.small_corpus import SETTINGS
+from tests.tasks.text.small_corpus import SETTINGS
 
 TRAIN = [
     ("a warm film", 1),

@@ -15,7 +15,8 @@ from mocanet_jax.tasks.text import sst2
 from mocanet_jax.tasks.text import task as text
 from mocanet_jax.train import loop, run
 from mocanet_jax.train.trainer import Faults, Trainer
-from tests.train import tiny, tiny_text
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 BARE = {
     "model__memory__heads__content__count": 0,
@@ -99,14 +100,15 @@ TEXTS = {
     "malformed": ("sentence\tlabel\na film\t2\n", "line 2: the label must be a whole number"),
 }
 FILES = [
-    *(("pretrained_embeddings", name, *case) for name, case in VECTORS.items()),
-    *(("eval_file", name, *case) for name, case in TEXTS.items()),
+    pytest.param(field, *case, id=f"{field} {name}")
+    for field, cases in (("pretrained_embeddings", VECTORS), ("eval_file", TEXTS))
+    for name, case in cases.items()
 ]
 
 
-@pytest.mark.parametrize(("field", "name", "content", "message"), FILES)
+@pytest.mark.parametrize(("field", "content", "message"), FILES)
 def test_a_file_that_cannot_be_used_is_reported_before_anything_is_written(
-    corpus, tmp_path, monkeypatch, field, name, content, message
+    corpus, tmp_path, monkeypatch, field, content, message
 ):
     """Otherwise it shows after minutes, and the corrected command is refused, since the
     directory then holds the wrong one."""

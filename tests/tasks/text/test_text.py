@@ -14,7 +14,7 @@ from mocanet_jax.runtime.storage.files import read_json
 from mocanet_jax.tasks.text.buckets import select
 from mocanet_jax.tasks.text.task import VOCABULARY_FILE, TextBatch
 from mocanet_jax.tasks.text.vocabulary import Vocabulary, vocabulary_of
-from tests.tasks.small_corpus import PHRASES, SENTENCES, VALIDATION, small_task
+from tests.tasks.text.small_corpus import PHRASES, SENTENCES, VALIDATION, small_task
 
 TASK = small_task()
 B = 3

@@ -16,7 +16,8 @@ from mocanet_jax.tasks.text.labelled import read_tsv
 from mocanet_jax.tasks.text.vocabulary import vocabulary_of
 from mocanet_jax.train import build, loop, run
 from mocanet_jax.train.config.settings import plain
-from tests.train import tiny, tiny_text
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 OF_THE_CLOCK = (
     "wall_seconds",

@@ -5,7 +5,7 @@ import pytest
 
 from mocanet_jax.tasks.text.composition import composed
 from mocanet_jax.tasks.text.tokenizer import tokenize
-from tests.tasks.small_corpus import corpus
+from tests.tasks.text.small_corpus import corpus
 
 TWO = corpus([("so dull", 0), ("very fine", 1)])
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mocanet_jax.tasks.text.buckets import bucketed, select
 from mocanet_jax.tasks.text.vocabulary import Vocabulary
-from tests.tasks.small_corpus import of_tokens
+from tests.tasks.text.small_corpus import of_tokens
 
 VOCABULARY = Vocabulary(("dull", "warm", "film"), 1000, 4)
 LENGTHS = (2, 5, 6)

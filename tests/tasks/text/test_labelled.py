@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.labelled import hold_out, joined, labelled_texts, read_tsv
-from tests.tasks.small_corpus import PHRASES, SENTENCES, corpus, of_tokens
+from tests.tasks.text.small_corpus import PHRASES, SENTENCES, corpus, of_tokens
 
 HEADER = b"sentence\tlabel\n"
 ROWS = HEADER + "A warm café .\t1\nit 's dull\t0\n".encode()

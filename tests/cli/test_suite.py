@@ -14,11 +14,11 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies import study
 from mocanet_jax.studies.task_suite_report import BEGIN, END, around_results, put_into
 from mocanet_jax.tasks.registry import TASKS
+from tests.cli.test_cli import ROOT
 from tests.processes import entry_point
 from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns
 from tests.studies.test_study_report import tables
-from tests.test_cli import ROOT
 
 CONFIGS = f"--configs={ROOT / 'configs'}"
 PARITY = (CONFIGS, "--tasks=parity_check", "--models=lstm")

@@ -27,7 +27,7 @@ from mocanet_jax.train.run import Run
 from mocanet_jax.train.state import TrainState
 from tests.processes import entry_point
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CONFIG = f"--config={ROOT / 'configs' / 'copy.py'}"
 TEXTS = f"--config={ROOT / 'configs' / 'sst2.py'}"
 

@@ -7,10 +7,10 @@ import pytest
 
 from mocanet_jax import ablate, frontier, study_cli
 from mocanet_jax.runtime.errors import UserError
+from tests.cli.test_cli import CONFIG, ROOT, TEXTS
 from tests.processes import entry_point, python
 from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns
-from tests.test_cli import CONFIG, ROOT, TEXTS
 
 LANGUAGES = f"--config={ROOT / 'configs' / 'formal_language.py'}"
 

@@ -15,15 +15,15 @@ WIDTH, ACTIVE = 128, 3
 
 
 def problem(
-    batch: int, length: int, slots: int, retention: bool, walking: bool = False
+    batch: int, length: int, slots: int, retention: bool, moving: bool = False
 ) -> tuple[MemoryState, tuple]:
     """A state, and the other arguments of a form of the memory for T tokens.
 
-    walking: addresses move on by a slot a token, as those of location heads; else random.
+    moving: addresses advance by a slot a token, as those of pointer heads; else random.
     """
     keys, shape = jax.random.split(jax.random.key(0), 4), (batch, length, 1)
     first = jax.random.randint(keys[0], (2, *shape, 1), 0, slots)
-    if walking:
+    if moving:
         first = jnp.broadcast_to(jnp.arange(length).reshape(1, 1, -1, 1, 1), first.shape)
     indices = (first + jnp.arange(ACTIVE).reshape(1, 1, 1, 1, -1)) % slots
     weights = jnp.full((*shape, ACTIVE), ACTIVE**-0.5)

@@ -17,9 +17,9 @@ LAYERS, HEADS, EXPANSION = 2, 4, 4
 
 
 def training_step(
-    core: str, width: int, vocab_size: int, batch: int, length: int, asked: int
+    core: str, width: int, vocab_size: int, batch: int, length: int, scored: int
 ) -> Callable:
-    """One step with AdamW and clipping on random tokens, of which the last `asked` of each
+    """One step with AdamW and clipping on random tokens, of which the last `scored` of each
     sequence are scored. core: "lstm", one layer, or "transformer", two causal ones of four
     heads."""
     embed, head = nn.Embedding(vocab_size, width), nn.Linear(width, vocab_size)
@@ -36,10 +36,10 @@ def training_step(
     parameters = [p for part in parts for p in part.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
     tokens = torch.randint(0, vocab_size, (batch, length))
-    targets = torch.randint(0, vocab_size, (batch, asked))
+    targets = torch.randint(0, vocab_size, (batch, scored))
 
     def step():
-        logits = head(run(embed(tokens))[:, -asked:])
+        logits = head(run(embed(tokens))[:, -scored:])
         loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()

@@ -8,9 +8,9 @@ parameters and results.
 
 Slots: 1,024 tokens of 4 sequences a call, one head, with the state given from call to call;
 the whole model with an enlarged ring, and the recurrent form of the memory by itself, at
-pointers that walk and at random addresses, which miss the processor's caches. Routing scores
-of a content head, S a token, are not part of it. Experts: the layer alone, forward and
-gradient, at D = 512 and K = 2.
+pointers that advance by a slot a token and at random addresses, which miss the processor's
+caches. Routing scores of a content head, S a token, are not part of it. Experts: the layer
+alone, forward and gradient, at D = 512 and K = 2.
 """
 
 from functools import partial
@@ -102,8 +102,8 @@ def model_stream(slots: int) -> Stream:
     return Stream(lambda state, tokens: net.apply(params, tokens, state)[:2], state, tokens)
 
 
-def op_stream(slots: int, retention: bool, walking: bool) -> Stream:
-    state, rest = problem(SEQUENCES, SEGMENT, slots, retention, walking)
+def op_stream(slots: int, retention: bool, moving: bool) -> Stream:
+    state, rest = problem(SEQUENCES, SEGMENT, slots, retention, moving)
     return Stream(memory.recurrent, state, *rest)
 
 
@@ -111,9 +111,9 @@ def over_slots() -> list[dict]:
     rows, sizes = [], list(map(int, SLOTS.value))
     for name, make in (
         ("the whole model", model_stream),
-        ("memory, walking pointers", partial(op_stream, retention=False, walking=True)),
-        ("memory, random addresses", partial(op_stream, retention=False, walking=False)),
-        ("memory, random, retention", partial(op_stream, retention=True, walking=False)),
+        ("memory, moving pointers", partial(op_stream, retention=False, moving=True)),
+        ("memory, random addresses", partial(op_stream, retention=False, moving=False)),
+        ("memory, random, retention", partial(op_stream, retention=True, moving=False)),
     ):
         times = timing.in_turn({s: make(s) for s in sizes}, 3 * ROUNDS.value)
         rows += [

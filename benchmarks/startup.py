@@ -3,7 +3,7 @@
     python -m benchmarks.startup [--config=configs/copy.py] [--rounds=3]
 
 Every round starts two processes, which run one step each: one with an empty cache of compiled
-programs, and one with what that left. Parts are told by the process itself.
+programs, and one with what that left. The process itself times its parts.
 """
 
 import json
@@ -25,10 +25,10 @@ CHILD = """
 import json, sys, time
 import psutil
 start = psutil.Process().create_time()
-told, last = {}, start
+seconds, last = {}, start
 def mark(name):
     global last
-    told[name], last = time.time() - last, time.time()
+    seconds[name], last = time.time() - last, time.time()
 mark("Python")
 from pathlib import Path
 from mocanet_jax import cli
@@ -51,8 +51,8 @@ step = jax.jit(trainer.steps, donate_argnums=0).lower(state, *rest).compile()
 mark("compilation")
 jax.block_until_ready(step(state, *rest))
 mark("first step")
-told["total"] = time.time() - start
-print(json.dumps(told))
+seconds["total"] = time.time() - start
+print(json.dumps(seconds))
 """
 
 
@@ -77,8 +77,8 @@ def main(argv):
                 seconds.append(parts(cache))
                 time.sleep(1)
     rows = []
-    for name, told in found.items():
-        medians = {part: timing.spread([x[part] for x in told]) for part in told[0]}
+    for name, runs in found.items():
+        medians = {part: timing.spread([x[part] for x in runs]) for part in runs[0]}
         total = medians.pop("total")
         rows.append(
             {"cache": name}

@@ -5,9 +5,9 @@
 
 One optimizer step of each is timed in turn, in one process. Ours is that of configs/copy.py at
 the full length of its curriculum, once with all gates as they start, which are open, and once
-with gates shut where training shuts them (`trained`), for which a model is trained first. A
+with gates closed where training closes them (`trained`), for which a model is trained first. A
 token is a step of a sequence, padding included, for all alike. The peers have the width of the
-config, and the same batches, and as ours say something at the scored steps alone.
+config, and the same batches, and like ours compute logits at the scored steps alone.
 
 Utilisation is what the model computes per second, 3 × its forward FLOPs with what was engaged,
 over the machine's own product of two matrices of 2048, timed in the same process.
@@ -62,8 +62,8 @@ def against_peers(batch: int, peak: float) -> None:
     }
     task = ours["MOCA-Net"].task
     length = task.num_steps(task.longest)
-    asked = task.answer_length(task.longest)
-    sizes = (config.model.width, task.vocab_size, batch, length, asked)
+    scored = task.answer_length(task.longest)
+    sizes = (config.model.width, task.vocab_size, batch, length, scored)
     calls = ours | {
         "PyTorch LSTM": peers.training_step("lstm", *sizes),
         "PyTorch Transformer, 2 layers": peers.training_step("transformer", *sizes),

@@ -2,7 +2,7 @@
 
     python -m mocanet_jax.frontier --config=configs/copy.py --targets="0.2 0.5" --topk="1 2"
 
-Dynamic routing runs under each target budget; for comparison, a fixed choice of no expert and
+Dynamic routing runs under each target budget; the baselines are fixed choices of no expert and
 of each K. Leaves frontier.md, frontier.json and frontier.png in OUT, and each run in
 OUT/NAME/seed_S. The same command goes on where a study was stopped. Exit code 1: a run failed.
 """

@@ -85,7 +85,7 @@ def run(config: ConfigDict, workdir: Path, overrides: dict | None) -> None:
     compilation_cache.enable()
     from mocanet_jax.inference.evaluation import evaluate
     from mocanet_jax.report.terminal import TrainingDisplay
-    from mocanet_jax.runtime.processes import join, join_detected, leads
+    from mocanet_jax.runtime.processes import is_main_process, join, join_detected
     from mocanet_jax.train.loop import train
 
     if COORDINATOR.value:
@@ -95,12 +95,12 @@ def run(config: ConfigDict, workdir: Path, overrides: dict | None) -> None:
     elif NUM_PROCESSES.value != 1 or PROCESS_ID.value:
         raise UserError("--num_processes and --process_id need --coordinator=HOST:PORT")
     backend.start()
-    console = Console(quiet=not leads())
+    console = Console(quiet=not is_main_process())
     if overrides is None:
         result = train(config, workdir, TrainingDisplay(console))
     else:
         result = evaluate(workdir, config, overrides)
-    if leads():
+    if is_main_process():
         from mocanet_jax.report.run import report
 
         report(result, console)

@@ -44,7 +44,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def request(kind: str) -> Request:
-    """What the flags ask for. Raises UserError for a config that cannot be studied."""
+    """What the flags request. Raises UserError for a config that cannot be studied."""
     flag = flags.FLAGS["config"]
     cli.config_value(flag)
     file = config_files.canonical(config_flags.get_config_filename(flag))

@@ -21,7 +21,7 @@ from mocanet_jax import cli, study_cli
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.studies import study, task_suite
-from mocanet_jax.studies.task_suite import Entrant, Findings
+from mocanet_jax.studies.task_suite import Entrant, SuiteFindings
 from mocanet_jax.studies.variants import learning_rates
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config.settings import MOCA, check_settings
@@ -30,7 +30,7 @@ SWEPT = (3e-4, 1e-3, 3e-3)
 """Learning rates for baselines where none are given."""
 
 
-class Request(NamedTuple):
+class SuiteRequest(NamedTuple):
     """tasks: what takes part, by task. out: for all results. report: a document to put the
     table into, if any."""
 
@@ -46,8 +46,8 @@ def main() -> None:
     conduct(request())
 
 
-def request() -> Request:
-    """What the flags ask for. Raises UserError for what cannot be run."""
+def request() -> SuiteRequest:
+    """What the flags request. Raises UserError for what cannot be run."""
     from mocanet_jax.studies import task_suite_report
 
     wanted = flags.FLAGS
@@ -70,7 +70,7 @@ def request() -> Request:
     if not tasks or not models:
         raise UserError(f"nothing is left to run: tasks {[*tasks]}, models {models}")
     out = local_path(wanted.out)
-    return Request(tasks, wanted.seeds, wanted.minutes, wanted.processes, out, report)
+    return SuiteRequest(tasks, wanted.seeds, wanted.minutes, wanted.processes, out, report)
 
 
 def _files(folder, names):
@@ -117,12 +117,12 @@ def _variants(task, file, model, rates, minutes):
     return variants
 
 
-def conduct(wanted: Request, start: study.Start = study_cli.start_run) -> None:
+def conduct(wanted: SuiteRequest, start: study.Start = study_cli.start_run) -> None:
     """Runs what has no result yet, one task after another, and writes what all found until
     then; leaves with exit code 1 where a run failed. start: of one run (study.Start)."""
     from mocanet_jax.studies import task_suite_report
 
-    findings, runs = Findings(wanted.num_seeds, wanted.minutes, [], []), 0
+    findings, runs = SuiteFindings(wanted.num_seeds, wanted.minutes, [], []), 0
     with study_cli.left_by_sigterm():
         for entrants in wanted.tasks.values():
             rows, outcomes = task_suite.conduct(

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
-from tests.train import tiny, tiny_text
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 
 @pytest.fixture(scope="session")
@@ -37,16 +38,16 @@ def two_checkpoints(finished_text, corpus, tmp_path_factory):
     state = tiny_text.state_at(last, source, tiny_text.config(corpus))
     with Checkpoints(source, read_only=True) as checkpoints:
         progress, task = checkpoints.progress(last), checkpoints.record(last).task
-    told = {
+    validations = {
         1: {"held_out_loss": 0.5, "accuracy": 0.25, "ece": 0.1, "temperature": 0.5},
         2: {"held_out_loss": 0.6, "accuracy": 0.75, "ece": 0.2, "temperature": 2.0},
     }
-    told = {step: numbers | {"usage": 0.25} for step, numbers in told.items()}
+    validations = {step: numbers | {"usage": 0.25} for step, numbers in validations.items()}
     with Checkpoints(workdir) as checkpoints:
         checkpoints.task = task
         for step, sign in ((1, 1), (2, -1)):
             average = jax.tree.map(lambda x, sign=sign: sign * x, state.average)
             saved = state._replace(step=jnp.int32(step), average=average)
-            progress = progress._replace(validation=told[step])
-            checkpoints.save(saved, progress, told[step]["held_out_loss"])
-    return workdir, told
+            progress = progress._replace(validation=validations[step])
+            checkpoints.save(saved, progress, validations[step]["held_out_loss"])
+    return workdir, validations

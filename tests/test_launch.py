@@ -56,7 +56,7 @@ def launched(tmp_path):
     launcher.wait()
 
 
-def test_every_process_is_told_the_others(launched):
+def test_every_process_is_given_the_others(launched):
     """Otherwise they wait for each other forever."""
     start, end = launched
     launcher, files = start(3)
@@ -89,7 +89,7 @@ def test_a_signal_reaches_every_process(launched):
 
 
 @pytest.mark.parametrize("arguments", [[], ["0"], ["--config=c.py"]])
-def test_the_number_of_processes_has_to_be_told(arguments):
+def test_the_number_of_processes_has_to_be_given(arguments):
     script = ROOT / "launch" / "local_multiprocess.sh"
     done = subprocess.run([script, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2

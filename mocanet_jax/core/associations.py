@@ -3,9 +3,9 @@
 Axes: B batch, T time, H heads, S slots, P width of values, K of keys, Q of queries, C chunk,
 N = S + C.
 
-A write takes the next of S slots, round and round, and leaves its key and value there. A read
-weighs all slots by how well their keys answer its query (content addressing: Graves et al.,
-2014, eq. 5), with a sink among them that holds nothing and wins where no key answers:
+A write takes the next of S slots, cyclically, and stores its key and value there. A read
+weighs all slots by how well their keys match its query (content addressing: Graves et al.,
+2014, eq. 5), with a sink among them that holds nothing and wins where no key matches:
 
     r = Σ_s w_s exp(q·k_s) v_s / (exp(sink) + Σ_s w_s exp(q·k_s)),    w_s the write's strength
 
@@ -27,8 +27,7 @@ from mocanet_jax.core.addressing import Address
 
 CHUNK_SIZE = 256
 """C. A write that its gate excludes receives the gradient of what it would have contributed to
-the
-reads of its own chunk, and of no later ones: what is not written is not kept."""
+the reads of its own chunk, and of no later ones: what is not written is not kept."""
 
 
 class Associations(NamedTuple):
@@ -44,7 +43,7 @@ class Associations(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """What the tokens of a sequence write and ask for.
+    """The writes and queries of the tokens of a sequence.
 
     query: float [B, T, H, Q]. key: float [B, T, H, K]. value: float [B, T, H, P]. strength:
     float [B, T, H], at least 0; 0 writes nothing and takes no slot.
@@ -57,7 +56,7 @@ class Entries(NamedTuple):
 
 
 Score = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
-"""How well keys answer queries: (query [B, C, H, Q], keys [B, H, N, K], numbers int32
+"""How well keys match queries: (query [B, C, H, Q], keys [B, H, N, K], numbers int32
 [B, H, N], of the writes; held [B, H, C, N], the strength of what each token finds) → scores
 [B, H, C, N]."""
 

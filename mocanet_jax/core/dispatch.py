@@ -57,7 +57,7 @@ def top_k_gates(logits: jax.Array, k: int) -> Gates:
     """The K most probable experts of router logits [B, T, E], weighted by their probability.
 
     Probabilities are of all E experts and are not rescaled to sum to 1 over K, so that the
-    loss can tell the router about its choice even for K = 1 (Fedus et al., 2021, section 2.1).
+    loss has a gradient for the router even for K = 1 (Fedus et al., 2021, section 2.1).
     """
     chex.assert_rank(logits, 3)
     chex.assert_type(logits, float)

@@ -33,8 +33,8 @@ def engaged(value: jax.Array, margins: jax.Array) -> jax.Array:
     """`value` where the margin is above 0, else 0; the gradient is that of
     sigmoid(margin) · value.
 
-    So the value, too, receives a gradient where the gate is closed: a write that no read looks
-    at and a read of what was never written are each of no use alone, and would stay closed
+    So the value, too, receives a gradient where the gate is closed: a write that is never read
+    and a read of what was never written are each of no use alone, and would stay closed
     together for ever.
     """
     soft = jax.nn.sigmoid(margins) * value

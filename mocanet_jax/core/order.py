@@ -4,7 +4,7 @@ Axes: B batch, H heads, C chunk, N slots and tokens of a chunk.
 
 A write leaves a value and one number, its rank. What has been written is in the order of
 falling rank, and among equals that of writing; a read has a place in that order, a pointer
-that steps as those of location heads do: 1 is the value of highest rank. It is a priority
+that moves as those of pointer heads do: 1 is the value of highest rank. It is a priority
 queue that learns what comes first, and whose front the reader moves.
 
 The place of j is 1 + Σ_i held_i · [i before j]. Forward it is exact; backward [i before j] has

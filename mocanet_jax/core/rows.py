@@ -1,7 +1,7 @@
-"""Rows of a sequence, fetched and put by number.
+"""Gather and scatter of the rows of a sequence by number.
 
-Each sequence by itself, under vmap: so the compiler knows that sequences on several devices
-have nothing to tell each other here.
+Each sequence by itself, under vmap, so that the compiler knows that sequences are independent:
+a batch split over devices needs no collectives here.
 
 Axes: B batch, N rows, D width.
 """

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mocanet_jax.evaluate.results import SequenceResults
-from mocanet_jax.evaluate.step import Evaluated, eval_step
+from mocanet_jax.evaluate.step import BatchSums, eval_step
 from mocanet_jax.nn.models.protocol import SequenceModel, Trained
 from mocanet_jax.runtime.random_streams import TEST, VALIDATION, stream
 from mocanet_jax.runtime.sharding import Layout, one_device
@@ -100,13 +100,13 @@ class SequenceEvaluator:
             total = sums if total is None else jax.tree.map(jnp.add, total, sums)
         return _means(total)
 
-    def _sample_and_score(self, trained, key, lengths, batch, fit, num_slots) -> Evaluated:
+    def _sample_and_score(self, trained, key, lengths, batch, fit, num_slots) -> BatchSums:
         sample = partial(self.task.sample, fit=fit)
         batch = sample(key, batch, (lengths[0], lengths[1]))
         return eval_step(trained, self.model, self.task, batch, num_slots)
 
 
-def _means(sums: Evaluated) -> dict[str, float]:
+def _means(sums: BatchSums) -> dict[str, float]:
     means = sums.scores.means() | sums.usage.metrics() | sums.off_task.shares()
     means["loss"] = means.pop("task_loss")
     means["sequences"] = sums.scores.sequences

@@ -29,8 +29,8 @@ class Spending(NamedTuple):
 def spending(config: LayerConfig, layers: Sequence[LayerAux]) -> Spending:
     """The mean over layers, which all have the same FLOPs; arrays [..., T].
 
-    layers: what each did, with arrays [..., T, H] and [..., T, K]. A masked token spends
-        nothing. Parts that the model lacks spend nothing; it has at least one.
+    layers: auxiliary outputs of each, with arrays [..., T, H] and [..., T, K]. A masked
+        token spends nothing. Parts that the model lacks spend nothing; it has at least one.
     """
     experts = [aux.experts.computed for aux in layers if aux.experts is not None]
     writes = [aux.memory.writes for aux in layers if aux.memory is not None]

@@ -34,7 +34,7 @@ class OffTask(NamedTuple):
         }
 
 
-class Evaluated(NamedTuple):
+class BatchSums(NamedTuple):
     """Sums over one batch. dropped: expert choices without room, float []."""
 
     scores: Scores
@@ -49,7 +49,7 @@ def eval_step(
     task: SequenceTask,
     batch: Batch,
     num_slots: int | None,
-) -> Evaluated:
+) -> BatchSums:
     """Scores of one batch with whole-slot pointers and no dropped tokens.
 
     num_slots: slots of the memory, None for the trained number.
@@ -57,7 +57,7 @@ def eval_step(
     batch = split_batch(batch)
     state = trained.initial_state(model, len(batch.tokens), num_slots)
     logits, _, aux = trained.apply(model, batch.tokens, state, batch.mask)
-    return Evaluated(
+    return BatchSums(
         score(logits, batch),
         aux.usage,
         off_task_accesses(aux, task, batch),

@@ -13,7 +13,7 @@ from mocanet_jax.train.build import build_evaluator
 from mocanet_jax.train.checkpoints.workdir import CHANGEABLE, differing_fields
 from mocanet_jax.train.config import base_config
 from mocanet_jax.train.config.settings import check_settings, override, plain
-from mocanet_jax.train.result import EVALUATION, Evaluated, Result, final_result
+from mocanet_jax.train.result import EVALUATION, EvaluatedCheckpoint, Result, final_result
 
 OF_THE_MODEL = ("task", "model")
 """Sections of a config by which it is that of another run."""
@@ -43,7 +43,7 @@ def evaluate(
 
     run = restored(workdir, change=change, arrange=build_layout)
     evaluator = build_evaluator(run.model, run.task, run.config, run.layout)
-    of = Evaluated(run.step, run.progress, run.step, run.progress)
+    of = EvaluatedCheckpoint(run.step, run.progress, run.step, run.progress)
     return final_result(workdir, EVALUATION, evaluator, run.trained, of)
 
 

@@ -17,7 +17,7 @@ from mocanet_jax.train.config.settings import budget_target
 class Candidate(NamedTuple):
     """One checkpoint. accuracy, ece, usage: on the validation split. within_budget: whether its
     config allows this usage. sentences: accuracy on the quality sentences. target: the accuracy
-    that its config asks for.
+    that its config requests.
     """
 
     workdir: Path

@@ -1,4 +1,4 @@
-"""The controller: a gated linear recurrence that tells the router where in the task it is.
+"""The controller: a gated linear recurrence that tracks the phase of the task for the router.
 
 Axes: B batch, T time, D width.
 """
@@ -42,8 +42,8 @@ class Controller(nn.Module):
     form: Form = "scan"
     dtype: jnp.dtype | None = None
 
-    def initial_state(self, batch: int, embedding_dim: int) -> ControllerState:
-        return ControllerState(jnp.zeros((batch, embedding_dim)))
+    def initial_state(self, batch: int, width: int) -> ControllerState:
+        return ControllerState(jnp.zeros((batch, width)))
 
     def flops(self, width: int) -> float:
         """Forward FLOPs per token: gate, input and recurrence."""

@@ -135,16 +135,16 @@ class MocaLayer(nn.Module):
         thresholds = budget.thresholds(multiplier, config.unit_shares)
         projected = self.projections(z)
         decisions = self.router(projected["router"], mask, thresholds)
-        did = experts = None
+        memory_aux = experts = None
         if config.memory:
             hardness = jnp.broadcast_to(hardness, mask.shape[:1])[:, None, None]
             context = (hardness, thresholds.read)
-            m, memory, did = self.memory(z, projected, decisions, mask, memory, context)
+            m, memory, memory_aux = self.memory(z, projected, decisions, mask, memory, context)
             x = x + m
         if config.experts:
             e, experts = self.experts(z, decisions.expert_logits, mask, train)
             x = x + e
-        aux = self._aux(decisions.expert_logits, did, experts, mask)
+        aux = self._aux(decisions.expert_logits, memory_aux, experts, mask)
         return x, LayerState(controller, counters, memory), aux
 
     def _aux(self, expert_logits, memory, experts, mask):

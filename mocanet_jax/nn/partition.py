@@ -37,10 +37,10 @@ def from_experts(buffers: jax.Array) -> jax.Array:
 
 
 def by_sequence(run: Callable, *arguments):
-    """`run(*arguments)`, every device with its own sequences and without a word to the others.
+    """`run(*arguments)` under shard_map over the batch: no collectives.
 
-    All arrays that go in or come out are [B, …], and no sequence has a part in another's. The
-    compiler does not see that of a sort, or of the rows of one table, and would gather them.
+    Inputs and outputs are [B, …], and sequences are independent. The compiler does not infer
+    that for a sort, or for rows of one table, and would gather them.
     """
     if not _splits(jax.tree.leaves(arguments)[0].shape[0]):
         return run(*arguments)

@@ -1,4 +1,4 @@
-"""Layers one after another, with their state and what they did.
+"""Layers one after another, with their state and auxiliary outputs.
 
 Axes: B batch, T time, D width.
 """
@@ -23,8 +23,8 @@ class ModelState(NamedTuple):
 
 
 class ModelAux(NamedTuple):
-    """layers: what each layer did. balance_loss, z_loss: float [], means over layers.
-    dropped: int32 [], expert choices that found no room. usage: summed over layers.
+    """layers: auxiliary outputs of each layer. balance_loss, z_loss: float [], means over
+    layers. dropped: int32 [], expert choices that found no room. usage: summed over layers.
     expected_share, penalty: float [], means over layers.
     """
 
@@ -59,12 +59,12 @@ def build(config: LayerConfig, count: int) -> list[MocaLayer]:
 def initial_state(
     layers: Sequence[MocaLayer], batch: int, num_slots: int | None = None
 ) -> ModelState:
-    """num_slots: enlarges every memory to S slots; only heads by location and by
-    association use the extra room."""
+    """num_slots: enlarges every memory to S slots. Pointer heads (ring, loop, stack),
+    association and priority queue heads use the extra slots; content heads do not."""
     return ModelState(tuple(layer.initial_state(batch, num_slots) for layer in layers))
 
 
-class Settings(NamedTuple):
+class RunSettings(NamedTuple):
     """How a stack is run. train: whether experts have bounded room and explore. hardness: [] or
     [B], in [0, 1], of decisions that are made hard. multiplier: λ ≥ 0, float [], in logits."""
 
@@ -78,9 +78,9 @@ def run(
     x: jax.Array,
     mask: jax.Array,
     state: ModelState,
-    settings: Settings,
+    settings: RunSettings,
 ) -> tuple[jax.Array, ModelState, ModelAux]:
-    """x [B, T, D] through every layer; returns x', the next state and what the layers did."""
+    """x [B, T, D] through every layer; returns x', the next state and auxiliary outputs."""
     states, auxs = [], []
     for layer, before in zip(layers, state.layers, strict=True):
         x, after, aux = layer(x, mask, before, *settings)

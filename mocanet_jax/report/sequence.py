@@ -23,7 +23,7 @@ EXAMPLE_LENGTH = 40
 
 
 class Example(NamedTuple):
-    """One sequence, and what each layer did with its T unmasked steps: arrays [T, …]."""
+    """One sequence, and the auxiliary outputs of each layer at its T unmasked steps, [T, …]."""
 
     sequence: Answered
     layers: tuple[LayerAux, ...]
@@ -67,7 +67,7 @@ def example(config, model: SequenceModel, task: SequenceTask, trained: Trained) 
 
 
 def memory_views(config: LayerConfig | None, example: Example) -> dict[str, MemoryView]:
-    """What each layer with a memory did on the example, by the names of its pictures."""
+    """The accesses of each layer with a memory on the example, by the names of its pictures."""
     if config is None or not config.memory:
         return {}
     return {

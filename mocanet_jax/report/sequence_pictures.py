@@ -1,6 +1,6 @@
 """Pictures of a sequence model: accuracy by length, and its memory over one sequence.
 
-Axes: T time, H memory heads (location heads first, Hl of them), S slots, K active experts.
+Axes: T time, H memory heads (pointer heads first, Hl of them), S slots, K active experts.
 """
 
 from pathlib import Path
@@ -47,7 +47,7 @@ class Answered(NamedTuple):
     predictions: np.ndarray  # int [T]
     scored: np.ndarray  # bool [T], where targets count
     blank: int | None = 0  # the token that stands for nothing, if there is one
-    marker: int | None = None  # the token that asks for the answer, if there is one
+    marker: int | None = None  # the token that starts the answer, if there is one
 
     @property
     def result(self) -> str:
@@ -62,7 +62,7 @@ class Answered(NamedTuple):
 
 
 class MemoryView(NamedTuple):
-    """What one layer's memory and experts did with one sequence."""
+    """The accesses and experts of one layer over one sequence."""
 
     sequence: Answered
     write_weights: np.ndarray  # float [H, S, T] in [0, 1], dense
@@ -125,7 +125,7 @@ def memory_over_time(view: MemoryView, path: Path) -> None:
     """Where a sequence was written in memory and read back, 1600 pixels wide.
 
     From the top: input, target, prediction; what each head writes and reads, with the
-    pointers of location heads and a tint on slots written before; the experts that compute.
+    pointers of pointer heads and a tint on slots written before; the experts that compute.
     A step whose gate is closed has no mark, and the pointer's line is pale there. Slots above
     the last one that a head touches are not drawn.
     """

@@ -1,7 +1,7 @@
-"""One run in several processes: how they find each other, and who speaks for all.
+"""One run in several processes: how they connect, and which one writes.
 
 Every process runs the same program on its own devices. Files, except checkpoints, and the
-console belong to the first; checkpoints are written by all together.
+console belong to the main process, number 0; checkpoints are written by all together.
 """
 
 import signal
@@ -51,31 +51,31 @@ def _initialize(**where):
         raise UserError(f"cannot join the other processes: {reason}") from error
 
 
-def leads() -> bool:
-    """Whether this is the one process that writes files and speaks to the user."""
+def is_main_process() -> bool:
+    """Whether this is process 0, which writes files and prints."""
     return jax.process_index() == 0
 
 
-def received_by_any(received: signal.Signals | None) -> signal.Signals | None:
-    """The signal that this or another process was sent. To be called by all of them, so that
-    they stop after the same step."""
+def any_signal(received: signal.Signals | None) -> signal.Signals | None:
+    """The signal that any process received, None for none. A collective: every process calls
+    it, and all stop after the same step."""
     number = _highest(received or 0)
     return signal.Signals(number) if number else None
 
 
-def said_by_any(claim: bool) -> bool:
-    """Whether this or another process says so. To be called by all of them, so that they do
-    the same."""
+def any_process(claim: bool) -> bool:
+    """Whether `claim` holds in any process. A collective: every process calls it, and all
+    get the same answer."""
     return bool(_highest(claim))
 
 
 def _highest(number: int) -> int:
-    """Of the numbers of all processes."""
+    """The maximum over all processes."""
     if jax.process_count() == 1:
         return number
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
-def wait_for_all(name: str) -> None:
-    """Returns when every process has come here. name: of this place."""
+def barrier(name: str) -> None:
+    """Returns when every process has reached it. name: of this place in the program."""
     multihost_utils.sync_global_devices(name)

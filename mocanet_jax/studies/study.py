@@ -32,11 +32,11 @@ MEASURES = {
     "within_budget": "within_budget",
     "wall_seconds": "wall_seconds",
 }
-"""What a study tells of its runs, and where result.json holds it."""
+"""What a study reports of its runs, and the entry of result.json that holds it."""
 
 CONFIDENCE = 0.95
 POLL_SECONDS = 0.1
-GRACE_SECONDS = 10.0  # between asking a process to stop and ending it
+GRACE_SECONDS = 10.0  # between SIGINT and SIGKILL to a process
 
 
 class Cell(NamedTuple):
@@ -81,7 +81,7 @@ class Outcome(NamedTuple):
 
 class Spread(NamedTuple):
     """values: one a seed. half_width: of the 95 % t-interval of their mean; None for a single
-    value, which tells nothing of others."""
+    value."""
 
     mean: float
     half_width: float | None

@@ -72,7 +72,7 @@ class Reached(NamedTuple):
         return [one for one in self.results.values() if one["solved_step"] is not None]
 
 
-class Findings(NamedTuple):
+class SuiteFindings(NamedTuple):
     """num_seeds, minutes: requested; 0 minutes are no limit."""
 
     num_seeds: int

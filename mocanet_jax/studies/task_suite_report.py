@@ -7,20 +7,20 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.files import replace_text, write_json
 from mocanet_jax.studies import task_suite_pictures
 from mocanet_jax.studies.study_report import ABSENT, failures, failures_as_json, table
-from mocanet_jax.studies.task_suite import Findings, Reached
+from mocanet_jax.studies.task_suite import Reached, SuiteFindings
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 """Lines of a document between which the table stands."""
 
 
-def write(findings: Findings, out: Path) -> None:
+def write(findings: SuiteFindings, out: Path) -> None:
     """tasks.md, tasks.json and tasks.png in `out`."""
     write_json(out / "tasks.json", as_json(findings))
     replace_text(out / "tasks.md", f"# Tasks of memory\n\n{markdown(findings)}")
     task_suite_pictures.accuracy_by_length(findings.rows, out / "tasks.png")
 
 
-def as_json(findings: Findings) -> dict:
+def as_json(findings: SuiteFindings) -> dict:
     return {
         "seeds": findings.num_seeds,
         "minutes": findings.minutes,
@@ -61,7 +61,7 @@ def _row_as_json(row):
     }
 
 
-def markdown(findings: Findings) -> str:
+def markdown(findings: SuiteFindings) -> str:
     """The table, what it is of, and the runs that are missing from it."""
     rates = sorted({rate for row in findings.rows for rate in row.losses})
     limit = f", at most {findings.minutes:g} minutes a run" if findings.minutes else ""

@@ -26,7 +26,8 @@ Ablate = Callable[[ConfigDict, str], ConfigDict]
 class Variant(NamedTuple):
     """flags: of mocanet_jax.main, without seed and working directory. config: what they make,
     in values of JSON.
-    settings: what tells it from the study's other variants, by name, if its name does not.
+    settings: what distinguishes it from the study's other variants, by name, if its name does
+    not.
     """
 
     name: str

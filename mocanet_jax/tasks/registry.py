@@ -41,7 +41,7 @@ def task_class(name: str) -> type:
     """The class of a task of TASKS, or of one's own by "module:Class".
 
     Raises UserError for an unknown name, a module or class that is not to be had, and a class
-    that is no task: one extends SequenceTask, and says what that leaves open, TextTask or
+    that is no task: one extends SequenceTask or TextTask, and defines what that leaves open, or
     LanguageTask.
     """
     if ":" not in name and name not in TASKS:
@@ -67,7 +67,7 @@ def _check_kind(name, kind):
 
 
 def check_complete(name: str, task: Task) -> None:
-    """Raises UserError for a task of one's own that leaves open what its base asks for."""
+    """Raises UserError for a task of one's own that does not define what its base requires."""
     base, (methods, constants) = next(
         (base, parts) for base, parts in _bases().items() if isinstance(task, base)
     )
@@ -89,7 +89,7 @@ def _bases():
 
 
 def data_meanings(name: str) -> dict[str, str]:
-    """Meanings of the fields of config.data for a task, as far as its docstring tells them."""
+    """Meanings of the fields of config.data for a task, as far as its docstring gives them."""
     module, _, kind = TASKS.get(name, name).partition(":")
     try:
         return docstrings.attributes(module, kind)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from mocanet_jax.nn.parameters import Declarations, shapes_and_declarations
 from mocanet_jax.nn.summary import component_costs
 from mocanet_jax.runtime.backend import check_precision
-from mocanet_jax.runtime.processes import leads, wait_for_all
+from mocanet_jax.runtime.processes import barrier, is_main_process
 from mocanet_jax.runtime.sharding import build_layout, check_batch
 from mocanet_jax.runtime.storage.lock import locked
 from mocanet_jax.train.build import build_evaluator, build_model, build_task
@@ -31,7 +31,7 @@ from mocanet_jax.train.config.settings import check_settings, plain
 from mocanet_jax.train.memory import check_memory
 from mocanet_jax.train.monitor import Monitor, Silent
 from mocanet_jax.train.optimizer import build_optimizer
-from mocanet_jax.train.result import Evaluated, Evaluator, Result, final_result
+from mocanet_jax.train.result import EvaluatedCheckpoint, Evaluator, Result, final_result
 from mocanet_jax.train.run import Run
 from mocanet_jax.train.state import TrainState, initial_params
 from mocanet_jax.train.trainer import Trainer
@@ -54,12 +54,12 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
     evaluator, like = ready.evaluator, ready.abstract_state()
     check_memory(config, evaluator.task, like, evaluator.layout.mesh.size)
     fresh = None if inspected(workdir).sound else ready.first_state(like)
-    wait_for_all("the directory was looked at")
-    if leads():
+    barrier("the directory was looked at")
+    if is_main_process():
         make_workdir(workdir)
-    alone = locked(workdir) if leads() else nullcontext()
+    alone = locked(workdir) if is_main_process() else nullcontext()
     with alone, Checkpoints(workdir) as checkpoints:
-        if leads():
+        if is_main_process():
             claim_workdir(workdir, plain(config))
             evaluator.task.save(workdir)
         monitor.note(f"{workdir}: {_described(config)}")
@@ -85,7 +85,7 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
         step, last = checkpoints.best_step(), checkpoints.latest_step()
         best = checkpoints.progress(step)
         trained = checkpoints.restore_trained(step, like.trained)
-    of = Evaluated(step, best, last, progress)
+    of = EvaluatedCheckpoint(step, best, last, progress)
     return final_result(workdir, "result.json", evaluator, trained, of)
 
 
@@ -100,7 +100,7 @@ class Prepared(NamedTuple):
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the train state."""
-        state = jax.eval_shape(self.trainer.started_from, self.shapes)
+        state = jax.eval_shape(self.trainer.state_with, self.shapes)
         return self.evaluator.layout.abstract(state, self.declarations.split_axis)
 
     def _placed(self, like):

@@ -7,7 +7,7 @@ from mocanet_jax.evaluate.results import LanguageResults, SequenceResults, TextR
 from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.nn.summary import component_costs, realised_flops, state_size
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.processes import leads
+from mocanet_jax.runtime.processes import is_main_process
 from mocanet_jax.runtime.storage.files import write_json
 from mocanet_jax.train.build import Evaluator
 from mocanet_jax.train.checkpoints.record import Progress
@@ -17,8 +17,8 @@ EVALUATION = "eval.json"
 """File of an evaluation after training."""
 
 
-class Evaluated(NamedTuple):
-    """A checkpoint and the run that it is of.
+class EvaluatedCheckpoint(NamedTuple):
+    """The evaluated checkpoint, and its run.
 
     step, best: the checkpoint's. trained_steps, progress: of the run as a whole.
     """
@@ -51,7 +51,11 @@ class Result(NamedTuple):
 
 
 def final_result(
-    workdir: Path, file_name: str, evaluator: Evaluator, trained: Trained, of: Evaluated
+    workdir: Path,
+    file_name: str,
+    evaluator: Evaluator,
+    trained: Trained,
+    of: EvaluatedCheckpoint,
 ) -> Result:
     """Evaluates `trained`, in all processes, and writes `file_name`, in the first.
 
@@ -80,7 +84,7 @@ def final_result(
     }
     if own := evaluator.config.data.get("eval_file"):
         summary["eval_file"] = own
-    if leads():
+    if is_main_process():
         try:
             write_json(workdir / file_name, summary)
         except ValueError as error:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.runtime.errors import Stopped, UserError
 from mocanet_jax.runtime.memory import check
-from mocanet_jax.runtime.processes import leads, received_by_any, said_by_any
+from mocanet_jax.runtime.processes import any_process, any_signal, is_main_process
 from mocanet_jax.runtime.signals import StopRequest
 from mocanet_jax.runtime.storage.metrics_log import Recorder, Unrecorded
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
@@ -65,11 +65,13 @@ class Run:
         if needs := compiled.memory_analysis():
             check(needs.temp_size_in_bytes, "a training step")
         self.monitor.note(f"compiled after {seconds_since_process_start():.1f} s")
-        record = Recorder(self.workdir, start) if leads() else nullcontext(Unrecorded())
+        record = (
+            Recorder(self.workdir, start) if is_main_process() else nullcontext(Unrecorded())
+        )
         watched = self.monitor.training(start, training.max_steps)
         with StopRequest() as stop, record as recorder, watched:
             while not clock.progress.finished:
-                if received := received_by_any(stop.received):
+                if received := any_signal(stop.received):
                     self._save_and_stop(received, state)
                 clock.restart()
                 before = _on_host(state.curriculum)
@@ -129,7 +131,7 @@ class Run:
     def _out_of_time(self) -> bool:
         """Whether a process has used up config.train.max_minutes."""
         limit = self.training.max_minutes
-        return limit > 0 and said_by_any(self.clock.minutes >= limit)
+        return limit > 0 and any_process(self.clock.minutes >= limit)
 
     def _save_and_stop(self, received, state: TrainState) -> NoReturn:
         """Keeps a step that is not kept yet; unvalidated, so that it is never the best."""

@@ -18,7 +18,7 @@ class TrainState(NamedTuple):
 
     step: int32 [], updates made. params, opt_state: pytrees.
     multiplier: λ of the budget, float32 [], in logits.
-    average: running average of params, or None where the config asks for none.
+    average: running average of params, or None where the config has none.
     skipped: int32 [], steps in a row whose loss or gradient was not finite, up to now.
     carried: states of the model, [B, …], that the next batch goes on from; None for a task
         whose batches have nothing to do with each other, or a model that sees a window.

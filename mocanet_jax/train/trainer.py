@@ -29,12 +29,12 @@ from mocanet_jax.train.state import Keys, TrainState, initial_params, step_keys
 
 LOSS_TERMS = ("task_loss", "budget_loss", "balance_loss", "z_loss", "quantisation_loss")
 FINITE_TERMS = (*LOSS_TERMS, "gradient_norm")
-"""What is looked at when a step is not finite: the terms of the loss, and the gradient."""
+"""Metrics that are checked when a step is not finite: the loss terms and the gradient norm."""
 
 
-class Settings(NamedTuple):
-    """What a step holds fixed while it differentiates: hardness of the first sequences of the
-    batch (train/curriculum.py) and of the others, and the multiplier, float []."""
+class StepSettings(NamedTuple):
+    """What a step holds fixed while it differentiates: the hardness of the first sequences of
+    the batch (train/curriculum.py), that of the others, and the multiplier, float []."""
 
     first_hardness: jax.Array
     hardness: jax.Array
@@ -63,7 +63,7 @@ class Faults(NamedTuple):
 
 @dataclass(frozen=True)
 class Trainer:
-    """What does not change from step to step."""
+    """The constants of training: model, task, optimizer and config."""
 
     model: Model
     task: Task
@@ -80,10 +80,10 @@ class Trainer:
 
     def initial_state(self, seed: int | jax.Array = 0) -> TrainState:
         """Fresh parameters of `seed`, before the first step."""
-        return self.started_from(initial_params(self.model, self.task, seed))
+        return self.state_with(initial_params(self.model, self.task, seed))
 
-    def started_from(self, params: dict) -> TrainState:
-        """These parameters, before the first step."""
+    def state_with(self, params: dict) -> TrainState:
+        """The state before the first step, with these parameters."""
         averaged = self.config.train.average_decay
         return TrainState(
             jnp.zeros((), jnp.int32),
@@ -103,7 +103,7 @@ class Trainer:
         size = self.config.train.batch_size
         return self.model.apply({"params": params}, size, method="initial_state")
 
-    def loss(self, params, inputs: Inputs, keys: Keys, settings: Settings, share=WHOLE):
+    def loss(self, params, inputs: Inputs, keys: Keys, settings: StepSettings, share=WHOLE):
         """The loss that is differentiated, every term of it by name, and the state after it.
 
         share: Share of a larger batch, whose loss is the sum over its parts."""
@@ -170,11 +170,11 @@ class Trainer:
         """One update on the batch that (seed, step) determines, and its metrics.
 
         data, chosen: the task's training data, and what of it this step uses. Where loss or
-        gradient is not finite, nothing is learned from the batch.
+        gradient is not finite, the update is skipped.
         """
         keys, curriculum = step_keys(seed, state.step), state.curriculum
         first = self.curriculum.first_hardness(curriculum)
-        settings = Settings(first, curriculum.hardness, state.multiplier)
+        settings = StepSettings(first, curriculum.hardness, state.multiplier)
 
         def of_part(part, carried, keys, share):
             inputs = Inputs(split_batch(part), carried)

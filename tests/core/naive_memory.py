@@ -1,4 +1,4 @@
-"""The delta-rule memory written as its definition says, and random problems to try it on.
+"""The delta-rule memory written as its definition, and random problems to try it on.
 
 Axes: B batch, T time, H memory heads, S slots, A active slots per access, P value width.
 """

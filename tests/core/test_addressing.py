@@ -84,14 +84,14 @@ def test_a_pointer_stays_above_0_as_step_by_step(cut, seed):
 
 
 @pytest.mark.parametrize(
-    ("position", "length", "slot", "distance", "lap"),
+    ("position", "length", "slot", "distance", "wrap"),
     [
         (1.0, 3.0, 1.0, 0.0, 3.0),  # the first slot
         (3.25, 3.0, 3.25, 2.25, 3.0),  # a little behind the last
-        (3.75, 3.0, 0.75, 2.75, 3.0),  # a little before the first of the next lap
+        (3.75, 3.0, 0.75, 2.75, 3.0),  # a little before the first of the next wrap
         (0.75, 3.0, 0.75, -0.25, 3.0),  # of this one
         (4.0, 3.0, 1.0, 3.0, 3.0),  # round
-        (9.0, 3.0, 3.0, 8.0, 3.0),  # in the third lap
+        (9.0, 3.0, 3.0, 8.0, 3.0),  # in the third wrap
         (0.0, 3.0, 0.0, -1.0, 3.0),  # before the loop
         (-2.0, 3.0, -2.0, -3.0, 3.0),
         (0.0, 0.0, 0.0, 0.0, 1.0),  # nothing written: before the first slot
@@ -99,9 +99,9 @@ def test_a_pointer_stays_above_0_as_step_by_step(cut, seed):
         (5.0, 1.0, 1.0, 4.0, 1.0),  # a loop of one slot
     ],
 )
-def test_loop_by_hand(position, length, slot, distance, lap):
-    """A wrong start or lap would read beside what was written, more so in every lap."""
-    assert addressing.loop(jnp.float32(position), jnp.float32(length)) == (slot, distance, lap)
+def test_loop_by_hand(position, length, slot, distance, wrap):
+    """A wrong start or wrap would read beside what was written, more so in every wrap."""
+    assert addressing.loop(jnp.float32(position), jnp.float32(length)) == (slot, distance, wrap)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_reads_by_hand(chunk_size):
 
 
 def test_the_sink_is_read_where_no_key_answers():
-    """A read of what was never asked for must not be whatever is least unlike it."""
+    """A read without a matching key must not return the nearest entry."""
     reads, _, (_, read) = by_hand([-9, -8, 20], [1, 1, 1], [5, 5, 7], sink=4.0, num_slots=9)
     np.testing.assert_allclose(reads[0, :, 0, 0], [0, 0, 7], atol=1e-3)
     np.testing.assert_allclose(read.weights[0, :, 0, 0], [0, 0, 1], atol=1e-3)
@@ -117,7 +117,7 @@ def test_a_slot_is_overwritten_after_as_many_writes_as_there_are_slots():
 
 @pytest.mark.parametrize("score", [200.0, 1e5])
 def test_a_key_that_did_not_write_does_not_hide_the_others(score):
-    """However well it answers: a token whose gate is shut is its own query's best key, and
+    """However well it answers: a token whose gate is closed is its own query's best key, and
     would leave 0 / 0."""
 
     def read(strengths):
@@ -131,7 +131,7 @@ def test_a_key_that_did_not_write_does_not_hide_the_others(score):
 
 @pytest.mark.parametrize("steps", [2, 250])
 def test_an_excluded_write_receives_the_gradient_of_a_later_read(steps):
-    """Or a gate that shut too early stays shut for good: multi-query recall lost a quarter of
+    """Or a gate that closed too early stays closed: multi-query recall lost a quarter of
     its answers where this went back 64 tokens. By hand: of the only key, with a score of
     ln ½, a share of ½β / (½β + 1) is read, of slope ½ where nothing was written."""
     scores, values = np.full(steps, np.log(0.5)), np.zeros(steps)

@@ -91,7 +91,7 @@ def test_a_model_without_experts_has_no_load():
 
 
 def test_metrics_by_hand():
-    """Records would tell another number of experts a token, or hide an idle expert."""
+    """Records would give another number of experts a token, or hide an idle expert."""
     metrics = usage(MASK).metrics()
     expected = {"usage": 145 / 450, "usage_experts": 1 / 4}
     expected |= {"usage_writes": 1 / 3, "usage_reads": 2 / 3}

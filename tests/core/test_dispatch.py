@@ -1,4 +1,5 @@
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +45,7 @@ def test_top_k_gates_by_hand():
 
 
 def test_the_weight_of_a_single_choice_has_a_gradient():
-    """A weight rescaled to 1 would leave the router no say in what the loss thinks of it."""
+    """A weight rescaled to 1 would leave the router without a gradient of the loss."""
     weight = lambda logits: dispatch.top_k_gates(logits, 1).weights[0, 0, 0]
     gradient = jax.grad(weight)(jnp.log(jnp.array([[[1.0, 3.0]]])))
     # p = 0.75: dp/dlogit of the chosen is p(1 - p), of the other -p(1 - p)
@@ -87,7 +88,7 @@ def test_plan_dispatch_by_hand():
     assert plan.dropped == 1
 
 
-def test_a_shut_choice_takes_no_place_by_hand():
+def test_a_closed_choice_takes_no_place_by_hand():
     """An expert that is not used must leave its room to who uses it, and a token's other
     choice alone. Room for one: step 0 does not use expert 0, step 1 does, step 2 comes late."""
     indices = jnp.array([[[0, 1], [0, 2], [0, 1], [2, 0]]], jnp.int32)
@@ -99,25 +100,37 @@ def test_a_shut_choice_takes_no_place_by_hand():
     assert plan.dropped == 1
 
 
+class Sizes(NamedTuple):
+    """Of a dispatch of B × T tokens to E experts of C places; k is cut to E."""
+
+    batch: int
+    length: int
+    num_experts: int
+    k: int
+    capacity: int
+
+
 @pytest.mark.usefixtures("float64")
-@example(2, 6, 3, 2, 6, 1.0, 0)  # room for all
-@example(1, 5, 4, 4, 2, 1.0, 0)  # every expert chosen
-@example(2, 6, 3, 1, 1, 1.0, 0)  # almost all dropped
-@example(2, 6, 3, 2, 2, 0.6, 0)  # some shut, some dropped
+@example(Sizes(2, 6, 3, 2, 6), 1.0, 0)  # room for all
+@example(Sizes(1, 5, 4, 4, 2), 1.0, 0)  # every expert chosen
+@example(Sizes(2, 6, 3, 1, 1), 1.0, 0)  # almost all dropped
+@example(Sizes(2, 6, 3, 2, 2), 0.6, 0)  # some closed, some dropped
 @settings(max_examples=5)
 @given(
-    st.integers(1, 2),
-    st.integers(1, 7),
-    st.integers(1, 4),
-    st.integers(1, 4),
-    st.integers(1, 7),
+    st.builds(
+        Sizes,
+        st.integers(1, 2),
+        st.integers(1, 7),
+        st.integers(1, 4),
+        st.integers(1, 4),
+        st.integers(1, 7),
+    ),
     st.sampled_from([0.0, 0.6, 1.0]),
     st.integers(0, 99),
 )
-def test_dispatch_is_the_dense_mixture_of_what_found_room(
-    batch, length, num_experts, k, capacity, open_gates, seed
-):
+def test_dispatch_is_the_dense_mixture_of_what_found_room(sizes, open_gates, seed):
     """Against all experts run on all tokens, in value, gradient and number of drops."""
+    batch, length, num_experts, k, capacity = sizes
     rng, k, width = np.random.default_rng(seed), min(k, num_experts), 3
     indices = random_choices(rng, batch, length, num_experts, k)
     live = rng.random((batch, length, 1)) < 0.8  # of tokens, and of their choices
@@ -177,7 +190,7 @@ def test_room_is_counted_for_each_sequence():
 
 
 def balance(logits, indices, mask, open_gates=True):
-    """The loss where all choices of unmasked tokens are live, but for those shut."""
+    """The loss where all choices of unmasked tokens are live, but for closed ones."""
     live = jnp.broadcast_to(mask[..., None], indices.shape) & open_gates
     return dispatch.load_balance_loss(logits, indices, live, mask)
 
@@ -200,13 +213,13 @@ def test_load_balance_loss_by_hand():
 
 
 def test_load_balance_loss_counts_live_choices_alone():
-    """An expert that is chosen but shut carries no load. Of the choices 0, 1, 0 and, masked, 1
-    the second is shut: f = (1, 0), and p as of all unmasked tokens, (7/12, 5/12)."""
+    """An expert that is chosen but closed carries no load. Of the choices 0, 1, 0 and, masked,
+    1 the second is closed: f = (1, 0), and p as of all unmasked tokens, (7/12, 5/12)."""
     logits = jnp.log(jnp.array([[[3.0, 1.0], [1.0, 3.0], [3.0, 1.0], [1.0, 99.0]]]))
     indices = jnp.array([[[0], [1], [0], [1]]], jnp.int32)
     mask = jnp.array([[True, True, True, False]])
-    shut = jnp.array([[[True], [False], [True], [True]]])
-    loss = balance(logits, indices, mask, shut)
+    opened = jnp.array([[[True], [False], [True], [True]]])
+    loss = balance(logits, indices, mask, opened)
     np.testing.assert_allclose(loss, 2 * 7 / 12, rtol=1e-6)
 
 
@@ -228,13 +241,13 @@ def test_router_z_loss_by_hand():
 
 
 def test_losses_of_nothing_are_zero():
-    """A batch of padding alone, or of gates that are all shut, must not put NaN into the
+    """A batch of padding alone, or of gates that are all closed, must not put NaN into the
     gradient."""
     logits, nothing = jnp.ones((1, 2, 3)), jnp.zeros((1, 2), bool)
-    indices, all_shut = jnp.zeros((1, 2, 1), jnp.int32), jnp.zeros((1, 2, 1), bool)
+    indices, all_closed = jnp.zeros((1, 2, 1), jnp.int32), jnp.zeros((1, 2, 1), bool)
     for loss in (
         lambda logits: balance(logits, indices, nothing),
-        lambda logits: balance(logits, indices, ~nothing, all_shut),
+        lambda logits: balance(logits, indices, ~nothing, all_closed),
         lambda logits: dispatch.router_z_loss(logits, nothing),
     ):
         value, gradient = jax.jit(jax.value_and_grad(loss))(logits)

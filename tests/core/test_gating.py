@@ -20,7 +20,7 @@ def slopes(function, values):
 
 
 def test_margin_by_hand():
-    """The price must be in logits, and large logits must be bent and not cut, or a gate
+    """The threshold must be in logits, and large logits must saturate smoothly, or a gate
     that is far open would have no gradient left to close it."""
     margins = gating.margin(jnp.array([0.0, 6.0, -6.0]), 1.5)
     np.testing.assert_allclose(margins, [-1.5, 3.0695649, -6.0695649], rtol=1e-6)
@@ -30,14 +30,14 @@ def test_margin_by_hand():
 
 
 def test_each_part_has_its_own_cost():
-    """A token's parts are priced together, dear ones above cheap ones."""
+    """The threshold of a part grows with its share of the FLOPs."""
     margins = gating.margin(jnp.zeros((2, 3)), jnp.array([[0.1, 0.2, 0.3]]))
     np.testing.assert_allclose(margins, [[-0.1, -0.2, -0.3]] * 2, rtol=1e-6)
 
 
 @given(logits, costs)
 def test_gates_are_bounded(logit, cost):
-    """Otherwise a gate could run away, so that no price could shut it or bring it back."""
+    """Otherwise a logit could grow so far that no multiplier closes the gate, or reopens it."""
     margin = gating.margin(jnp.float32(logit), cost)
     assert -gating.BOUND <= margin + jnp.float32(cost) <= gating.BOUND + 1e-5
     assert hard_gate(gating.margin(jnp.float32(logit), gating.BOUND)) == 0
@@ -45,23 +45,23 @@ def test_gates_are_bounded(logit, cost):
 
 
 @given(logits, costs, costs)
-def test_a_higher_price_opens_no_gate(logit, one, other):
+def test_a_higher_threshold_opens_no_gate(logit, one, other):
     """The budget would push the wrong way."""
-    cheap, dear = (gating.margin(jnp.float32(logit), cost) for cost in sorted((one, other)))
-    assert hard_gate(dear) <= hard_gate(cheap)
-    assert gating.expert_weight(dear) <= gating.expert_weight(cheap)
+    low, high = (gating.margin(jnp.float32(logit), cost) for cost in sorted((one, other)))
+    assert hard_gate(high) <= hard_gate(low)
+    assert gating.expert_weight(high) <= gating.expert_weight(low)
 
 
 @given(st.floats(-13, 13, width=32))
-def test_a_gate_is_open_or_shut(margin):
-    """A gate in between would be computed and counted as if it were open; one at its price is
-    shut, so that the highest price leaves nothing on."""
+def test_a_gate_is_open_or_closed(margin):
+    """A gate in between would be computed and counted as if it were open; one at its
+    threshold is closed, so that the highest multiplier closes every gate."""
     gate = jax.jit(hard_gate)(jnp.float32(margin))
     assert gate == (1.0 if margin > 0 else 0.0)
 
 
 def test_a_gate_learns_as_its_sigmoid_on_both_sides():
-    """A shut gate without a gradient stays shut for ever. σ' = σ (1 - σ) is 3/16 at ±ln 3."""
+    """A closed gate without a gradient stays closed. σ' = σ (1 - σ) is 3/16 at ±ln 3."""
     slope = slopes(hard_gate, [LN3, -LN3, 0.0])
     np.testing.assert_allclose(slope, [3 / 16, 3 / 16, 1 / 4], rtol=1e-6)
 
@@ -78,14 +78,14 @@ def test_a_hard_gate_by_hand(hardness):
 
 
 def test_engaged_passes_the_value_or_nothing():
-    """What a gate scales or leaks is computed with the wrong content, or although shut."""
+    """A gate that scales or leaks passes the wrong content, or passes it although closed."""
     value = jnp.array([[3.0, -4.0]] * 3)
     found = gating.engaged(value, jnp.array([[LN3], [0.0], [-LN3]]))
     np.testing.assert_allclose(found, [[3, -4], [0, 0], [0, 0]], atol=1e-6)
 
 
-def test_what_is_shut_out_learns_what_it_would_be_worth():
-    """Else a write that nobody reads and a read of nothing stay shut together for ever. Both
+def test_a_closed_gate_receives_the_gradient_of_its_contribution():
+    """Else a write that is never read and a read of an empty slot stay closed together. Both
     learn as from σ(m) · value: σ is 3/4 and 1/4 at ±ln 3, and σ' 3/16."""
     gradient = jax.vmap(jax.grad(gating.engaged, (0, 1)), (None, 0))
     of_value, of_margin = gradient(4.0, jnp.array([LN3, -LN3]))
@@ -110,15 +110,15 @@ def test_expert_weight_by_hand():
 
 @given(st.floats(-12, 12, width=32), st.floats(0, 0.125, width=32))
 def test_expert_weight_has_no_jump(margin, by):
-    """A price that creeps past a logit must not jolt the output: no step above half of the
-    change, the steepest slope."""
+    """A threshold that passes a logit must not change the output abruptly: at most by half of
+    the change, the steepest slope."""
     low, high = gating.expert_weight(jnp.array([margin, margin + by], jnp.float32))
     assert 0 <= low <= high <= min(1, low + 0.5 * by + 1e-6)
 
 
 def test_an_expert_learns_on_both_sides_of_the_threshold():
-    """An expert that is tried while it is shut must be told what it would gain. The slope of
-    tanh(m / 2) is (1 - tanh²) / 2: 3/8 at ±ln 3."""
+    """A closed expert that is explored must receive the gradient of what it would gain. The
+    slope of tanh(m / 2) is (1 - tanh²) / 2: 3/8 at ±ln 3."""
     slope = slopes(gating.expert_weight, [LN3, -LN3, 0.0])
     np.testing.assert_allclose(slope, [3 / 8, 3 / 8, 1 / 2], rtol=1e-6)
 

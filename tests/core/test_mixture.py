@@ -99,7 +99,7 @@ def test_every_form_is_the_mixture(form):
     ],
 )
 def test_wrong_shapes_and_types_are_refused(form, change):
-    """Broadcasting or clamped indices would give a wrong mixture without a word."""
+    """Broadcasting or clamped indices would silently give a wrong mixture."""
     (x, shares, of_experts), indices, live = jax.tree.map(jnp.asarray, problem())
     right = (x, Gates(indices, shares), live, of_experts)
     form(*right)

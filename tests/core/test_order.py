@@ -26,7 +26,7 @@ def recall(state, *problem, **options):
 
 
 def naive(query, ranks, value, writes, sink, num_slots):
-    """A list of what was written last, sorted anew for every read."""
+    """A list of what was written last, sorted again for every read."""
     reads = np.zeros(value.shape)
     for b, h in np.ndindex(sink.shape):
         held = []
@@ -67,8 +67,8 @@ def test_reads_are_those_of_a_sorted_list(shape, writing, seed):
 
 @pytest.mark.parametrize("chunk_size", [1, 8])
 def test_five_numbers_are_sorted_by_hand(chunk_size):
-    """3 1 2 3 then reads of the places 1 to 4 and of one that there is not; the second 3, worth
-    40, follows the first, worth 10."""
+    """3 1 2 3, then reads of the places 1 to 4 and of an empty one; the second 3, of value 40,
+    follows the first, of value 10."""
     shaped = lambda row: jnp.array(row, jnp.float32)[None, :, None, None]
     place = shaped([0, 0, 0, 0, 1, 2, 3, 4, 5])
     reads, _, (_, slots) = recall(

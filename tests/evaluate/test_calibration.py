@@ -62,8 +62,8 @@ def test_a_mistake_beyond_any_probability_still_has_a_loss():
     ("gap", "right", "of"), [(4.0, 3, 4), (8.0, 9, 10), (1.0, 9, 10), (np.log(3), 3, 4)]
 )
 def test_the_temperature_by_hand(gap, right, of):
-    """sigmoid(gap / T) = right / of. Above 1 where three of four are right and the model says
-    98 %, below 1 where it says too little, 1 where it knows."""
+    """sigmoid(gap / T) = right / of. Above 1 where three of four are right and the model gives
+    98 %, below 1 where it gives too little, 1 where it is calibrated."""
     odds = right / (of - right)
     found = calibration.fit_temperature(*alike(gap, right, of))
     assert found == pytest.approx(gap / np.log(odds), rel=1e-4)
@@ -113,11 +113,11 @@ def test_the_calibration_error_by_hand():
 
 
 def test_errors_of_one_bin_cancel_and_of_two_do_not():
-    """0.9 ± 0.02 in one bin, all right as often as said; apart they would both be wrong."""
+    """0.9 ± 0.02 in one bin, with an accuracy of 0.9; in two bins both would be off."""
     p, labels = confident(*[0.88] * 10, *[0.92] * 10, right=[True] * 18 + [False] * 2)
     assert calibration.reliability(p, labels).error() == pytest.approx(0)
     apart = confident(*[0.7] * 10, *[0.9] * 10, right=[True] * 16 + [False] * 4)
-    # 10 of 10 where 0.7 was said, 6 of 10 where 0.9 was said; 0.8 of 20 as was said on average.
+    # 10 of 10 at confidence 0.7, 6 of 10 at 0.9; 0.8 of 20 at a mean confidence of 0.8.
     assert calibration.reliability(*apart).error() == pytest.approx(0.3)
 
 

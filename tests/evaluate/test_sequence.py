@@ -11,7 +11,7 @@ import pytest
 
 from mocanet_jax.core import budget
 from mocanet_jax.evaluate import sequence as sequence_evaluator
-from mocanet_jax.evaluate.step import Evaluated, OffTask
+from mocanet_jax.evaluate.step import BatchSums, OffTask
 from mocanet_jax.tasks.synthetic.copy import CopyTask
 from mocanet_jax.tasks.synthetic.sequence import Scores
 from mocanet_jax.train import build
@@ -39,7 +39,7 @@ def evaluated(monkeypatch):
         possible = budget.Flops(*(jnp.float32(x) for x in (4, 4, 4)))
         usage = budget.Usage(*spent, possible, jnp.array([3.0, 1.0]), jnp.array([1.0, 4.0]))
         off_task = OffTask(*(jnp.float32(x) for x in (1, 4, 1, 5)))
-        return Evaluated(scores, usage, off_task, jnp.float32(0))
+        return BatchSums(scores, usage, off_task, jnp.float32(0))
 
     monkeypatch.setattr(sequence_evaluator, "eval_step", eval_step)
 

@@ -25,7 +25,7 @@ CONFIG = LayerConfig(
 
 
 def layer(computed, writes, reads):
-    """What a layer did with one sequence, rows of tokens."""
+    """Auxiliary outputs of a layer for one sequence, rows of tokens."""
     experts = None if computed is None else SimpleNamespace(computed=np.array(computed))
     gates = (None if gate is None else np.array(gate, float) for gate in (writes, reads))
     return SimpleNamespace(
@@ -36,12 +36,12 @@ def layer(computed, writes, reads):
 
 def test_a_token_spends_the_flops_of_what_it_engages():
     """Both experts and one write; then nothing; then one expert and both reads."""
-    did = layer(
+    aux = layer(
         [[True, True], [False, False], [False, True]],
         [[1, 0], [0, 0], [0, 0]],
         [[0, 0], [0, 0], [1, 1]],
     )
-    spent = spending(CONFIG, [did])
+    spent = spending(CONFIG, [aux])
     np.testing.assert_allclose(spent.experts, [32 / 56, 0, 16 / 56])
     np.testing.assert_allclose(spent.writes, [8 / 56, 0, 0])
     np.testing.assert_allclose(spent.reads, [0, 0, 8 / 56])
@@ -89,15 +89,15 @@ def test_words_spend_what_both_readings_of_them_do(finished_text):
     words = ["the", "dull", "plot", "is", "warm"]
     tokens, mask = predictor.task.pad([words], 8)
     spent = predictor.spending(predictor.predict(" ".join(words)))
-    (did,) = jax.device_get(predictor._layers(predictor.trained, tokens, mask))
+    (aux,) = jax.device_get(predictor._layers(predictor.trained, tokens, mask))
     spec = predictor.model.spec.layer
     for i in range(5):
         at = [(member, way, 7 - i if way else i) for member in range(2) for way in range(2)]
-        experts = np.mean([did.experts.computed[a].sum() for a in at])
-        writes = np.mean([did.memory.writes[a].sum() for a in at])
+        experts = np.mean([aux.experts.computed[a].sum() for a in at])
+        writes = np.mean([aux.memory.writes[a].sum() for a in at])
         assert spent.experts[i] == pytest.approx(experts * spec.unit_shares.expert)
         assert spent.writes[i] == pytest.approx(writes * spec.unit_shares.write)
-    usage = jax.tree.map(lambda members: members.sum(axis=0), did.usage).shares()["total"]
+    usage = jax.tree.map(lambda members: members.sum(axis=0), aux.usage).shares()["total"]
     assert spent.total.mean() == pytest.approx(float(usage), rel=1e-5)
 
 

@@ -22,7 +22,7 @@ from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.tasks.text.tokenizer import tokenize
 from mocanet_jax.train import build
 from mocanet_jax.train.state import initial_params
-from tests.train import tiny_text
+from tests.train.text import tiny_text
 
 BATCH = 4
 TEXTS = [

@@ -35,14 +35,14 @@ def test_a_reader_takes_the_next_where_a_checkpoint_is_deleted(tmp_path, monkeyp
     assert read == [1, 2]
 
 
-def test_a_step_that_was_asked_for_is_not_replaced_by_another(tmp_path, monkeypatch):
+def test_a_requested_step_is_not_replaced_by_another(tmp_path, monkeypatch):
     workdir = saved(tmp_path, {1: 0.1, 2: 0.5})
     deleted_while_read(monkeypatch, workdir, {1})
     with pytest.raises(UserError, match="checkpoint 1 in "):
         restore.restored(workdir, 1)
 
 
-def test_damage_is_told_and_not_tried_again(tmp_path, monkeypatch):
+def test_damage_is_reported_and_not_tried_again(tmp_path, monkeypatch):
     workdir = saved(tmp_path, {1: 0.1, 2: 0.5})
     read = []
 

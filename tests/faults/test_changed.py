@@ -52,7 +52,7 @@ def recorded(rows):
 
 @pytest.mark.parametrize("change", CHANGED)
 def test_data_that_changed_is_named_and_refused(change):
-    """Labels that were flipped between two parts were trained on without a word."""
+    """Labels that were flipped between two parts were silently trained on."""
     before, now = recorded(ROWS), recorded(CHANGED[change])
     with pytest.raises(UserError, match="the training data changed since") as error:
         changed_data(before, now, accepts=False)
@@ -169,7 +169,7 @@ to use."""
 
 @pytest.mark.parametrize(("found", "step"), CHOICES, ids=str)
 def test_the_best_within_the_budget_is_chosen(found, step):
-    """A poor model was evaluated without a word."""
+    """A poor model was silently evaluated."""
     standings = {s: pair and Standing(*pair, target=0.5) for s, pair in found.items()}
     assert selection.best(standings) == step
     assert step not in selection.superfluous(standings)

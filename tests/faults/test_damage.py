@@ -61,7 +61,7 @@ def damaged(path, kind, rng):
 
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_every_file_damaged_in_turn_is_noticed(run, tmp_path, kind):
-    """Array storage restores flipped bits without a word; a model would answer with them."""
+    """Array storage silently restores flipped bits; a model would answer with them."""
     rng = np.random.default_rng(DAMAGES.index(kind))
     for number, file in enumerate(step_files(run)):
         for attempt in range(4 if kind == "flip" else 1):
@@ -118,7 +118,7 @@ def test_readers_leave_a_damaged_step_where_it_is(copy):
     assert (copy / "checkpoints" / str(LAST)).is_dir()
 
 
-def test_with_no_sound_step_nothing_is_moved_and_every_reason_is_told(copy):
+def test_with_no_sound_step_nothing_is_moved_and_every_reason_is_reported(copy):
     """Starting from scratch over a damaged run would take what is left of it."""
     damaged(step_files(copy, FIRST)[0], "remove", None)
     shutil.rmtree(copy / "checkpoints" / str(LAST))
@@ -145,7 +145,7 @@ def test_another_layout_is_refused_by_its_number(copy):
 
 def test_a_first_checkpoint_that_a_killed_process_was_writing_is_no_loss(run, tmp_path):
     """Between the last array and the manifest a kill leaves a step that looks whole; the run
-    has to start again, without being told that it is damaged."""
+    has to start again, without a report of damage."""
     folder = shutil.copytree(
         run / "checkpoints" / str(FIRST), tmp_path / "checkpoints" / str(FIRST)
     )

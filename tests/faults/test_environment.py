@@ -1,4 +1,4 @@
-"""Whatever the environment of the user: a command works, or says in one line why not.
+"""Whatever the environment of the user: a command works, or reports in one line why not.
 
 To add a case is to add a line to a table.
 """

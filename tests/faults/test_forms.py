@@ -125,7 +125,7 @@ REFUSED_TABLES = {
 
 
 def assert_named(read, path, content, message):
-    """`read()` refuses a file at `path` in one line that names it and says `message`."""
+    """`read()` refuses a file at `path` in one line with its name and `message`."""
     path.write_bytes(encoded(content))
     with pytest.raises(UserError) as error:
         read()

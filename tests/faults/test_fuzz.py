@@ -61,12 +61,14 @@ CHANGES = st.dictionaries(st.sampled_from(FIELDS), values, min_size=1, max_size=
 
 
 def built_or_refused(tmp_path_factory, changes):
-    """Short of training: what check, task and model say of values of the wrong kind or size,
+    """Short of training: how check, task and model treat values of the wrong kind or size,
     with nothing left in the directory."""
     config = tiny.config().unlock()
     for field, value in changes.items():
         section, name = field.split(".")
-        with contextlib.suppress(TypeError):  # that of ml_collections, told when flags are read
+        with contextlib.suppress(
+            TypeError
+        ):  # that of ml_collections, reported when flags are read
             config[section][name] = value
     workdir = tmp_path_factory.mktemp("fuzz") / "run"
     with contextlib.suppress(UserError):
@@ -102,7 +104,7 @@ def test_any_table_is_read_or_refused(tmp_path_factory, content):
 @examples(100)
 @given(st.text(max_size=40))
 def test_any_text_is_answered(finished_text, text):
-    """A chat must not end because of what is said to it."""
+    """A chat must not end because of its input."""
     predictor = _predictor(finished_text[0])
     answer = predictor.predict(text)
     assert answer is None or 0.5 <= answer.confidence <= 1

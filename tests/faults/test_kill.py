@@ -39,9 +39,9 @@ def start(workdir, folder):
         "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    with (folder / "said").open("a") as said:
+    with (folder / "stderr").open("a") as stderr:
         return subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=said
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=stderr
         )
 
 
@@ -70,7 +70,7 @@ def test_a_run_that_is_killed_fifty_times_ends_as_one_that_is_not(tmp_path):
         process.wait()
         kills += 1
     assert start(killed, tmp_path).wait() == 0
-    assert "Traceback" not in (tmp_path / "said").read_text()
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
     ends = [final_state(folder, config()) for folder in (whole, killed)]
     assert bits(ends[0]) == bits(ends[1])
     assert rows(whole) == rows(killed)

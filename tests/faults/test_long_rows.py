@@ -1,4 +1,4 @@
-"""One row of a table that is far longer than all others must not ask for all memory there is.
+"""One row of a table that is far longer than all others must not allocate all memory there is.
 
 To add a case is to add a line to a table.
 """
@@ -13,7 +13,7 @@ from mocanet_jax.evaluate.results import text_results
 from mocanet_jax.evaluate.text import BATCH, SMALLEST_BATCH, TOKENS, TextEvaluator
 from mocanet_jax.tasks.text.labelled import MAX_WORDS
 from mocanet_jax.train.build import build_task
-from tests.train import tiny_text
+from tests.train.text import tiny_text
 
 LONG = {
     "20,000 words": "good film " * 10_000,

@@ -87,12 +87,12 @@ def test_skipping_gives_up(tmp_path, broken_at):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"train__on_nonfinite": "ignore"}, 'on_nonfinite must be "stop" or "skip"'),
         ({"train__nonfinite_patience": 0}, "nonfinite_patience must be at least 1"),
     ],
 )
-def test_other_settings_are_refused(tmp_path, changes, said):
-    with pytest.raises(UserError, match=said):
+def test_other_settings_are_refused(tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
         tiny.train(tiny.config(**changes), tmp_path / "run", tiny.console())

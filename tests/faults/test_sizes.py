@@ -10,7 +10,8 @@ from mocanet_jax.runtime import memory
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train import loop
 from mocanet_jax.train.memory import check_memory
-from tests.train import tiny, tiny_text
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 TOO_LARGE = {
     "batch": (
@@ -72,7 +73,7 @@ def test_what_fits_is_not_refused(tmp_path, monkeypatch):
         (MemoryError(), "out of memory; "),
     ],
 )
-def test_a_lack_of_memory_is_told_in_one_line(capsys, error, message):
+def test_a_lack_of_memory_is_reported_in_one_line(capsys, error, message):
     """Whatever an estimate leaves out."""
 
     def fails():
@@ -98,7 +99,7 @@ BUCKETS = [
     (("4", "8"), "whole numbers"),
     ((True, 8), "whole numbers"),
 ]
-"""Values of config.data.buckets, and what is said of them, None for nothing."""
+"""Values of config.data.buckets, and the message for them, None for none."""
 
 
 @pytest.mark.parametrize(("buckets", "message"), BUCKETS, ids=str)

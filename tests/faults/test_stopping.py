@@ -1,4 +1,4 @@
-"""A run that is asked to stop saves first, and ends as if it had never been stopped."""
+"""A run that is stopped by a signal saves first, and ends as if it had never been stopped."""
 
 import os
 import signal
@@ -76,7 +76,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(finished, tmp_path, monkeyp
 
 @pytest.mark.parametrize("number", [signal.SIGTERM])
 def test_a_process_says_where_it_saved_and_exits_with_the_signals_code(tmp_path, number):
-    """Schedulers tell by the code whether to start the job again."""
+    """Schedulers decide by the code whether to start the job again."""
     command = [sys.executable, "-c", RUN, str(tmp_path / "run")]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, **pipes) as run:
@@ -84,9 +84,9 @@ def test_a_process_says_where_it_saved_and_exits_with_the_signals_code(tmp_path,
             if b"first step" in line:
                 break
         run.send_signal(number)
-        _, said = run.communicate(timeout=120)
+        _, printed = run.communicate(timeout=120)
     assert run.returncode == 128 + number
-    lines = said.decode().splitlines()
+    lines = printed.decode().splitlines()
     assert lines[0] == f"{number.name}: finishing the step, then saving"
     assert lines[1].startswith(f"{number.name}: saved at step ")
     assert len(lines) == 2

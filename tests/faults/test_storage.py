@@ -51,7 +51,7 @@ def test_metrics_that_cannot_be_written_name_step_and_place(tmp_path, room):
 
 @pytest.mark.parametrize("room", [0, 1, 100, 1000])
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, room):
-    """And the run can be told where to go on."""
+    """And the message names the step to go on from."""
     workdir = saved(tmp_path / "run", {1: 0.5})
     with Checkpoints(workdir) as checkpoints, files_end_at(room):
         message = f"cannot save step 2 in {workdir}.*; step 1 is the last that is there"
@@ -62,7 +62,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, roo
 
 
 @pytest.mark.integration
-def test_a_result_that_cannot_be_written_is_told_with_its_step(finished, tmp_path):
+def test_a_result_that_cannot_be_written_is_reported_with_its_step(finished, tmp_path):
     """Else a run that is whole looks as if it had failed."""
     workdir = shutil.copytree(finished[0], tmp_path / "run")
     message = r"step \d is evaluated, but .*eval\.json cannot be written"

@@ -5,19 +5,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax import cli
-from mocanet_jax import export as entry
-from mocanet_jax.inference import export, safetensors
+from mocanet_jax.inference import export
 from mocanet_jax.inference.predictor import TextPredictor
 from mocanet_jax.inference.restore import Restored, restored
-from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.sharding import one_device
 from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.train import build
@@ -196,82 +192,6 @@ def test_what_is_beside_the_program_is_that_of_the_run(
                     (workdir / name).read_text()
                 )
         assert "$" not in (folder / "README.md").read_text(encoding="utf-8")
-
-
-def left_in(folder):
-    return sorted(path.name for path in folder.rglob("*"))
-
-
-@pytest.mark.parametrize("taken", ["directory", "file"])
-def test_what_is_there_is_left_alone(finished, tmp_path, taken, monkeypatch):
-    """Before any work: a user's files are not ours to replace."""
-    out = tmp_path / "model"
-    if taken == "directory":
-        out.mkdir()
-        (out / "mine").touch()
-    else:
-        out.touch()
-    before = left_in(tmp_path)
-    monkeypatch.setattr(export, "restored", lambda *_, **__: pytest.fail("work was done"))
-    with pytest.raises(UserError, match="is there already"):
-        export.export_run(finished[0], out)
-    assert left_in(tmp_path) == before
-
-
-def test_a_directory_without_a_model_makes_nothing(tmp_path):
-    with pytest.raises(UserError, match="no trained model"):
-        export.export_run(tmp_path / "none", tmp_path / "model")
-    assert left_in(tmp_path) == []
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Exports whose program is not made."""
-    program = SimpleNamespace(serialize=lambda: b"program", platforms=("cpu",))
-    monkeypatch.setattr(export, "exported", lambda run: program)
-
-
-def test_a_full_disk_is_told_in_one_line(finished, tmp_path, monkeypatch, quick):
-    """And leaves nothing that looks like a model."""
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(safetensors, "save", full)
-    with pytest.raises(UserError, match="model cannot be written: No space left on device"):
-        export.export_run(finished[0], tmp_path / "model")
-    assert left_in(tmp_path) == []
-
-
-def test_an_interrupted_export_leaves_nothing(finished, tmp_path, monkeypatch, quick, capsys):
-    """And says so, not that it can go on."""
-
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    flags = SimpleNamespace(workdir=str(finished[0]), out=str(tmp_path / "model"))
-    monkeypatch.setattr(entry.flags, "FLAGS", flags)
-    monkeypatch.setattr(entry.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(safetensors, "save", interrupted)
-    monkeypatch.setattr(cli.os, "_exit", sys.exit)
-    with pytest.raises(SystemExit) as left:
-        entry.main()
-    assert left.value.code == 130
-    assert capsys.readouterr().err == "interrupted; nothing was written\n"
-    assert left_in(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ({"workdir": None, "out": "model"}, "no run given"),
-        ({"workdir": "runs/copy", "out": None}, "no place to write to"),
-    ],
-)
-def test_a_missing_flag_is_named(monkeypatch, flags, message):
-    monkeypatch.setattr(entry.flags, "FLAGS", SimpleNamespace(**flags))
-    with pytest.raises(UserError, match=message):
-        entry.main()
 
 
 def executed(page):

@@ -15,7 +15,7 @@ from mocanet_jax.inference import predictor
 from mocanet_jax.inference.predictor import TextPredictor
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.tokenizer import tokenize
-from tests.train import tiny_text
+from tests.train.text import tiny_text
 
 READINGS = 4  # of one layer, by two members, in two directions
 WORDS = sorted({*tiny_text.FILLERS, *tiny_text.WORDS[0], *tiny_text.WORDS[1], "zebra"})
@@ -34,7 +34,7 @@ several = settings(max_examples=8, suppress_health_check=[HealthCheck.function_s
 
 
 def test_the_best_checkpoint_answers(trained, finished_text):
-    """Otherwise what a user is told of the model is not of the model that answers."""
+    """Otherwise what a user reads of the model is not of the model that answers."""
     result = finished_text[1]
     assert trained.step == result["evaluated_step"]
     assert trained.classes == ("negative", "positive")
@@ -42,14 +42,14 @@ def test_the_best_checkpoint_answers(trained, finished_text):
     assert trained.temperature == trained.validation["temperature"]
 
 
-def test_the_best_checkpoint_answers_unless_another_is_asked_for(two_checkpoints):
+def test_the_best_checkpoint_answers_unless_another_is_requested(two_checkpoints):
     """Otherwise all checkpoints of a run look equally good when they are compared."""
-    workdir, told = two_checkpoints
+    workdir, validations = two_checkpoints
     best, first, second = (TextPredictor(workdir, step) for step in (None, 1, 2))
     assert (best.step, first.step, second.step) == (1, 1, 2)
     for one in (best, first, second):
-        assert one.validation == told[one.step]
-        assert one.temperature == told[one.step]["temperature"]
+        assert one.validation == validations[one.step]
+        assert one.temperature == validations[one.step]["temperature"]
     jax.tree.map(np.testing.assert_array_equal, best.trained, first.trained)
     negated = lambda x, y: np.testing.assert_array_equal(x, -y)
     jax.tree.map(negated, best.trained.params, second.trained.params)
@@ -73,7 +73,7 @@ def test_answers_are_those_of_evaluation(trained):
         assert prediction.probabilities.sum() == pytest.approx(1)
 
 
-def test_words_are_read_as_in_training_and_unknown_ones_are_told(trained):
+def test_words_are_read_as_in_training_and_unknown_ones_are_reported(trained):
     """Otherwise a user takes a guess on words never met for knowledge."""
     prediction = trained.predict("The FILM isn't dreary.")
     assert prediction.words == ["the", "film", "is", "n't", "dreary", "."]
@@ -105,7 +105,7 @@ def test_a_long_text_is_cut_and_says_so(trained, monkeypatch):
 @several
 @given(texts)
 def test_influence_is_what_the_probability_loses_without_the_word(trained, text):
-    """Asked anew without the word: a masked word must leave no trace, in either direction."""
+    """Predicted without the word: a masked word must leave no trace, in either direction."""
     words, explained = text.split(), trained.explain(text)
     predicted = explained.prediction.predicted
     whole = trained.predict(text).probabilities
@@ -116,7 +116,7 @@ def test_influence_is_what_the_probability_loses_without_the_word(trained, text)
 
 
 def test_influence_of_the_only_word_is_against_not_knowing(trained):
-    """Nothing is left to ask about; half is what a coin says of two classes."""
+    """Nothing is left to predict from; of two classes a coin gives half."""
     explained = trained.explain("great")
     assert explained.influence == pytest.approx([explained.prediction.confidence - 0.5])
 
@@ -137,7 +137,7 @@ def test_every_word_has_experts_and_slots(trained, text):
         assert chosen.max() < of
 
 
-def test_readings_from_the_end_are_told_in_the_order_of_words(trained):
+def test_readings_from_the_end_are_given_in_the_order_of_words(trained):
     """Against the bare model, which needs no padding for a text of a bucket's length: experts
     that belong to another word would mislead whoever looks for their meaning."""
     words = ["the", "dull", "plot", "is", "warm", "with", "a", "film"]
@@ -153,12 +153,13 @@ def test_readings_from_the_end_are_told_in_the_order_of_words(trained):
         strongest[at] = write.indices[at][int(np.argmax(write.weights[at]))]
         strongest[at] = strongest[at] if layer.memory.writes[at] else -1
     experts = np.where(layer.experts.computed, layer.experts.indices, -1)
-    for told, own in ((explained.experts, experts), (explained.slots, strongest)):
+    for shown, own in ((explained.experts, experts), (explained.slots, strongest)):
         for member in range(2):
             forwards, backwards = own[member]
-            np.testing.assert_array_equal(told[2 * member], forwards)
-            np.testing.assert_array_equal(told[2 * member + 1], backwards[::-1])
-    order = (told[1::2] != told[1::2, ::-1] for told in (explained.experts, explained.slots))
+            np.testing.assert_array_equal(shown[2 * member], forwards)
+            np.testing.assert_array_equal(shown[2 * member + 1], backwards[::-1])
+    both = (explained.experts, explained.slots)
+    order = (shown[1::2] != shown[1::2, ::-1] for shown in both)
     assert any(differ.any() for differ in order), "the order makes no difference here"
 
 
@@ -170,7 +171,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 
 
 def test_a_run_of_another_kind_is_refused(finished):
-    """Otherwise a model that copies symbols is asked for opinions."""
+    """Otherwise a model that copies symbols is used as a classifier."""
     with pytest.raises(UserError, match="holds a copy run, not a classifier"):
         TextPredictor(finished[0])
 

@@ -56,7 +56,7 @@ def test_a_checkpoint_within_its_budget_is_preferred(compare):
 
 
 def test_where_none_is_within_its_budget_the_lowest_loss_is_used(compare):
-    """Usage a little above the target says nothing of how well a checkpoint is trained."""
+    """Usage a little above the target is no measure of how well a checkpoint is trained."""
     _, out = compare(candidate(1, 0.9, 0.7, usage=0.301), candidate(2, 0.9, 0.3, usage=0.4))
     assert "use run, step 2, though no checkpoint is within budget" in out
 

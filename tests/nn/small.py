@@ -91,7 +91,7 @@ def random_params(net: MocaNet, seed: int = 0) -> dict:
 
 def half_open(path, values):
     """Of a random parameter, one with which some gates of every kind are open and others
-    shut."""
+    closed."""
     gates = ("router_expert", "router_write_gate", "router_read_gate")
     if path[-1].key == "bias" and path[-2].key in gates:
         return 0.5 + 0.2 * values

@@ -25,7 +25,7 @@ def run(z, mask, state, hardness=1.0):
 
 
 def random_turns(B, T):
-    """Whole turns of every counter, [B, T, counters], and the z that tell them."""
+    """Whole turns of every counter, [B, T, counters], and the z that produce them."""
     rng = np.random.default_rng(0)
     turns = np.stack([rng.integers(0, size, (B, T)) for size in SIZES], axis=-1)
     rows = [np.eye(size)[turns[..., n]] for n, size in enumerate(SIZES)]

@@ -1,4 +1,4 @@
-"""What gates do to a whole model: what is shut does nothing, costs nothing and can come back.
+"""Gates in a whole model: a closed part does nothing, costs nothing and can reopen.
 
 Axes: B batch, T time, E experts, K active experts.
 """
@@ -46,7 +46,7 @@ def run(params=None, form="scan", net=None, multiplier=small.MULTIPLIER):
 
 
 @in_float64
-def test_random_parameters_open_some_gates_of_every_kind_and_shut_others():
+def test_random_parameters_open_some_gates_of_every_kind_and_close_others():
     """What is tested with them would otherwise be tested of one kind of gates alone."""
     for layer in run()[3].layers:
         margins = (layer.memory.write_margins, layer.memory.read_margins)
@@ -114,7 +114,7 @@ def test_the_highest_multiplier_leaves_what_is_always_on(form):
 
 @in_float64
 @pytest.mark.parametrize("form", FORMS)
-def test_a_shut_write_leaves_the_memory(form):
+def test_a_closed_write_leaves_the_memory(form):
     """Slots of a ring to the last bit; those of content heads go on forgetting, all at one
     rate, and take nothing in. Reads go on, of what was there before."""
     params = small.random_params(small.model())
@@ -166,7 +166,7 @@ def trained(exploration):
 
 
 @in_float64
-def test_trying_a_shut_expert_changes_no_output():
+def test_exploring_a_closed_expert_changes_no_output():
     """Training would otherwise be noisy, and another model than evaluation. Experts have room
     for every token here."""
     params = small.random_params(small.model(1, **TRYING))
@@ -182,14 +182,14 @@ def test_trying_a_shut_expert_changes_no_output():
         assert not (computed & ~MASK[..., None]).any()
         assert not (computed[..., 1:] & (margins[..., 1:] <= 0)).any(), "only the best"
         tried.append(computed[..., 0] & (margins[..., 0] <= 0))
-    shut = (margins[..., 0] <= 0) & MASK
-    assert shut.sum() >= 2, "nothing to try"
+    closed = (margins[..., 0] <= 0) & MASK
+    assert closed.sum() >= 2, "nothing to try"
     assert any(t.any() for t in tried)
     assert len({t.tobytes() for t in tried}) > 1, "the same tokens, whatever the key"
 
 
 @in_float64
-def test_a_shut_expert_learns_what_it_would_be_worth():
+def test_a_closed_expert_receives_a_gradient_where_it_is_explored():
     """Without being tried its gate has no gradient and never opens again."""
     params = small.random_params(small.model(1, **TRYING))
     params = changed(params, "router_expert']['bias", lambda bias: bias - 3)
@@ -207,7 +207,7 @@ def test_a_shut_expert_learns_what_it_would_be_worth():
 
 @in_float64
 def test_the_tried_tokens_are_counted_as_spent():
-    """What is computed costs, whether or not it was worth it."""
+    """Computed experts count as spent, whether their weight is 0 or not."""
     params = small.random_params(small.model(1, **TRYING))
     params = changed(params, "router_expert']['bias", lambda bias: bias - 3)
     _, (_, aux) = trained(0.5)(params, jax.random.key(0))
@@ -237,8 +237,8 @@ def test_only_training_that_tries_needs_a_key():
 
 @in_float64
 def test_fixed_routing_ignores_the_multiplier():
-    """Its compute is what K says."""
+    """Its compute is given by K."""
     net = small.model(1, **TRYING | {"routing": "topk"})
     params = small.random_params(net)
-    (_, free, _, _), (_, dear, _, _) = (run(params, net=net, multiplier=x) for x in (0, 50))
-    np.testing.assert_array_equal(free, dear)
+    (_, free, _, _), (_, high, _, _) = (run(params, net=net, multiplier=x) for x in (0, 50))
+    np.testing.assert_array_equal(free, high)

@@ -137,7 +137,7 @@ def test_heads_of_all_kinds_keep_their_order():
             np.testing.assert_allclose(got, want, atol=1e-12)
 
 
-def test_names_of_heads_tell_kinds_apart():
+def test_names_of_heads_differ_by_kind():
     """Parameters of two entries of one kind must not collide."""
     names = head_names((Ring(1), PriorityQueue(1), Ring(2), Content(1)))
     assert names == ["ring_head", "priority_queue_head", "ring_head_2", "content_head"]

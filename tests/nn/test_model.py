@@ -32,7 +32,7 @@ either = pytest.mark.parametrize(("time", "mode"), [("scan", "eval"), ("parallel
 
 def crowded(time, routing):
     """A model whose experts have room for half of an even share, so that training drops, and
-    where dynamic routing tries shut experts too."""
+    where dynamic routing explores closed experts too."""
     return small.of_form(time, routing=routing, capacity_factor=0.5, exploration=0.3)
 
 

@@ -77,7 +77,7 @@ def products(jaxpr):
 
 
 @pytest.mark.parametrize("activations", ["float32", "bfloat16"])
-def test_products_with_parameters_have_the_type_that_is_asked_for(activations):
+def test_products_with_parameters_have_the_requested_type(activations):
     """Controller, router, memory, experts and head: otherwise nothing is saved. What is left
     is the router's convolution of keys, scores, and the memory's own sums."""
     net = small.model(num_layers=1, heads=(Ring(1),), dtype=activations)
@@ -88,14 +88,14 @@ def test_products_with_parameters_have_the_type_that_is_asked_for(activations):
     assert len(halves) == (9 if activations == "bfloat16" else 0)
 
 
-def test_what_a_model_says_and_learns_is_nearly_the_same():
+def test_logits_and_gradients_are_nearly_the_same():
     """Eight bits of mantissa: some per cent of a logit."""
-    said = {}
+    outputs = {}
     for activations in ("float32", "bfloat16"):
         net = small.model(1, **STEADY, dtype=activations)
         params = jax.tree.map(jnp.float32, small.random_params(net))
-        said[activations] = small.compiled_gradient(net)(params, TOKENS, TOKENS >= 0, 0.0)
-    (gradient, logits), (half_gradient, half_logits) = said["float32"], said["bfloat16"]
+        outputs[activations] = small.compiled_gradient(net)(params, TOKENS, TOKENS >= 0, 0.0)
+    (gradient, logits), (half_gradient, half_logits) = outputs["float32"], outputs["bfloat16"]
     flat = lambda tree: np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
     difference = np.linalg.norm(half_logits - logits) / np.linalg.norm(logits)
     assert 1e-4 < difference < 0.05

@@ -1,4 +1,4 @@
-"""Layers that are computed anew for their gradients give the same gradients."""
+"""Gradient checkpointing (rematerialisation) gives the same gradients."""
 
 from dataclasses import replace
 
@@ -51,7 +51,7 @@ def test_gradients_are_those_of_layers_that_are_kept(kind):
 
 
 @pytest.mark.parametrize("remat", [False, True])
-def test_layers_are_computed_anew_where_that_is_asked_for(remat):
+def test_layers_are_rematerialised_where_requested(remat):
     """Otherwise the setting saves no memory."""
     net, tokens = sequence_model(remat)
     shapes = jax.eval_shape(net.init, jax.random.key(0), tokens)

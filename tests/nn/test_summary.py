@@ -219,9 +219,9 @@ def test_flops_of_priority_queues_are_those_that_xla_counts():
     ("train", "factor", "room"), [(True, 1.0, 1.0), (True, 1.5, 1.5), (False, 1.0, 4 / 2)]
 )
 def test_experts_are_run_for_the_room_that_they_have(train, factor, room, routing):
-    """Of K = 2 of 4 experts. The table tells what tokens use; XLA computes all the room, filled
-    or not: in training a factor more, in evaluation every expert for every token. Whoever
-    compares speeds has to know."""
+    """Of K = 2 of 4 experts. The table gives what tokens use; XLA computes all the room, filled
+    or not: in training a factor more, in evaluation every expert for every token. That
+    matters for comparisons of speed."""
     changes = {"routing": routing, "capacity_factor": factor, "exploration": 0.1}
     net = small.model(1, **LARGE | changes)
     program, params = lowered(net, jnp.zeros((4, 64), int), train)

@@ -22,7 +22,7 @@ def config(ablation=None, **changes):
 
 
 def test_a_head_of_ones_own_is_trained(tmp_path):
-    """With a ring beside it; what it did is in pictures' traces, and its state is carried."""
+    """With a ring beside it; its accesses are traced for pictures, and its state is carried."""
     own = config(model__experts__count=0)
     own.model.memory.heads.mine = {"kind": f"{PARTS}:Last", "count": 1}
     result = tiny.train(own, tmp_path / "run")

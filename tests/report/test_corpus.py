@@ -9,8 +9,8 @@ from absl.testing import flagsaver
 
 from mocanet_jax import inspect
 from mocanet_jax.report.corpus import describe
-from tests.tasks.small_corpus import corpus
-from tests.test_cli import CONFIG, TEXTS
+from tests.cli.test_cli import CONFIG, TEXTS
+from tests.tasks.text.small_corpus import corpus
 
 TRAIN = [
     ("a warm film", 1),
@@ -52,7 +52,7 @@ def test_the_description_by_hand():
 
 
 def test_a_class_without_texts_has_a_share_of_zero():
-    """Otherwise the shares are told of the wrong classes."""
+    """Otherwise the shares are printed for the wrong classes."""
     found = describe(corpus(TRAIN), corpus(VALIDATION), (*CLASSES, "neutral"))
     assert "  negative: 40.0%, positive: 60.0%, neutral: 0.0%\n" in found
 
@@ -100,7 +100,7 @@ def test_a_description_from_the_command_line(folder, capsys):
         ([TEXTS, "--config.data.path=none"], "none: there is no train.tsv"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+def test_a_mistake_is_reported_in_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert command(*arguments) == 2
     out, err = capsys.readouterr()

@@ -112,7 +112,7 @@ def test_curves_of_nothing_say_so_and_leave_nothing(draw, path):
 
 
 def test_a_comparison_has_one_colour_and_name_a_run(axes):
-    """Otherwise no one can tell whose curve is whose."""
+    """Otherwise curves cannot be assigned to runs."""
     runs = {name: (list(training_rows(50, usage)), target) for name, usage, target in NAMED}
     panels = axes(curves.comparison, runs)
     assert [ax.get_ylabel() for ax in panels] == list(curves.COMPARED)
@@ -142,7 +142,7 @@ def test_a_comparison_of_any_number_of_runs(count, path):
     assert pixels.shape[1] == 1440
 
 
-def test_twenty_runs_are_told_apart(axes):
+def test_twenty_runs_are_distinguishable(axes):
     runs = {f"run {n}": (list(training_rows(2)), None) for n in range(20)}
     lines = axes(curves.comparison, runs)[0].figure.legends[0].get_lines()
     assert len({(line.get_color(), str(line._dash_pattern)) for line in lines}) == 20

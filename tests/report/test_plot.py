@@ -1,4 +1,4 @@
-"""Pictures of runs: what can be drawn is, what cannot is said, and nothing else is written."""
+"""Pictures of runs: those that cannot be drawn are reported, and nothing else is written."""
 
 import shutil
 from types import SimpleNamespace
@@ -57,13 +57,13 @@ def metrics_only(source, folder):
 
 
 def test_a_run_on_sequences(command, finished, tmp_path):
-    code, said, complaints = command(finished[0], out=tmp_path / "new" / "pictures")
+    code, printed, complaints = command(finished[0], out=tmp_path / "new" / "pictures")
     drawn = tmp_path / "new" / "pictures"
     assert (code, complaints) == (0, "")
     assert names(drawn) == [*OF_METRICS, "memory_layer_1.png", "spending.png"]
     assert all(path.read_bytes().startswith(PNG) for path in drawn.iterdir())
-    assert all(name in said for name in names(drawn))
-    assert "left out" not in said
+    assert all(name in printed for name in names(drawn))
+    assert "left out" not in printed
 
 
 def test_a_run_on_texts(monkeypatch, command, sketched, finished_text, tmp_path):
@@ -97,10 +97,10 @@ def test_a_run_that_is_still_training(command, sketched, finished, tmp_path):
         file.write('{"step": 99, "train/lo')
     assert read_metrics(workdir) == rows
     before = names(workdir)
-    code, said, complaints = command(workdir)
+    code, printed, complaints = command(workdir)
     assert (code, complaints) == (0, "")
     assert names(workdir) == sorted([*before, *OF_METRICS])
-    assert "pictures of memory and spending are left out: no trained model in" in said
+    assert "pictures of memory and spending are left out: no trained model in" in printed
 
 
 def test_pictures_are_drawn_anew(command, sketched, finished, tmp_path):
@@ -153,7 +153,7 @@ def test_a_comparison_leaves_the_runs_alone(command, finished, finished_text, tm
         "a model without a choice",
     ],
 )
-def test_a_target_is_told_where_it_can_bind(model, target):
+def test_a_target_is_drawn_where_it_can_bind(model, target):
     assert budget_target({"model": model}) == target
 
 
@@ -185,13 +185,13 @@ def runs(finished, finished_text, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_told_in_one_line(command, sketched, runs, monkeypatch, name):
-    """And nothing is drawn, so that what is there is not half of what was asked for."""
+def test_a_mistake_is_reported_in_one_line(command, sketched, runs, monkeypatch, name):
+    """And nothing is drawn, so that no half of the request is left."""
     workdirs, given, message = MISTAKES[name]
     monkeypatch.chdir(runs)
     before = sorted(runs.glob("*/*")), (runs / "file").read_text()
-    code, said, complaints = command(*workdirs, **given)
-    assert (code, said) == (2, "")
+    code, printed, complaints = command(*workdirs, **given)
+    assert (code, printed) == (2, "")
     assert complaints.startswith(f"error: {message}")
     assert len(complaints.splitlines()) == 1
     assert (sorted(runs.glob("*/*")), (runs / "file").read_text()) == before

@@ -81,7 +81,7 @@ def axes(monkeypatch, path):
     return axes_of(pictures, monkeypatch, path)
 
 
-def test_a_shut_gate_leaves_no_mark(axes):
+def test_a_closed_gate_leaves_no_mark(axes):
     """Otherwise a step that spent nothing looks like one that wrote or read."""
     view = copy_view()
     open_at = np.arange(20)[:, None] % 3 == 1

@@ -46,8 +46,8 @@ def test_a_log_file_gets_one_plain_line_a_report():
     assert len([line for line in lines if line.strip()]) == 2
 
 
-def test_a_task_without_a_curriculum_has_no_lengths_to_tell():
-    """Otherwise a log tells of lengths that never grow, or stops a run on texts."""
+def test_a_task_without_a_curriculum_logs_no_lengths():
+    """Otherwise a log has lengths that never grow, or stops a run on texts."""
     texts = {name: value for name, value in TRAIN.items() if name != "longest"}
     line = printed(training, texts).splitlines()[0]
     assert "usage 0.50  2.5k tokens/s" in line

@@ -1,4 +1,4 @@
-"""The results of a text task: numbers from probabilities made by hand, and how they are told.
+"""The results of a text task: numbers from probabilities made by hand, and the printed table.
 
 Axes: N texts, C classes.
 """
@@ -136,8 +136,8 @@ def test_a_summary_survives_json_and_names_classes():
     assert len(flat["eval/worst_mistakes"]) == 4
 
 
-def test_the_table_tells_what_was_found():
-    """Otherwise a user reads other numbers than those of the file; what a text says of colours
+def test_the_table_shows_the_results():
+    """Otherwise a user reads other numbers than those of the file; markup in a text
     is shown as it is written."""
     console = Console(file=io.StringIO(), width=100)
     worst = [m._replace(text="[red]so bad[/red]") for m in RESULTS.worst[:1]]

@@ -136,15 +136,15 @@ def test_no_word_is_lost_between_lines(axes):
     words = [f"{'x' * (n % 30)}{n}" for n in range(40)]
     lines = axes([spent(*words)])
     assert len(lines) > 2
-    said = [text.get_text() for ax in lines for text in ax.texts]
-    assert said == [text_pictures.label(word) for word in words]
+    labels = [text.get_text() for ax in lines for text in ax.texts]
+    assert labels == [text_pictures.label(word) for word in words]
     for ax in lines:
         ends = [end for text in ax.texts for end in text.get_window_extent().intervalx]
         assert ends == sorted(ends), "words overlap"
         assert ends[-1] < ax.figure.bbox.x1, "a word is cut off"
 
 
-def test_more_words_than_fit_are_told(axes):
+def test_more_words_than_fit_are_reported(axes):
     lines = axes([spent(*["word"] * (SHOWN_WORDS + 1))])
     assert sum(len(ax.texts) for ax in lines) == SHOWN_WORDS
     heading = lines[0].figure.texts[0].get_text()

@@ -62,7 +62,8 @@ def test_a_cache_folder_that_cannot_be_written_is_done_without(
 
 
 def test_folders_that_are_not_absolute_are_ignored(monkeypatch):
-    """As the XDG Base Directory Specification asks; otherwise files land where one stands."""
+    """As the XDG Base Directory Specification requires; otherwise files land in the working
+    directory."""
     monkeypatch.setenv("HOME", "/home/someone")
     for named in ("here", ""):
         monkeypatch.setenv("XDG_STATE_HOME", named)

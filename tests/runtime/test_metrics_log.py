@@ -79,7 +79,7 @@ def test_a_damaged_line_takes_no_other_with_it(recorded, line, place):
 
 
 def test_rows_after_the_resumed_step_are_dropped(recorded):
-    """Otherwise steps that are trained anew appear twice."""
+    """Otherwise steps that are trained again appear twice."""
     with Recorder(recorded, 2) as recorder:
         assert [row["step"] for row in read_metrics(recorded)] == [1, 2, 2]
         recorder.write(3, "train", {"loss": 9.0})

@@ -121,7 +121,7 @@ def test_two_processes_leave_what_one_leaves(runs):
 
 
 @pytest.mark.slow
-def test_only_the_first_process_speaks(runs):
+def test_only_the_main_process_prints(runs):
     """Otherwise every line comes as often as there are processes."""
     first, second = runs[1][1]
     assert f"step {STEPS}/{STEPS}" in first
@@ -150,12 +150,12 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path):
             if line.startswith("step 3"):
                 break
         started[1].terminate()
-        told = [process.communicate(timeout=120)[1] for process in started]
+        outputs = [process.communicate(timeout=120)[1] for process in started]
     finally:
         for process in started:
             process.kill()
-    assert [process.returncode for process in started] == [143, 143], told
-    saved = [re.search(r"SIGTERM: saved at step (\d+) in", err).group(1) for err in told]
+    assert [process.returncode for process in started] == [143, 143], outputs
+    saved = [re.search(r"SIGTERM: saved at step (\d+) in", err).group(1) for err in outputs]
     assert saved[0] == saved[1]
     assert (tmp_path / "checkpoints" / saved[0]).is_dir()
 
@@ -176,5 +176,5 @@ def test_flags_that_name_no_process_are_refused(where, message):
 
 
 def test_a_process_alone_leads_and_waits_for_nobody():
-    assert processes.leads()
-    processes.wait_for_all("here")
+    assert processes.is_main_process()
+    processes.barrier("here")

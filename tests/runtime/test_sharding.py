@@ -21,7 +21,7 @@ NAMES = [f"{data}x{expert}" for data, expert in MESHES]
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def results(tmp_path_factory):
     """What eight_devices.py prints."""
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     program = [sys.executable, "-m", "tests.runtime.eight_devices"]
@@ -38,54 +38,56 @@ def told(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_every_mesh_trains_as_one_device(told):
+def test_every_mesh_trains_as_one_device(results):
     """Otherwise results depend on the machine: another batch was drawn, or gradients were
     averaged over devices where they should be summed."""
     for name in NAMES:
-        assert len(told[name]["losses"]) == STEPS
-        np.testing.assert_allclose(told[name]["losses"], told["1"]["losses"], rtol=1e-5)
-    assert np.std(told["1"]["losses"]) > 0.05, "nothing was learned that could differ"
+        assert len(results[name]["losses"]) == STEPS
+        np.testing.assert_allclose(results[name]["losses"], results["1"]["losses"], rtol=1e-5)
+    assert np.std(results["1"]["losses"]) > 0.05, "nothing was learned that could differ"
 
 
 @pytest.mark.slow
-def test_every_mesh_evaluates_as_one_device(told):
-    """Of batches that divide over the devices as of those that do not."""
+def test_every_mesh_evaluates_as_one_device(results):
+    """Whether batches divide over the devices or not."""
     for name in NAMES:
-        for metric, value in told["1"]["validation"].items():
-            assert told[name]["validation"][metric] == pytest.approx(value, rel=1e-5), metric
+        for metric, value in results["1"]["validation"].items():
+            assert results[name]["validation"][metric] == pytest.approx(value, rel=1e-5), metric
 
 
 @pytest.mark.slow
-def test_a_step_sends_gradients_and_tokens_to_their_experts_alone(told):
+def test_a_step_sends_gradients_and_tokens_to_their_experts_alone(results):
     """Otherwise every device gets the whole batch somewhere, most of all inside the loop over
     time, and more devices are slower than one. Two all-to-alls are of the forward pass and two
     of the backward pass; without an axis of experts there are none."""
-    assert told["1"]["collectives"] == {}
-    assert set(told["8x1"]["collectives"]) == {"all-reduce"}
+    assert results["1"]["collectives"] == {}
+    assert set(results["8x1"]["collectives"]) == {"all-reduce"}
     for name in NAMES[1:]:
-        assert set(told[name]["collectives"]) == {"all-reduce", "all-to-all"}
-        assert told[name]["collectives"]["all-to-all"] == 4
+        assert set(results[name]["collectives"]) == {"all-reduce", "all-to-all"}
+        assert results[name]["collectives"]["all-to-all"] == 4
 
 
 @pytest.mark.slow
-def test_batches_in_parts_train_as_on_one_device(told):
+def test_batches_in_parts_train_as_on_one_device(results):
     """Otherwise a part is not what every device has of it."""
-    one, eight = told["in_parts"]
+    one, eight = results["in_parts"]
     np.testing.assert_allclose(eight, one, rtol=1e-5)
-    assert not np.allclose(one, told["1"]["losses"], rtol=1e-5), "noise of each part by itself"
+    assert not np.allclose(one, results["1"]["losses"], rtol=1e-5), (
+        "noise of each part by itself"
+    )
 
 
 @pytest.mark.slow
-def test_each_device_holds_its_own_experts(told):
+def test_each_device_holds_its_own_experts(results):
     """Of 8: parameters and both moments of the optimizer."""
     for (data, expert), name in zip(MESHES, NAMES, strict=True):
-        assert told[name]["experts"] == [[data * expert, 8 // expert]] * 3
+        assert results[name]["experts"] == [[data * expert, 8 // expert]] * 3
 
 
 @pytest.mark.slow
-def test_a_checkpoint_moves_to_other_devices(told):
+def test_a_checkpoint_moves_to_other_devices(results):
     """Otherwise a run is bound to the machine that it was started on. Saved on 2 x 4."""
-    assert told["moved"] == {"1": True, "2": True, "4": True}
+    assert results["moved"] == {"1": True, "2": True, "4": True}
 
 
 def specs_of(tree, split_axis):

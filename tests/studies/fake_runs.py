@@ -56,7 +56,7 @@ def leave_result(cell: study.Cell, config: dict | None = None, **changes) -> Non
 
 
 def call(module, arguments, monkeypatch, capsys) -> tuple[int, str]:
-    """Runs an entry point with these arguments: its exit code, and what it said."""
+    """Runs an entry point with these arguments: its exit code, and what it printed."""
     values = flags.FlagValues()
     monkeypatch.setattr(sys, "argv", [module.__name__, *arguments])
     monkeypatch.setattr(flags, "FLAGS", values)

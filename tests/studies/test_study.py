@@ -24,26 +24,26 @@ def cells(folder, *variants, seeds=1):
 
 def run(cells, runs, processes=1):
     """(outcomes, how many had ended at each word of one)."""
-    told = []
-    return study.run(cells, processes, lambda count, _: told.append(count), runs), told
+    reported = []
+    return study.run(cells, processes, lambda count, _: reported.append(count), runs), reported
 
 
-def test_every_cell_runs_and_is_told_of(tmp_path):
+def test_every_cell_runs_and_is_reported(tmp_path):
     runs = FakeRuns()
-    outcomes, told = run(cells(tmp_path, CONTROL, OTHER, seeds=2), runs)
+    outcomes, reported = run(cells(tmp_path, CONTROL, OTHER, seeds=2), runs)
     assert runs.started == [
         ("control", 0),
         ("no_memory", 0),
         ("control", 1),
         ("no_memory", 1),
     ]
-    assert told == [1, 2, 3, 4]
+    assert reported == [1, 2, 3, 4]
     assert all(one.result == fake_runs.RESULT for one in outcomes)
     assert all(one.seconds is not None for one in outcomes)
 
 
 def test_a_cell_with_a_result_is_not_run_again(tmp_path):
-    """Otherwise a study that was stopped begins anew."""
+    """Otherwise a study that was stopped begins again."""
     done, missing = cells(tmp_path, CONTROL, seeds=2)
     fake_runs.leave_result(done)
     runs = FakeRuns()
@@ -63,7 +63,7 @@ def test_a_result_of_another_config_is_not_taken(tmp_path):
     assert outcomes[0].result is None
 
 
-def test_a_failing_cell_tells_its_last_line_and_the_others_go_on(tmp_path):
+def test_a_failing_cell_reports_its_last_line_and_the_others_go_on(tmp_path):
     outcomes, _ = run(cells(tmp_path, CONTROL, OTHER), FakeRuns(control=2))
     assert [one.problem for one in outcomes] == ["no such data", ""]
     assert [one.result is None for one in outcomes] == [True, False]
@@ -78,7 +78,7 @@ def test_a_failing_cell_tells_its_last_line_and_the_others_go_on(tmp_path):
         (0, "almost\n", "it left no result; almost"),
     ],
 )
-def test_a_problem_is_told_in_one_line(tmp_path, code, log, problem):
+def test_a_problem_is_reported_in_one_line(tmp_path, code, log, problem):
     (cell,) = cells(tmp_path, CONTROL)
 
     def start(cell):
@@ -100,7 +100,7 @@ def test_a_run_that_refuses_is_heard(tmp_path):
     assert not cell.workdir.exists()
 
 
-def test_no_more_run_at_a_time_than_asked(tmp_path):
+def test_no_more_run_at_a_time_than_requested(tmp_path):
     alive, most = [], []
 
     class Slow(fake_runs.FakeProcess):
@@ -125,7 +125,7 @@ def test_no_more_run_at_a_time_than_asked(tmp_path):
 
 
 def test_an_interrupted_study_leaves_no_process_behind(tmp_path, monkeypatch):
-    """What runs is asked to stop, then ended; what has ended stays."""
+    """Running processes get SIGINT, then SIGKILL; results of those that ended stay."""
     monkeypatch.setattr(study, "GRACE_SECONDS", 0.0)
     runs = FakeRuns(no_memory=None)
 

@@ -14,8 +14,9 @@ from mocanet_jax.train import build
 from mocanet_jax.train import config as train_config
 from mocanet_jax.train.config.settings import field, plain
 from mocanet_jax.train.state import initial_params
-from tests.test_cli import ROOT
-from tests.train import tiny, tiny_text
+from tests.cli.test_cli import ROOT
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 COPY, TEXTS = (str(ROOT / "configs" / name) for name in ("copy.py", "sst2.py"))
 ablations = partial(variants.ablations, cli.config_of, train_config.with_ablations)
@@ -27,7 +28,7 @@ def test_every_ablation_belongs_to_the_study():
     assert set(ablate.NAMES) == {variants.CONTROL, *train_config.ABLATIONS}
 
 
-def test_variants_are_told_by_flags():
+def test_variants_are_given_by_flags():
     """A run that is given by hand with the same flags has the config of the study."""
     (control, experts), equal = ablations(COPY, {}, ["control", "no_experts"])
     assert equal == []
@@ -38,7 +39,7 @@ def test_variants_are_told_by_flags():
 
 
 def test_what_equals_the_control_is_left_out():
-    """Texts have no location heads, and a flag can make any ablation void."""
+    """Texts have no pointer heads, and a flag can make any ablation void."""
     kept, equal = ablations(TEXTS, {"model.memory.heads.content.count": 0}, ablate.NAMES)
     assert equal == ["no_memory", "no_location"]
     assert [variant.name for variant in kept] == [
@@ -77,7 +78,7 @@ def test_flags_of_any_type_arrive():
 
 
 def test_another_ablation_of_the_same_name_is_refused():
-    """Otherwise what runs is not what docs and tables say."""
+    """Otherwise docs and tables describe other runs."""
 
     def load(arguments):
         return ConfigDict({"model": {"memory": {"heads": {"ring": {"count": 1}}}}})

@@ -97,10 +97,10 @@ def repeat_copy(symbols):
 
 
 def associative_recall(symbols):
-    listed, asked = " ".join(symbols).split(" ? ")
+    listed, query = " ".join(symbols).split(" ? ")
     items = listed.removeprefix("; ").split(" ; ")
-    following = dict(pairwise(items)) or {asked: asked}  # a single item is asked for itself
-    return following[asked].split()
+    following = dict(pairwise(items)) or {query: query}  # a single item is its own answer
+    return following[query].split()
 
 
 def priority_sort(symbols):
@@ -241,14 +241,14 @@ CASES = {
 
 
 def multi_query_recall(tokens: list[int], first_value: int) -> list[int]:
-    """What to say at each step: the value of the key that stands there, -1 where it has none.
+    """The answer at each step: the value of the key that stands there, -1 where it has none.
 
     A key's value is what follows it where it is met first; keys stand at even steps.
     """
-    values, said = {}, []
+    values, answers = {}, []
     for step, token in enumerate(tokens):
-        said.append(-1 if step % 2 else values.get(token, -1))
+        answers.append(-1 if step % 2 else values.get(token, -1))
         key = tokens[step - 1]
         if step % 2 and token >= first_value > key:
             values.setdefault(key, token)
-    return said
+    return answers

@@ -1,5 +1,5 @@
-"""The delayed copy task: what a sampled batch holds, and that its score tells knowing the
-payload from guessing it.
+"""The delayed copy task: what a sampled batch holds, and that its score distinguishes
+knowing the payload from guessing it.
 
 Axes: B batch, T time.
 """
@@ -52,7 +52,7 @@ def test_a_sequence_is_payload_delay_one_marker_and_blanks():
 
 
 def test_targets_are_the_payload_on_the_scored_steps_and_blank_elsewhere():
-    """Otherwise a model is asked for another sequence, or at the wrong steps."""
+    """Otherwise a model is trained on another sequence, or at the wrong steps."""
     batch = drawn()
     for row in range(B):
         payload, _, answer, _ = parts(batch, row)
@@ -86,7 +86,7 @@ def test_shapes_and_types():
 
 @given(st.integers(1, FIT), st.integers(1, FIT), st.integers(0, 2**31))
 def test_lengths_fill_their_inclusive_range(one, other, seed):
-    """Otherwise training or evaluation leaves out a length, or draws one it was not asked."""
+    """Otherwise training or evaluation leaves out a length, or draws one out of range."""
     low, high = sorted((one, other))
     lengths = drawn(seed, low, high).length
     assert lengths.min() >= low
@@ -137,7 +137,7 @@ def solver(tokens):
 
 
 def test_an_exact_solver_scores_everything():
-    """Otherwise no model can reach 100 %, or the score is not of what the task asks."""
+    """Otherwise no model can reach 100 %, or the score is not that of the task."""
     batch = drawn(7)
     means = score(jnp.asarray(solver(batch.tokens)), batch).means()
     assert float(means["accuracy"]) == 1.0

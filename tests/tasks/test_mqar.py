@@ -1,5 +1,5 @@
 """Multi-query associative recall: what a batch holds, where queries stand, and that its score
-tells recalling from guessing.
+distinguishes recalling from guessing.
 
 Axes: B batch, T time, N pairs.
 """
@@ -19,7 +19,7 @@ SETTINGS |= {"input_length": 40, "power": 0.01, "random_filler": True}
 TASK = MqarTask(**SETTINGS)
 FIRST_VALUE, FIT, T, B = 32, 12, 48, 256
 SAMPLE = jax.jit(TASK.sample, static_argnums=(1, 3))
-SCORE = jax.jit(lambda said, batch: score(50.0 * jax.nn.one_hot(said, 64), batch))
+SCORE = jax.jit(lambda predicted, batch: score(50.0 * jax.nn.one_hot(predicted, 64), batch))
 
 
 @lru_cache
@@ -40,7 +40,7 @@ def test_a_context_is_pairs_of_keys_and_values_none_twice():
         assert ((values >= FIRST_VALUE) & (values < 64)).all()
 
 
-def test_every_key_is_asked_for_once_and_only_there_is_scored():
+def test_every_key_is_queried_once_and_only_there_is_scored():
     batch = drawn()
     for row, pairs in enumerate(batch.length):
         tokens, steps = batch.tokens[row], np.flatnonzero(batch.scored[row])
@@ -96,18 +96,18 @@ def test_queries_follow_the_power_law():
 
 def test_a_solver_scores_everything():
     batch = drawn(2)
-    said = np.full(batch.tokens.shape, BLANK)
+    predicted = np.full(batch.tokens.shape, BLANK)
     for row in range(B):
         live = batch.tokens[row, batch.mask[row]].tolist()
-        said[row, : len(live)] = multi_query_recall(live, FIRST_VALUE)
-    means = SCORE(said, batch).means()
+        predicted[row, : len(live)] = multi_query_recall(live, FIRST_VALUE)
+    means = SCORE(predicted, batch).means()
     assert float(means["accuracy"]) == float(means["exact_match"]) == 1.0
 
 
 def test_the_worked_example():
     """The docstring's, with V = 10."""
-    said = multi_query_recall([2, 8, 4, 7, 0, 0, 4, 0, 0, 0, 2, 0], 5)
-    assert said == [-1] * 6 + [7] + [-1] * 3 + [8, -1]
+    predicted = multi_query_recall([2, 8, 4, 7, 0, 0, 4, 0, 0, 0, 2, 0], 5)
+    assert predicted == [-1] * 6 + [7] + [-1] * 3 + [8, -1]
 
 
 def test_a_guesser_is_at_chance():

@@ -21,7 +21,7 @@ LOSS = 5 * np.log(8 / 5) + np.log(8)
 
 
 def test_sums_count_scored_steps_and_whole_sequences():
-    """Otherwise an accuracy counts steps that nobody asked for."""
+    """Otherwise an accuracy counts steps that are not scored."""
     sums = score(LOGITS, BATCH)
     assert float(sums.loss) == pytest.approx(LOSS, rel=1e-6)
     assert float(sums.correct) == 5
@@ -47,7 +47,7 @@ def test_sums_of_parts_are_the_sums_of_the_whole():
 
 
 def test_unscored_steps_have_no_influence():
-    """Otherwise what a model says while nothing is asked changes its loss."""
+    """Otherwise predictions at unscored steps change the loss."""
     noise = jnp.where(SCORED[..., None], 0.0, jnp.arange(4.0) * 7)
     for one, other in zip(score(LOGITS + noise, BATCH), score(LOGITS, BATCH), strict=True):
         assert float(one) == float(other)
@@ -57,13 +57,13 @@ def test_unscored_steps_have_no_influence():
 def test_scored_steps_alone_have_the_scores_of_the_whole(count):
     """Steps 0 and 1, all, and 0, whatever room there is for more: otherwise training, which
     looks at nothing else, learns another task than the one that evaluation scores."""
-    steps, asked = only_scored(BATCH, count)
+    steps, kept = only_scored(BATCH, count)
     assert [row[:n].tolist() for row, n in zip(steps, (2, 3, 1), strict=True)] == [
         [0, 1],
         [0, 1, 2],
         [0],
     ]
-    assert asked.scored.tolist() == [[i < n for i in range(count)] for n in (2, 3, 1)]
+    assert kept.scored.tolist() == [[i < n for i in range(count)] for n in (2, 3, 1)]
     logits = jnp.take_along_axis(LOGITS, steps[..., None], axis=1)
-    for one, other in zip(score(logits, asked), score(LOGITS, BATCH), strict=True):
+    for one, other in zip(score(logits, kept), score(LOGITS, BATCH), strict=True):
         assert float(one) == pytest.approx(float(other), rel=1e-6)

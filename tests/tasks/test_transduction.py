@@ -1,5 +1,5 @@
-"""Tasks of input, marker and answer: what a sequence consists of, that its targets are what the
-task asks for, and that scores tell solving from guessing.
+"""Tasks of input, marker and answer: what a sequence consists of, that its targets are those of
+the task, and that scores distinguish solving from guessing.
 
 Axes: B batch, T time, V vocabulary.
 """
@@ -21,7 +21,7 @@ from tests.tasks.solvers import CASES, LENGTHS, LONGEST, SHORTEST
 
 B = 256
 NAMES = list(CASES)
-SCORE = jax.jit(lambda said, batch: score(50.0 * jax.nn.one_hot(said, 200), batch))
+SCORE = jax.jit(lambda predicted, batch: score(50.0 * jax.nn.one_hot(predicted, 200), batch))
 
 
 @lru_cache
@@ -45,21 +45,21 @@ def tokens_of(case, words):
 
 
 def solved(case, tokens, mask):
-    """What the solver says at each step, int [B, T], from input and mask alone."""
-    said = np.full(tokens.shape, BLANK)
+    """The prediction of the solver at each step, int [B, T], from input and mask alone."""
+    predicted = np.full(tokens.shape, BLANK)
     for row in range(len(tokens)):
         seen = tokens[row, mask[row]].tolist()
         marker = seen.index(MARKER)
         answer = tokens_of(case, case.solve(words_of(case, seen[:marker])))
         assert seen[marker + 1 :] == [BLANK] * len(answer), "answer and mask end together"
-        said[row, marker + 1 : marker + 1 + len(answer)] = answer
-    return said
+        predicted[row, marker + 1 : marker + 1 + len(answer)] = answer
+    return predicted
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_exact_solver_scores_everything(name):
-    """Otherwise no model can reach 100 %, or targets are not what the task asks for: a target
-    that depends on padding, say, nobody can know."""
+    """Otherwise no model can reach 100 %, or targets are not those of the task: a target that
+    depends on padding, for instance, cannot be predicted."""
     batch = drawn(name)
     means = SCORE(solved(CASES[name], batch.tokens, batch.mask), batch).means()
     assert float(means["accuracy"]) == 1.0
@@ -73,8 +73,8 @@ def test_a_guesser_is_at_chance(name):
     words of answers, so that one of so many is right whatever the targets are."""
     case, batch = CASES[name], drawn(name)
     choices = tokens_of(case, case.answers)
-    said = np.random.default_rng(0).choice(choices, batch.tokens.shape)
-    sums = SCORE(said, batch)
+    predicted = np.random.default_rng(0).choice(choices, batch.tokens.shape)
+    sums = SCORE(predicted, batch)
     chance, scored = 1 / len(choices), float(sums.scored)
     error = np.sqrt(chance * (1 - chance) / scored)
     assert abs(float(sums.correct) / scored - chance) < 5 * error
@@ -107,7 +107,7 @@ def test_a_sequence_is_input_marker_and_blanks_for_the_answer(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lengths_fill_their_inclusive_range(name):
-    """Otherwise training or evaluation leaves out a length, or draws one it was not asked. Of
+    """Otherwise training or evaluation leaves out a length, or draws one out of range. Of
     256 draws all nine lengths are missed once in 10^12 batches."""
     assert set(drawn(name).length.tolist()) == set(range(SHORTEST, LONGEST + 1))
     for length in (SHORTEST, 4, LONGEST):
@@ -139,8 +139,8 @@ def test_examples_worked_out_by_hand(name):
     answer = jax.jit(task.answer)(jnp.array(symbols), jnp.array(length)[:, None])
     assert answer.dtype == jnp.int32
     assert answer.shape[1] == task.answer_length(LONGEST)
-    for said, words in zip(answer.tolist(), answers, strict=True):
-        assert said == numbers(words) + [NOTHING] * (len(said) - len(words))
+    for predicted, words in zip(answer.tolist(), answers, strict=True):
+        assert predicted == numbers(words) + [NOTHING] * (len(predicted) - len(words))
 
 
 def test_a_batch_is_a_pure_function_of_its_key_and_lengths():
@@ -210,16 +210,16 @@ def test_the_plus_and_the_hidden_place_are_anywhere():
     assert_uniform([words.index("_") for words in copies], range(6))
 
 
-def test_items_differ_and_any_but_the_last_is_asked_for():
+def test_items_differ_and_any_but_the_last_is_queried():
     """Otherwise a query has two answers, or none."""
     inputs, _ = many("associative_recall", 4)
-    asked = []
+    queries = []
     for words in inputs:
         listed, query = " ".join(words).split(" ? ")
         items = listed.removeprefix("; ").split(" ; ")
         assert len(set(items)) == 4
-        asked.append(items.index(query))
-    assert_uniform(asked, [0, 1, 2])
+        queries.append(items.index(query))
+    assert_uniform(queries, [0, 1, 2])
 
 
 def test_priorities_differ_and_repeats_are_uniform():
@@ -238,8 +238,8 @@ def test_training_begins_with_the_first_repeats_of_every_answer(longest, repeats
     batch = jax.device_get(task.batches.on_batch(lambda batch: batch, (), (), key, B, lengths))
     whole = jax.device_get(task.sample(key, B, (1, 4), 4))
     assert set(batch.length) == {1, 2, 3, 4}
-    asked = np.array([row[n] for row, n in zip(whole.tokens, whole.length, strict=True)])
-    answers = (asked - FIRST - 125 + 1) * whole.length + 1
+    queries = np.array([row[n] for row, n in zip(whole.tokens, whole.length, strict=True)])
+    answers = (queries - FIRST - 125 + 1) * whole.length + 1
     expected = np.minimum(answers, repeats * whole.length + 1)
     np.testing.assert_array_equal(batch.scored.sum(axis=1), expected)
     np.testing.assert_array_equal(batch.mask.sum(axis=1), whole.length + 2 + expected)
@@ -259,8 +259,8 @@ def test_lists_of_twenty_items_can_be_drawn():
 def test_places_outside_a_string_hold_nothing():
     """Otherwise a negative place counts from the end."""
     places = jnp.array([[0, 2, 3, -1, -3]])
-    said = symbols_at(jnp.array([[7, 8, 9]]), places)
-    assert said.tolist() == [[7, 9, NOTHING, NOTHING, NOTHING]]
+    predicted = symbols_at(jnp.array([[7, 8, 9]]), places)
+    assert predicted.tolist() == [[7, 9, NOTHING, NOTHING, NOTHING]]
 
 
 @pytest.mark.parametrize(

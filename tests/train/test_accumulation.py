@@ -15,7 +15,7 @@ from mocanet_jax.train import build
 from mocanet_jax.train.accumulation import in_parts
 from mocanet_jax.train.config.settings import check_settings
 from mocanet_jax.train.state import initial_params, step_keys
-from mocanet_jax.train.trainer import Settings, Trainer
+from mocanet_jax.train.trainer import StepSettings, Trainer
 from tests.train import tiny
 
 UNCOUPLED = {
@@ -42,7 +42,7 @@ def test_parts_add_up_to_the_batch(ablation):
     model = build.build_model(config, task)
     params = jax.jit(lambda: initial_params(model, task))()
     trainer = Trainer(model, task, None, config)
-    settings = Settings(jnp.float32(1), jnp.float32(1), jnp.float32(0))
+    settings = StepSettings(jnp.float32(1), jnp.float32(1), jnp.float32(0))
     batch = jax.device_get(task.sample(jax.random.key(5), 8, (1, 4), 4))
     counts = batch.scored.sum(axis=1)
     assert len({int(counts[n::4].sum()) for n in range(4)}) > 1

@@ -1,5 +1,5 @@
-"""Models for comparison in the harness: they train, are evaluated, drawn and exported as the
-model that they are compared with is."""
+"""Baselines in the harness: they train, are evaluated, drawn and exported as the
+main model is."""
 
 import json
 import shutil
@@ -27,7 +27,8 @@ from mocanet_jax.train import build, loop
 from mocanet_jax.train.baselines import BASELINES
 from mocanet_jax.train.optimizer import decay_mask
 from mocanet_jax.train.state import initial_params
-from tests.train import tiny, tiny_text
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 TASK = ReverseStringTask(shortest=1, longest=4, first_longest=1)
 TOKENS = jnp.zeros((1, 2), jnp.int32)
@@ -78,8 +79,8 @@ def test_it_learns(run):
 
 
 def test_a_budget_that_it_cannot_follow_does_not_hold_it_up(run):
-    """All is computed for every token, which is told; a run that stops at a loss of 99 stops at
-    its first validation, as if there were no target."""
+    """All is computed for every token, which is reported; a run that stops at a loss of 99
+    stops at its first validation, as if there were no target."""
     config, _, result = run
     assert config.model.budget.target < 1
     assert result["eval/usage"] == 1
@@ -228,7 +229,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_is_told_in_one_line(case):
+def test_a_mistake_is_reported_in_one_line(case):
     settings, message = MISTAKES[case]
     name, *sizes = settings
     config = tiny.config(model__name=settings[name])

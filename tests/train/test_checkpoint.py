@@ -122,7 +122,7 @@ def test_a_step_that_is_not_saved_is_an_error(tmp_path):
         checkpoints.save(state(3), progress(), loss=0.4)
 
 
-def test_a_step_that_is_not_there_is_told(tmp_path):
+def test_a_step_that_is_not_there_is_reported(tmp_path):
     """Otherwise a mistyped step shows as a traceback out of Orbax."""
     saved(tmp_path, {4: 0.5})
     with (
@@ -134,7 +134,7 @@ def test_a_step_that_is_not_there_is_told(tmp_path):
         checkpoints.progress(3)
 
 
-def test_a_checkpoint_of_another_model_is_told(tmp_path):
+def test_a_checkpoint_of_another_model_is_reported(tmp_path):
     """Otherwise a model answers with parameters that are not its own, or with a traceback."""
     saved(tmp_path, {4: 0.5})
     like = jax.eval_shape(lambda: state(0)).trained
@@ -164,7 +164,7 @@ except UserError as error:
 
 
 @pytest.mark.integration
-def test_arrays_that_do_not_fit_are_told_in_one_line(tmp_path):
+def test_arrays_that_do_not_fit_are_reported_in_one_line(tmp_path):
     """Otherwise the line is lost among what Orbax prints of reads that nobody waits for. That
     is printed by other threads and at the end, and so looked for in a process."""
     rng = np.random.default_rng(0)
@@ -206,7 +206,7 @@ def test_reading_leaves_the_directory_as_it_is(tmp_path):
     ],
     ids=["no folder", "an empty folder", "no checkpoints folder", "no checkpoint"],
 )
-def test_a_directory_without_a_saved_run_is_told_and_left_alone(tmp_path, made, message):
+def test_a_directory_without_a_saved_run_is_reported_and_left_alone(tmp_path, made, message):
     """Otherwise a mistyped folder is made, or fails far away."""
     for name in made:
         path = tmp_path / name
@@ -228,7 +228,7 @@ def test_differences_name_field_and_both_values():
     assert differing_fields(old, old) == []
 
 
-def test_a_config_that_cannot_be_read_is_told(tmp_path):
+def test_a_config_that_cannot_be_read_is_reported(tmp_path):
     assert read_config(tmp_path) is None
     (tmp_path / "config.json").write_text('{"seed": 1')
     with pytest.raises(

@@ -146,7 +146,7 @@ def test_a_lost_task_is_soft_and_slower():
     [
         (0.5, 0.0, 0, True),
         (0.5, 3.0, 0, False),  # what a budget below the need does
-        (0.3, 3.0, 0, True),  # below half of 0.8: more than it would ask for
+        (0.3, 3.0, 0, True),  # below half of 0.8: more than such a budget takes
         (0.3, 3.0, 1, True),
         (0.3, 3.0, 2, False),  # but it does, again and again
         (0.3, 0.0, 2, True),

@@ -156,7 +156,7 @@ def test_evaluation_later_gives_the_numbers_of_the_run(finished):
     assert evaluated.items() <= result.items()
 
 
-def test_numbers_that_json_does_not_have_are_told_and_not_written(finished, monkeypatch):
+def test_numbers_that_json_does_not_have_are_reported_and_not_written(finished, monkeypatch):
     """Otherwise a model that diverged ends in a traceback, or in a file that no other reader
     of JSON accepts."""
     diverged = SequenceResults({"accuracy": 0.5, "usage": 0.5, "loss": float("nan")}, {})
@@ -228,8 +228,8 @@ def test_a_run_ends_when_its_minutes_are_over(tmp_path, monkeypatch):
     config = tiny.config("no_memory", train__max_minutes=1.0, **changes)
     ticking(monkeypatch, 10)
     validate = SequenceEvaluator.validate
-    told = lambda self, params: validate(self, params) | {"accuracy": run.SOLVED}
-    monkeypatch.setattr(SequenceEvaluator, "validate", told)
+    solved = lambda self, params: validate(self, params) | {"accuracy": run.SOLVED}
+    monkeypatch.setattr(SequenceEvaluator, "validate", solved)
     result = tiny.train(config, tmp_path / "run", tiny.console())
     assert (result["trained_steps"], result["evaluated_step"]) == (2, 2)
     assert (result["solved_step"], result["solved_seconds"]) == (2, 20.0)
@@ -245,15 +245,15 @@ def test_a_run_ends_when_its_minutes_are_over(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("absent", ["train", "model", "eval"])
-def test_a_run_of_another_version_is_told_in_one_line(finished, monkeypatch, absent):
+def test_a_run_of_another_version_is_reported_in_one_line(finished, monkeypatch, absent):
     """Otherwise evaluating an older run ends in a traceback."""
     older = settings.plain(tiny.config())
     del older[absent]
     read = Checkpoints.progress
     monkeypatch.setattr(Checkpoints, "progress", lambda *at: read(*at)._replace(config=older))
-    with pytest.raises(UserError, match=f"was trained by another version: .*{absent}") as told:
+    with pytest.raises(UserError, match=f"was trained by another version: .*{absent}") as error:
         tiny.evaluate(tiny.config(), finished[0], {})
-    assert len(str(told.value).splitlines()) == 1
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_run_that_goes_on_keeps_what_came_before(monkeypatch):

@@ -19,7 +19,7 @@ from mocanet_jax.tasks.task import Lengths
 from mocanet_jax.train import trainer
 from mocanet_jax.train.curriculum import CurriculumState
 from mocanet_jax.train.state import TrainState, step_keys
-from mocanet_jax.train.trainer import LOSS_TERMS, Settings, Trainer
+from mocanet_jax.train.trainer import LOSS_TERMS, StepSettings, Trainer
 from tests.train import tiny
 
 TASK = CopyTask(shortest=1, longest=4, first_longest=2)
@@ -76,7 +76,7 @@ def test_the_loss_by_hand(hardness, factor, penalty):
     share. 0.0125 above a target of 0.5 is three quarters into the band, so that a multiplier of
     20 makes an expected share of 0.2 cost (3 + 0.75 · 0.05 · 20²) 0.2; 6 of balance, of z and
     of the quantisation penalty weigh 0.01, 0.001 and, once decisions are hard, 0.01. Of the 3 a
-    tenth is left then, where the config says so."""
+    tenth is left then, where the config has it so."""
     possible = Flops(*(jnp.float32(x) for x in (60, 20, 20)))
     spent = (jnp.float32(x) for x in (26.25, 20, 5))
     six = jnp.float32(6)
@@ -92,7 +92,7 @@ def test_the_loss_by_hand(hardness, factor, penalty):
     config = tiny.config(
         model__budget__base_cost_when_grown=factor, model__memory__quantisation_penalty=0.01
     )
-    fixed = Settings(jnp.float32(0.9), jnp.float32(hardness), jnp.float32(20))
+    fixed = StepSettings(jnp.float32(0.9), jnp.float32(hardness), jnp.float32(20))
     of = Trainer(fake, fake, SGD, config)
     loss, metrics = of.loss({}, batch, step_keys(0, jnp.int32(0)), fixed)
     assert fake.settings["multiplier"] == 20
@@ -143,7 +143,7 @@ class Seen:
 
 
 GATED = SimpleNamespace(layer=SimpleNamespace(dynamic=True, max_multiplier=7.0))
-"""Stands in for a model, of which an update only asks how far λ can rise."""
+"""Stands in for a model, of which an update only reads how far λ can rise."""
 
 
 def start(number=0, longest=4.0, confirmed=0, multiplier=0.0, average=None):
@@ -180,7 +180,7 @@ def test_a_step_updates_and_counts(monkeypatch):
 
 
 def test_a_step_trains_with_the_hardness_and_the_multiplier_of_its_state(monkeypatch):
-    """And logs them: not those that it leads to."""
+    """And logs them, not their updates."""
     seen = Seen(monkeypatch, 1.0, usage=1.0)
     _, metrics = after(start(confirmed=3, multiplier=2.0))
     assert float(seen.settings.hardness) == float(metrics["hardness"]) == pytest.approx(0.6)
@@ -206,8 +206,8 @@ def test_the_multiplier_follows_usage(monkeypatch, usage, expected):
 def test_the_multiplier_waits_for_a_task_that_is_learned(
     monkeypatch, confirmed, accuracy, expected
 ):
-    """First learn the task, then learn to do it for less: what is closed before it is
-    understood is never understood. A tenth above the target moves λ by 0.1 · 0.6."""
+    """First learn the task, then learn to do it for less: a gate that is closed before it is
+    useful stays closed. A tenth above the target moves λ by 0.1 · 0.6."""
     Seen(monkeypatch, accuracy, usage=0.55)
     state, _ = after(start(confirmed=confirmed), model__budget__multiplier_rate=0.6)
     assert float(state.multiplier) == pytest.approx(expected)

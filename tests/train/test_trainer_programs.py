@@ -58,7 +58,7 @@ def test_a_training_step_costs_three_times_the_forward_pass(tmp_path):
 
 
 def test_programs_know_nothing_of_the_seed(tmp_path):
-    """Otherwise every seed compiles anew."""
+    """Otherwise every seed compiles again."""
 
     def programs(seed):
         of = built(tmp_path, seed=seed)
@@ -69,7 +69,7 @@ def test_programs_know_nothing_of_the_seed(tmp_path):
     assert str(programs(1)) == str(programs(2))
 
 
-def test_training_starts_with_an_average_where_the_config_asks_for_one(tmp_path):
+def test_training_starts_with_an_average_where_the_config_requests_one(tmp_path):
     """Of its own: a step gives its state's memory away, and no array can be given twice."""
 
     def start(decay):

@@ -48,7 +48,7 @@ class PriorityQueue(Head):
     do, and
     rests where something is written: a queue takes or gives.
 
-    A value is a map of a token and the one before it, since what tells a rank often follows
+    A value is a map of a token and the one before it, since the token of a rank often follows
     what is to be sorted. What is half written would have half a place, so that writes are made
     hard.
 

@@ -91,7 +91,7 @@ class Member(nn.Module):
             first, last = self.direction.astype(x.dtype)
             x = jnp.concatenate([x + first, jnp.flip(x, 1) + last])
             live = jnp.concatenate([mask, jnp.flip(mask, 1)])
-        settings = stack.Settings(train, hardness, multiplier)
+        settings = stack.RunSettings(train, hardness, multiplier)
         x, state, aux = stack.run(self.layers, x, live, state, settings)
         if self.spec.bidirectional:
             forward, backward = jnp.split(x, 2)

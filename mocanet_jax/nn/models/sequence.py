@@ -51,8 +51,8 @@ class MocaNet(nn.Module):
     def initial_state(self, batch: int, num_slots: int | None = None) -> ModelState:
         """State before a sequence: `apply(params, B, method="initial_state")`.
 
-        num_slots: enlarges every memory to S slots; only heads by location and by
-            association use the extra room.
+        num_slots: enlarges every memory to S slots. Pointer heads (ring, loop, stack),
+            association and priority queue heads use the extra slots; content heads do not.
         """
         return stack.initial_state(self.layers, batch, num_slots)
 
@@ -85,7 +85,7 @@ class MocaNet(nn.Module):
         mask = stack.checked_mask(tokens, mask)
         if state is None:
             state = self.initial_state(tokens.shape[0])
-        settings = stack.Settings(train, hardness, multiplier)
+        settings = stack.RunSettings(train, hardness, multiplier)
         x, state, aux = stack.run(self.layers, self.embed(tokens), mask, state, settings)
         return self.norm(x), state, aux
 

@@ -1,6 +1,6 @@
 """Checksums of a checkpoint's files: are they those that were written?
 
-Array storage restores flipped bits without a word, so every checkpoint carries a manifest of
+Array storage silently restores flipped bits, so every checkpoint carries a manifest of
 its own, written when all its other files are on disk.
 """
 

@@ -4,8 +4,8 @@
     target  · · · · · · 2        1 + 1 - 1 + 0 + 1, from place 0
 
 L moves, each a step forward, a step back or none, uniform; the answer is the place, modulo 5.
-A regular language. (Cycle Navigation of Delétang et al., 2023, who ask for the answer at a
-blank that follows the moves at once, and whose moves share their words with places; here a
+A regular language. (Cycle Navigation of Delétang et al., 2023, who score the answer at a
+blank directly after the moves, and whose moves share their words with places; here a
 marker comes between, and moves have words of their own.)
 
 Axes: B batch, N symbols of the longest input.

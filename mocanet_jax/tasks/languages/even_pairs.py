@@ -6,7 +6,7 @@
 A binary string of L bits; the answer is 1 where the pairs 0 1 and 1 0 in it are odd in number
 and 0 where they are even. Since every change turns the bit, the number is odd just where the
 last bit differs from the first. A regular language. (Even Pairs of Delétang et al., 2023, who
-ask for the answer at a blank that follows the string at once; here a marker comes between.)
+score the answer at a blank directly after the string; here a marker comes between.)
 
 Axes: B batch, N symbols of the longest input.
 """

@@ -4,8 +4,8 @@
     target  · · · · · · · 1        0 1 1 twice, with its fifth symbol hidden
 
 A binary string of L/2 bits, twice, with one of the L symbols hidden, uniform; the answer is
-what it hides. A context-sensitive task. (Missing Duplicate of Delétang et al., 2023, who ask
-for the answer at a blank that follows the string at once; here a marker comes between. An odd
+what it hides. A context-sensitive task. (Missing Duplicate of Delétang et al., 2023, who score
+the answer at a blank directly after the string; here a marker comes between. An odd
 L counts for the even number above it, where they fill up the even number below.)
 
 Axes: B batch, N symbols of the longest input.

@@ -4,8 +4,8 @@
     target  · · · · · · · · 3        1 + 6 - 4 = 3
 
 Digits 0 to 4 with +, - and * between them, uniform; products come before sums. A regular
-language. (Modular Arithmetic (Simple) of Delétang et al., 2023, who ask for the answer at a
-blank that follows the expression at once; here a marker comes between. An expression has an
+language. (Modular Arithmetic (Simple) of Delétang et al., 2023, who score the answer at a
+blank directly after the expression; here a marker comes between. An expression has an
 odd number of symbols: as there, an even L counts for the odd number below it.)
 
 Axes: B batch, N symbols of the longest input.

@@ -4,8 +4,8 @@
     target  · · · · · 1        three ones
 
 A binary string of L bits; the answer is 1 for an odd number of ones and 0 for an even one.
-A regular language. (Parity Check of Delétang et al., 2023, who ask for the answer at a blank
-that follows the string at once; here a marker comes between.)
+A regular language. (Parity Check of Delétang et al., 2023, who score the answer at a blank
+directly after the string; here a marker comes between.)
 
 Axes: B batch, N symbols of the longest input.
 """

@@ -1,14 +1,14 @@
-"""Tasks that turn one string into another, which a marker asks for.
+"""Tasks that turn one string into another; a marker marks the start of the answer.
 
     input   x x x M · · ·
     target  · · · · y y ·        scored on the steps of the answer only
 
 A string is read symbol by symbol, then one marker; from the next step on the answer has to
-be produced, a symbol a step, from blanks. Nothing says beforehand how long the string is,
-and nothing of it is visible while it is scored.
+be produced, a symbol a step, from blanks. The length of the string is not given in
+advance, and nothing of it is visible while it is scored.
 
-A subclass says which strings there are and what the answer is, in symbols: numbers from 0
-on. Tokens are BLANK, MARKER and, from FIRST on, the symbols.
+A subclass defines the strings and their answers, in symbols: numbers from 0 on. Tokens are
+BLANK, MARKER and, from FIRST on, the symbols.
 
 Axes: B batch, T time, N symbols of the longest input, A symbols of the longest answer.
 """
@@ -51,7 +51,7 @@ class TransductionTask(SequenceTask):
 
     def draw(self, key: jax.Array, length: jax.Array, fit: int) -> jax.Array:
         """Inputs of these lengths, int32 [B, 1]: symbols, int32 [B, N = input_length(fit)] in
-        [0, num_symbols), of which those beyond an input's end are of no account."""
+        [0, num_symbols); those beyond an input's end are ignored."""
         shape = (len(length), self.input_length(fit))
         return jax.random.randint(key, shape, 0, self.num_symbols)
 

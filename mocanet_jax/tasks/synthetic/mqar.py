@@ -1,4 +1,4 @@
-"""Multi-query associative recall: pairs of key and value, then keys alone; say their values.
+"""Multi-query associative recall: pairs of key and value, then keys, whose values are due.
 
     input   2 8 4 7 · · 4 · · · 2 ·
     target  · · · · · · 7 · · · 8 ·        scored where a key is queried

@@ -5,8 +5,8 @@
 
 L symbols, uniform and independent, each followed by a word for its priority; priorities are
 uniform and no two are the same. (The priority sort task of Graves et al., 2014, with symbols
-for bit vectors and 64 words for a priority that they give as a number. They ask for the 16
-highest of 20; here all are requested.)
+for bit vectors and 64 words for a priority that they give as a number. There the answer is
+the 16 highest of 20; here it is all.)
 
 Axes: B batch, N symbols of the longest input, A = N/2 symbols of the longest answer.
 """

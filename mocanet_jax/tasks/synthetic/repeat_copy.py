@@ -1,4 +1,4 @@
-"""Repeat copy: produce a payload as often as a word says, then an end symbol.
+"""Repeat copy: produce a payload a given number of times, then an end symbol.
 
     input   5 9 x3 M · · · · · · ·
     target  · · ·  · 5 9 5 9 5 9 E
@@ -53,10 +53,11 @@ class RepeatCopyTask(TransductionTask):
         """The end symbol."""
         return NUM_PAYLOAD + self.max_repeats
 
-    def on_batch(self, run, data, chosen, key, batch, lengths):
+    def training_batch(self, key: jax.Array, batch: int, lengths: tuple) -> Batch:
+        """Of all lengths; what grows is the number of repeats that are scored."""
         whole = self.sample(key, batch, (lengths[0], self.longest), self.longest)
         repeats = -(-self.max_repeats * lengths[1] // self.longest)
-        return run(cut(whole, repeats))
+        return cut(whole, repeats)
 
     def input_length(self, length):
         return length + 1

@@ -67,8 +67,8 @@ class SequenceTask:
         shortest, longest: range of training lengths, 1 ≤ shortest ≤ longest
         first_longest: longest length that training starts with
         vocab_size: number of tokens, V
-        blank: token that says nothing, which pictures leave out
-        marker: token that asks for the answer, or None
+        blank: token without information, which pictures leave out
+        marker: token that marks the start of the answer, or None
         limit: longest length that there is
 
     Raises ValueError for lengths that there are not.
@@ -100,6 +100,10 @@ class SequenceTask:
         of steps that a length of `fit` needs."""
         raise NotImplementedError
 
+    def training_batch(self, key: jax.Array, batch: int, lengths: tuple) -> Batch:
+        """B sequences to train on, where the curriculum is at `lengths`."""
+        return self.sample(key, batch, lengths, self.longest)
+
     def num_steps(self, length: int) -> int:
         """T of the longest sequence of this length."""
         raise NotImplementedError
@@ -124,11 +128,11 @@ class SequenceTask:
         return score(logits, batch)
 
     def record(self) -> dict:
-        """Nothing: the config says it all."""
+        """Empty: the config determines the data."""
         return {}
 
     def save(self, workdir: Path) -> None:
-        """Nothing, either."""
+        """Saves nothing, for the same reason."""
 
     def initialise(self, params: dict) -> dict:
         return params
@@ -136,7 +140,7 @@ class SequenceTask:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Batches of sequences that are drawn anew at every step."""
+    """Batches of sequences that are drawn afresh at every step."""
 
     task: SequenceTask
     data: ClassVar[tuple[()]] = ()
@@ -146,7 +150,7 @@ class Drawn:
         return ()
 
     def on_batch(self, run: Callable[[Batch], R], data, chosen, key, batch, lengths) -> R:
-        return run(self.task.sample(key, batch, lengths, self.task.longest))
+        return run(self.task.training_batch(key, batch, lengths))
 
 
 def only_scored(batch: Batch, count: int) -> tuple[jax.Array, Batch]:

@@ -1,10 +1,10 @@
-"""Longer texts made of labelled phrases, by two rules of English that decide what they say.
+"""Longer texts made of labelled phrases, by two rules of English that decide their label.
 
     contrast   "slow and dull" (0), "a fine cast" (1)  ->  "slow and dull , but a fine cast" (1)
     negation   "dull" (0)                              ->  "never dull" (1)
 
-A corpus of phrases with labels says how phrases are rated; how ratings combine is seen
-only in its few whole sentences. Composing labelled parts by a known rule is data augmentation
+A corpus of labelled phrases shows how phrases are rated; how ratings combine is visible only
+in its few whole sentences. Composing labelled parts by a known rule is data augmentation
 in the manner of Andreas (2020, "Good-Enough Compositional Data Augmentation").
 """
 

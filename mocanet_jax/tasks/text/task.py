@@ -40,7 +40,7 @@ VOCABULARY_FILE = "vocabulary.json"
 
 @dataclass(frozen=True)
 class TextTask:
-    """A labelled corpus; a subclass says where it is read from.
+    """A labelled corpus; a subclass defines where it is read from.
 
     Attributes:
         path: where the subclass reads from

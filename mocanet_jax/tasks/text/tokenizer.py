@@ -14,7 +14,7 @@ emoji becomes its Unicode name. Words keep the letters they are typed with ("soo
 of the data). Tags such as <b> are spaces.
 
 The first use checks some sentences whose tokens are known: some releases of Python have regular
-expressions that match wrongly, without a word.
+expressions that silently match wrongly.
 """
 
 import re

@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.event_loops import calling_orbax
-from mocanet_jax.runtime.processes import leads, wait_for_all
+from mocanet_jax.runtime.processes import barrier, is_main_process
 from mocanet_jax.runtime.storage import manifest
 from mocanet_jax.runtime.storage.files import replace_text
 from mocanet_jax.runtime.storage.plain_paths import plain_path
@@ -41,8 +41,8 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, read_only: bool = False):
         self._workdir, self.task = workdir, {}
-        found, moves = inspected(workdir), leads() and not read_only
-        wait_for_all("checkpoints were looked at")
+        found, moves = inspected(workdir), is_main_process() and not read_only
+        barrier("checkpoints were looked at")
         if moves:
             inspection.remove(workdir, found.deleted)
         self.set_aside = [
@@ -50,7 +50,7 @@ class Checkpoints:
             + (f"; moved to {inspection.moved_aside(workdir, step)}" if moves else "")
             for step, problem in found.unusable.items()
         ]
-        wait_for_all("checkpoints are in order")
+        barrier("checkpoints are in order")
         self._directory = workdir / "checkpoints"
         self._standings = self._read_standings(found.sound)
         if not read_only:
@@ -74,7 +74,7 @@ class Checkpoints:
         """
         step, record = int(state.step), Record(progress, loss, self.task)
         try:
-            if leads():
+            if is_main_process():
                 replace_text(self._workdir / SAVING, str(step))
             items = ocp.args.Composite(
                 trained=ocp.args.StandardSave(state.trained._asdict()),
@@ -85,12 +85,12 @@ class Checkpoints:
                 self._manager.wait_until_finished()
             if not saved:
                 raise RuntimeError(f"Orbax refused to save step {step} in {self._directory}")
-            if leads():
+            if is_main_process():
                 folder = self._directory / str(step)
                 write_record(folder, record)
                 manifest.seal(folder)
                 (self._workdir / SAVING).unlink()
-            wait_for_all("the checkpoint is sealed")
+            barrier("the checkpoint is sealed")
             self._standings[step] = selection.standing(record)
             self._delete(selection.superfluous(self._standings))
         except (OSError, ValueError) as error:
@@ -104,13 +104,13 @@ class Checkpoints:
             ) from error
 
     def _delete(self, steps):
-        if steps and leads():
+        if steps and is_main_process():
             replace_text(self._workdir / DELETING, " ".join(map(str, steps)))
         for step in steps:
             with calling_orbax():
                 self._manager.delete(step)
             del self._standings[step]
-        if steps and leads():
+        if steps and is_main_process():
             inspection.remove(self._workdir, steps)
 
     def steps(self) -> list[int]:

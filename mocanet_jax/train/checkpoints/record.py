@@ -87,7 +87,7 @@ TUPLE = "tuple"
 
 
 def _tagged(value):
-    """JSON has no tuples; a config has, and tells them from lists."""
+    """JSON has no tuples; a config has, and distinguishes them from lists."""
     if isinstance(value, dict):
         return {name: _tagged(inner) for name, inner in value.items()}
     if isinstance(value, tuple):

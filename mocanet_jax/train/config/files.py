@@ -89,7 +89,7 @@ def _is_shipped(path):
 
 
 def ablations_of(name: str) -> list[str]:
-    """The ablations that a config's name asks for."""
+    """The ablations in a config's name."""
     return [part for part in split(name)[1].split(",") if part in ABLATIONS]
 
 

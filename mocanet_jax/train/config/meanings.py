@@ -38,7 +38,7 @@ RENAMED = {
     "steps": "train.max_steps",
     "layers": "model.num_layers",
 }
-"""Fields by the last part of names that they are known by elsewhere."""
+"""Fields by the last part of other names for them, of earlier versions and other codebases."""
 
 SECTIONS = {"training": "train", "evaluation": "eval"}
 """Sections of a config by other names."""

@@ -1,6 +1,6 @@
 """One kind of head by itself, with projections of its own. Axes: B batch, T time, D width."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -74,8 +74,19 @@ def drawn(net: Alone, width=4, seed=0) -> dict:
     return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)
 
 
-def run(net: Alone, params, z, mask=None, state=None, hardness=1.0, write=None) -> HeadOutput:
-    """What the head does with z [B, T, D]; every unmasked token writes unless `write` says."""
+class Inputs(NamedTuple):
+    """z: [B, T, D]. mask: of ones by default. state: that before a sequence by default.
+    write: a gate; by default every unmasked token writes."""
+
+    z: jax.Array
+    mask: jax.Array | None = None
+    state: Any = None
+    write: WriteGate | None = None
+
+
+def run(net: Alone, params, inputs: Inputs, hardness=1.0) -> HeadOutput:
+    """The head on its inputs."""
+    z, mask, state, write = inputs
     mask = np.ones(z.shape[:2], bool) if mask is None else np.asarray(mask, bool)
     if write is None:
         write = gate(mask, net.head.count)

@@ -14,7 +14,7 @@ def test_keys_and_queries_are_one_map_of_two_views():
     net, (z, mask) = one_head.sized(Association(2), num_slots=20), one_head.random_inputs(1, 11)
     params = one_head.drawn(net)
     own, projections = params["it"], params["projections"]
-    output = one_head.run(net, params, z, mask)
+    output = one_head.run(net, params, one_head.Inputs(z, mask))
     seen, held = np.zeros((7, 4)), []
     strength = projections["head_strength"]
     beta = 1 / (1 + np.exp(-(z[0] @ strength["kernel"] + strength["bias"])))
@@ -38,10 +38,10 @@ def test_keys_and_queries_are_one_map_of_two_views():
 
 def test_associations_start_by_finding_what_followed():
     """The key of a token is about the one before it and its query about itself: the second 'a'
-    of 'a b … a' must ask for b from the start, or there is nothing to learn from."""
+    of 'a b … a' must retrieve b from the start, or there is nothing to learn from."""
     net = one_head.sized(Association(1), width=16, num_slots=8)
     letters = np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)
     z, params = letters[[0, 1, 2, 3, 4, 0]][None], one_head.initial(net, width=16)
-    read = one_head.run(net, params, z).trace.read
+    read = one_head.run(net, params, one_head.Inputs(z)).trace.read
     assert read.indices[0, 5, 0, 0] == 1
     assert read.weights[0, 5, 0, 0] > 0.9

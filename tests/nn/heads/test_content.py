@@ -14,7 +14,7 @@ def test_the_slots_whose_keys_score_highest_are_addressed():
     """The write query sees three tokens, the read query one."""
     net, (z, _) = one_head.sized(Content(2, temperature=0.5)), one_head.random_inputs(B=1)
     params = one_head.drawn(net)
-    trace, own = one_head.run(net, params, z).trace, params["it"]
+    trace, own = one_head.run(net, params, one_head.Inputs(z)).trace, params["it"]
     read_query = params["projections"]["head_read_query"]["kernel"]
     before = np.concatenate([np.zeros((2, 4)), z[0]])
     for t in range(z.shape[1]):
@@ -39,10 +39,14 @@ def test_masked_tokens_neither_write_nor_forget():
     net, (z, mask) = one_head.sized(Content(1)), one_head.random_inputs()
     params = one_head.drawn(net)
     closed = one_head.gate(mask, 1, np.zeros((2, 6, 1)))
-    start = one_head.run(net, params, z, np.zeros_like(mask), write=closed).state
+    start = one_head.run(
+        net, params, one_head.Inputs(z, np.zeros_like(mask), write=closed)
+    ).state
     held = memory.content(start.memory)
     np.testing.assert_array_equal(held[0, 0], params["it"]["start_rows"][0])
-    faded = memory.content(one_head.run(net, params, z, mask, write=closed).state.memory)
+    faded = memory.content(
+        one_head.run(net, params, one_head.Inputs(z, mask, write=closed)).state.memory
+    )
     logits = z @ params["projections"]["head_retention"]["kernel"]
     logits = logits + params["projections"]["head_retention"]["bias"]
     kept = np.prod(np.where(mask[..., None], 1 / (1 + np.exp(-logits)), 1), axis=1)
@@ -53,5 +57,5 @@ def test_slots_beyond_the_trained_number_are_never_addressed():
     net, (z, mask) = one_head.sized(Content(1)), one_head.random_inputs()
     params = one_head.drawn(net)
     larger = net.apply({"params": params}, 2, 60, method="initial_state")
-    trace = one_head.run(net, params, z, mask, larger).trace
+    trace = one_head.run(net, params, one_head.Inputs(z, mask, larger)).trace
     assert max(trace.write.indices.max(), trace.read.indices.max()) < 6

@@ -12,7 +12,7 @@ def test_pointers_of_a_ring_start_by_writing_ahead_and_reading_in_place():
     """The start from which copying is learned: one slot a token, and none where masked."""
     net, z = one_head.sized(Ring(1)), np.zeros((1, 5, 4))
     mask, params = [[True, True, False, True, True]], one_head.initial(net)
-    output = one_head.run(net, params, z, mask)
+    output = one_head.run(net, params, one_head.Inputs(z, mask))
     trace = output.trace
     np.testing.assert_array_equal(trace.write_pointer[0, :, 0], [1, 2, 2, 3, 4])
     np.testing.assert_array_equal(trace.read_pointer[0, :, 0], [0, 0, 0, 0, 0])
@@ -20,7 +20,7 @@ def test_pointers_of_a_ring_start_by_writing_ahead_and_reading_in_place():
     np.testing.assert_array_equal(trace.read.indices[0, :, 0], [[0, 1]] * 5)
     assert (output.state.write, output.state.read) == (4, 0)
     # softmax(-4, -2, 4): a mean shift of (e^4 - e^-4) / (e^4 + e^-2 + e^-4) = 0.9969.
-    soft = one_head.run(net, params, z, mask, hardness=0.0)
+    soft = one_head.run(net, params, one_head.Inputs(z, mask), hardness=0.0)
     np.testing.assert_allclose(soft.trace.write_pointer[0, -1, 0], 4 * 0.9969, atol=1e-3)
 
 
@@ -28,7 +28,9 @@ def test_pointers_of_a_ring_start_by_writing_ahead_and_reading_in_place():
 def test_every_token_moves_the_pointers_of_a_new_model_alike(kind):
     """So that a search follows what pays, not the tokens that initial values favour."""
     net, (z, mask) = one_head.sized(kind(2)), one_head.random_inputs()
-    trace = one_head.run(net, one_head.initial(net), z, np.ones_like(mask), hardness=0.0).trace
+    trace = one_head.run(
+        net, one_head.initial(net), one_head.Inputs(z, np.ones_like(mask)), hardness=0.0
+    ).trace
     for pointer in (trace.write_pointer, trace.read_pointer):
         first = np.broadcast_to(pointer[:1, :, :1], pointer.shape)
         np.testing.assert_allclose(pointer, first, atol=1e-6)
@@ -39,7 +41,9 @@ def test_hardness_may_differ_between_examples():
     """Each example must be addressed as it would be under its own hardness."""
     net, (z, mask) = one_head.sized(Ring(2)), one_head.random_inputs()
     params = one_head.drawn(net)
-    positions = lambda hardness: one_head.run(net, params, z, mask, hardness=hardness).trace[3]
+    positions = lambda hardness: one_head.run(
+        net, params, one_head.Inputs(z, mask), hardness=hardness
+    ).trace[3]
     mixed = positions(jnp.array([0.0, 1.0]))
     for example, hardness in enumerate((0.0, 1.0)):
         np.testing.assert_allclose(mixed[example], positions(hardness)[example])
@@ -54,7 +58,7 @@ def test_sharpness_of_any_size_is_finite(sharpness):
     params = one_head.initial(net)
     # Odds 1 : 1 of the shifts 0 and +1 put the first position at 0.5.
     params["projections"]["head_write_pointer"]["bias"] = jnp.array([-99.0, 0.0, 0.0, 0.0])
-    trace = one_head.run(net, params, z, hardness=0.0).trace
+    trace = one_head.run(net, params, one_head.Inputs(z), hardness=0.0).trace
     np.testing.assert_allclose(trace.write_pointer[0, :, 0], [0.5, 1.0, 1.5], rtol=1e-6)
     np.testing.assert_allclose(trace.write.weights[0, 0, 0], [0.5**0.5] * 2, rtol=1e-4)
     assert np.isfinite(trace.write.weights).all()
@@ -65,12 +69,12 @@ def test_the_penalty_is_of_shifts():
     """The mean over heads and pointers, of how far each shift is from whole."""
     net, (z, mask) = one_head.sized(Ring(2)), one_head.random_inputs()
     params = one_head.drawn(net)
-    trace = one_head.run(net, params, z, mask, hardness=0.0).trace
+    trace = one_head.run(net, params, one_head.Inputs(z, mask), hardness=0.0).trace
     positions = np.stack([trace.write_pointer, trace.read_pointer], axis=2)
     start = np.zeros((len(z), 1, 2, 2))
     shifts = np.diff(np.concatenate([start, positions], axis=1), axis=1)
     expected = 2 * np.abs(shifts - np.round(shifts)).mean(axis=(2, 3))
-    penalty = one_head.run(net, params, z, mask).penalty
+    penalty = one_head.run(net, params, one_head.Inputs(z, mask)).penalty
     np.testing.assert_allclose(penalty[mask], expected[mask], atol=1e-9)
 
 
@@ -80,7 +84,9 @@ def test_masked_tokens_do_not_write():
     net, (z, mask) = one_head.sized(Ring(1)), one_head.random_inputs()
     opened = np.random.default_rng(3).random((2, 6, 1)) < 0.5
     write = one_head.gate(mask, 1, opened)
-    strength = one_head.run(net, one_head.drawn(net), z, mask, write=write).trace.strength
+    strength = one_head.run(
+        net, one_head.drawn(net), one_head.Inputs(z, mask, write=write)
+    ).trace.strength
     assert (strength[~mask] == 0).all()
     assert ((strength > 0) == opened * mask[..., None]).all()
     assert (strength < 1).all()
@@ -99,7 +105,7 @@ def on_a_loop(*features, mask=None, max_wraps=2):
     projections["head_read_pointer"]["kernel"][2] = [50, 0, -50, 0]
     params["it"]["wraps"]["kernel"][:] = np.eye(max_wraps + 1, 4)
     write = one_head.gate(mask, 1, z[..., 3:] == 0)
-    return one_head.run(net, params, z, mask, write=write)
+    return one_head.run(net, params, one_head.Inputs(z, mask, write=write))
 
 
 WRITE, READ, BACK = (1, 0, 0, 0), (0, 1, 0, 1), (0, 0, 1, 1)
@@ -157,7 +163,7 @@ def on_a_stack(*features, mask=None, state=None):
     params["projections"]["head_top_pointer"]["kernel"][0] = [-50, 0, 50, 0]
     params["projections"]["head_top_pointer"]["kernel"][1] = [50, 0, -50, 0]
     write = one_head.gate(mask, 1, z[..., :1] == 1)
-    return one_head.run(net, params, z, mask, state, write=write)
+    return one_head.run(net, params, one_head.Inputs(z, mask, state, write=write))
 
 
 def test_a_stack_is_read_at_its_top():

@@ -25,7 +25,7 @@ def test_queues_by_a_loop(gated, hardness):
     linear = lambda name: z[0] @ projections[name]["kernel"] + projections[name].get("bias", 0)
     margins = np.random.default_rng(4).normal(size=(1, 11, 2))
     write = one_head.gate(mask, 2, margins > 0, margins) if gated else None
-    output = one_head.run(net, params, z, mask, hardness=hardness, write=write)
+    output = one_head.run(net, params, one_head.Inputs(z, mask, write=write), hardness=hardness)
     gates = margins[0] if gated else linear("head_strength")
     seen, place, entries = np.zeros((2, 4)), np.zeros(2), []
     for t in np.flatnonzero(mask[0]):
@@ -68,8 +68,8 @@ def _before(ranks, i):
 
 
 def test_queues_start_undecided_and_store_a_token_with_the_one_before_it():
-    """Each token half in the order, so that what disturbs it can leave as easily as what it is
-    for can enter; and what is sorted is seen where it is said how."""
+    """Each token is half in the order, so that tokens without a role can leave as easily as
+    others can enter; and an entry is the token before the one that gives its rank."""
     net = one_head.sized(PriorityQueue(1))
     taps = one_head.initial(net)["it"]["taps"]
     np.testing.assert_allclose(taps.mean(axis=1), [0, 1, 1], atol=0.2)

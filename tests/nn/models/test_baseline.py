@@ -1,4 +1,4 @@
-"""Models for comparison: what all keep.
+"""Baselines: the contract that all keep.
 
 Axes: B batch, T time.
 """

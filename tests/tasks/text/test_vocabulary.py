@@ -72,7 +72,7 @@ def test_a_word_is_its_number_and_its_pieces():
 
 
 def test_numbers_fill_the_word_table():
-    """A number beyond the table would be clipped to its last row without a word."""
+    """A number beyond the table would silently be clipped to its last row."""
     numbers = VOCABULARY.encode(WORDS)[:, 0].tolist()
     assert sorted({0, UNKNOWN_WORD, *numbers}) == list(range(len(VOCABULARY)))
     assert all(word in VOCABULARY for word in WORDS)

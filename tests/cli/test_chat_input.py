@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from mocanet_jax import chat
-from tests.fake_chat import Fake
+from tests.cli.fake_chat import Fake
 from tests.processes import python
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_in_json_every_line_is_a_text(piped):
 
 
 def test_in_a_pipe_commands_work_and_quit_ends(piped):
-    """Otherwise a script cannot ask for an explanation, or prompts are mixed with answers."""
+    """Otherwise a script cannot request an explanation, or prompts are mixed with answers."""
     lines = piped(b"good film\nexplain\nquit\ndull film\n", "text")
     assert lines[0] == "positive, high confidence (negative 5.0%, positive 95.0%)"
     assert lines[1].startswith("word")
@@ -84,13 +84,13 @@ def test_an_interrupt_stops_one_answer_in_a_terminal_and_a_pipe_altogether(capsy
 
 @pytest.fixture
 def readline(monkeypatch, tmp_path):
-    """A stand-in for the module that remembers what it was asked."""
-    asked = []
+    """A stand-in for the module that records its calls."""
+    calls = []
     module = SimpleNamespace(
-        set_history_length=lambda n: asked.append(("length", n)),
-        read_history_file=lambda path: asked.append(("read", path)),
-        write_history_file=lambda path: asked.append(("write", path)),
-        asked=asked,
+        set_history_length=lambda n: calls.append(("length", n)),
+        read_history_file=lambda path: calls.append(("read", path)),
+        write_history_file=lambda path: calls.append(("write", path)),
+        calls=calls,
     )
     monkeypatch.setitem(sys.modules, "readline", module)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -102,20 +102,20 @@ def test_history_is_kept_in_the_state_folder_even_when_interrupted(readline, tmp
     with pytest.raises(KeyboardInterrupt), chat.history():
         raise KeyboardInterrupt
     path = tmp_path / "state" / "mocanet_jax" / "chat_history"
-    assert readline.asked == [("length", 1000), ("read", path), ("write", path)]
+    assert readline.calls == [("length", 1000), ("read", path), ("write", path)]
     assert path.stat().st_mode & 0o077 == 0
     assert capsys.readouterr().out == ""
 
 
-def test_a_history_that_cannot_be_kept_is_told_once(readline, tmp_path, capsys):
+def test_a_history_that_cannot_be_kept_is_reported_once(readline, tmp_path, capsys):
     """Otherwise a full or foreign home folder makes the chat unusable."""
     (tmp_path / "state").write_text("a file")
     with chat.history():
         print("chatting")
-    told, after = capsys.readouterr().out.splitlines()
-    assert told.startswith("lines are not kept for the next chat: ")
+    notice, after = capsys.readouterr().out.splitlines()
+    assert notice.startswith("lines are not kept for the next chat: ")
     assert after == "chatting"
-    assert [name for name, _ in readline.asked] == ["length"]
+    assert [name for name, _ in readline.calls] == ["length"]
 
 
 def test_a_history_that_fails_at_the_end_is_no_error(readline, monkeypatch):
@@ -143,10 +143,10 @@ from types import SimpleNamespace
 from mocanet_jax import chat, cli
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"
-said = SimpleNamespace(words=["é"], known=[False], cut=0, probabilities=[0.2, 0.8],
-                       predicted=1, confidence=0.8)
+answer = SimpleNamespace(words=["é"], known=[False], cut=0, probabilities=[0.2, 0.8],
+                         predicted=1, confidence=0.8)
 chat._load = lambda workdir: SimpleNamespace(classes=("negative", "positive"),
-                                             predict=lambda text: said)
+                                             predict=lambda text: answer)
 chat.flags.DEFINE_string("workdir", "run", "")
 chat.flags.DEFINE_string("format", "text", "")
 cli.run(chat.main, outlives_reader=False)
@@ -199,7 +199,7 @@ def test_an_interrupt_exits_with_130():
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-def test_output_that_fails_is_told_in_one_line():
+def test_output_that_fails_is_reported_in_one_line():
     """Otherwise a full disk looks like a fault of the program."""
     with open("/dev/full", "wb") as full, process(stdout=full) as running:
         _, err = running.communicate(b"good film\n")

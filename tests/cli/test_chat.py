@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mocanet_jax import chat
 from mocanet_jax.inference.predictor import Explanation
 from mocanet_jax.report import answers
-from tests.fake_chat import CLASSES, READ, Fake, prediction
+from tests.cli.fake_chat import CLASSES, READ, Fake, prediction
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def session():
     return chat.Session(Fake())
 
 
-def said(session, line):
+def replies(session, line):
     return list(session.respond(line))
 
 
@@ -53,8 +53,10 @@ def test_a_line_is_a_command_only_in_its_exact_form(line, parsed):
 def test_a_text_gets_its_class_level_and_every_probability(session):
     """Otherwise the answer hides how sure it is."""
     expected = "positive, high confidence (negative 5.0%, positive 95.0%)"
-    assert said(session, "good film") == [expected]
-    assert said(session, "dull film")[0].startswith("negative, high confidence (negative 90.0%")
+    assert replies(session, "good film") == [expected]
+    assert replies(session, "dull film")[0].startswith(
+        "negative, high confidence (negative 90.0%"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,39 +73,39 @@ def test_a_text_gets_its_class_level_and_every_probability(session):
 def test_levels_begin_where_help_says(session, confidence, level):
     """Otherwise "high" means something else than the documented share of right answers."""
     assert answers.level(confidence) == level
-    assert "high from 90%, medium from 70% and low below" in " ".join(said(session, "help"))
+    assert "high from 90%, medium from 70% and low below" in " ".join(replies(session, "help"))
 
 
 def test_words_that_training_never_met_are_listed_once(session):
     """Otherwise nobody sees that an answer rests on spelling alone."""
-    lines = said(session, "good zorg and zorg")
+    lines = replies(session, "good zorg and zorg")
     assert lines[1:] == ["  not met in training: zorg, and"]
-    many = said(session, "good " + " ".join(f"x{i}" for i in range(20)))
+    many = replies(session, "good " + " ".join(f"x{i}" for i in range(20)))
     assert many[1].endswith("x7 and 12 more")
 
 
 def test_a_text_that_was_cut_says_so(session):
     """Otherwise the end of a long text seems to have been judged."""
-    lines = said(session, "good " * (READ + 1000))
+    lines = replies(session, "good " * (READ + 1000))
     assert lines[-1] == "  only the first 50 words were read, 1,000 were not"
 
 
 @pytest.mark.parametrize("line", ["", "   ", "\\", "\x00", "\u200b", "<br>"])
 def test_a_line_without_a_word_gets_one_line_of_help(session, line):
     """Otherwise it is judged, or the chat falls over."""
-    assert said(session, line) == ["there is no word in it: type a text, or help"]
+    assert replies(session, line) == ["there is no word in it: type a text, or help"]
     assert session.last is None
     assert session.seconds == []
 
 
 def test_explain_needs_a_text_and_then_explains_the_last(session):
     """Otherwise it explains something else than what was just answered."""
-    assert said(session, "explain") == [
+    assert replies(session, "explain") == [
         "nothing to explain yet: type a text first, or explain TEXT"
     ]
-    said(session, "good film")
-    said(session, "")
-    lines = said(session, "explain")
+    replies(session, "good film")
+    replies(session, "")
+    lines = replies(session, "explain")
     assert [line.split() for line in lines[:3]] == [
         ["word", "points", "experts", "slots"],
         ["good", "+30.0", "++++++++++", "3", "0", "10", "7"],
@@ -114,17 +116,17 @@ def test_explain_needs_a_text_and_then_explains_the_last(session):
 
 def test_explain_with_a_text_answers_it_first(session):
     """Otherwise the explanation is of a decision that was never shown."""
-    lines = said(session, "explain dull film")
+    lines = replies(session, "explain dull film")
     assert lines[0].startswith("negative, high confidence")
     assert "probability of negative" in "".join(lines)
-    assert said(session, "explain") == lines[1:]
+    assert replies(session, "explain") == lines[1:]
     assert len(session.seconds) == 1
 
 
 def test_explain_without_a_word_explains_nothing(session):
     """Otherwise the last text is explained under the name of this one."""
-    said(session, "good film")
-    assert said(session, "explain <br>") == ["there is no word in it: type a text, or help"]
+    replies(session, "good film")
+    assert replies(session, "explain <br>") == ["there is no word in it: type a text, or help"]
 
 
 def test_a_model_without_memory_and_experts_explains_words_alone():
@@ -148,7 +150,7 @@ def test_several_experts_and_heads_stand_together():
 
 
 def test_of_a_long_text_the_strongest_words_are_explained_in_reading_order():
-    """Otherwise the screen fills with words that did nothing."""
+    """Otherwise the screen fills with words without influence."""
     words = [f"w{i}" for i in range(100)]
     influence = np.where(np.arange(100) % 3 == 0, 0.1, 0.001)
     explained = Explanation(prediction(words=words), influence, None, None)
@@ -161,14 +163,14 @@ def test_of_a_long_text_the_strongest_words_are_explained_in_reading_order():
 
 def test_stats_show_the_model_and_count_this_session(session):
     """Otherwise nobody knows which checkpoint answered, or how fast."""
-    assert said(session, "stats")[-2:] == [
+    assert replies(session, "stats")[-2:] == [
         "this session         0 texts: 0 negative, 0 positive",
         "answer time          no answer yet",
     ]
     for line in ("good film", "fine film", "dull film", "", "explain zo"):
-        said(session, line)
+        replies(session, line)
     session.seconds[:] = [0.001] * 19 + [0.021]
-    assert said(session, "stats") == [
+    assert replies(session, "stats") == [
         "checkpoint           step 1,800",
         "validation accuracy  84.32%",
         "calibration          expected error 0.0213, temperature 1.250",
@@ -182,7 +184,7 @@ def test_every_line_of_a_file_is_judged(session, tmp_path):
     """Otherwise lines are lost or merged, or the file's spelling of line ends is judged."""
     path = tmp_path / "some texts.txt"
     path.write_bytes(b"\xef\xbb\xbfgood film\r\n\r\ndull \xff\tfilm\r\nfine")
-    lines = said(session, f"batch {path}")
+    lines = replies(session, f"batch {path}")
     assert lines[:3] == [
         "positive   95.0%  high    good film",
         "negative   90.0%  high    dull \ufffd\\tfilm",
@@ -197,7 +199,7 @@ def test_of_a_table_the_column_of_sentences_is_judged(session, tmp_path):
     """Otherwise labels are read as words, or the header as a text."""
     path = tmp_path / "dev.tsv"
     path.write_text("sentence\tlabel\ngood film\t0\ndull film\t1\n")
-    lines = said(session, f"batch {path}")
+    lines = replies(session, f"batch {path}")
     assert lines[0] == "positive   95.0%  high    good film"
     assert lines[2].startswith("2 texts: 1 negative, 1 positive; ")
 
@@ -205,12 +207,12 @@ def test_of_a_table_the_column_of_sentences_is_judged(session, tmp_path):
 def test_a_batch_counts_only_its_own_texts(session, tmp_path):
     """Otherwise its summary mixes the file with what was typed before."""
     (tmp_path / "one").write_text("good")
-    said(session, "dull film")
-    assert said(session, f"batch {tmp_path / 'one'}")[-1].startswith(
+    replies(session, "dull film")
+    assert replies(session, f"batch {tmp_path / 'one'}")[-1].startswith(
         "1 text: 0 negative, 1 pos"
     )
     (tmp_path / "none").write_text("")
-    assert said(session, f"batch {tmp_path / 'none'}") == [
+    assert replies(session, f"batch {tmp_path / 'none'}") == [
         "0 texts: 0 negative, 0 positive; no answer yet"
     ]
 
@@ -221,12 +223,12 @@ def test_a_batch_counts_only_its_own_texts(session, tmp_path):
 def test_a_file_that_cannot_be_read_is_one_line(session, tmp_path, monkeypatch, name):
     """Otherwise a slip ends the chat, or a device is read for ever."""
     monkeypatch.chdir(tmp_path)
-    (line,) = said(session, f"batch {name}")
+    (line,) = replies(session, f"batch {name}")
     assert " cannot be read: " in line
     assert "backslash" in line
     assert line.isprintable()
     assert len(line) < 400
-    assert said(session, "batch") == ["batch needs a file: batch FILE"]
+    assert replies(session, "batch") == ["batch needs a file: batch FILE"]
 
 
 ANYTHING = st.text(st.characters(codec=None, exclude_categories=()), max_size=60)
@@ -245,7 +247,7 @@ HOSTILE = st.one_of(
 def test_nothing_that_steers_a_terminal_is_shown(text):
     """Otherwise a pasted text recolours, retitles or rewrites the screen."""
     session = chat.Session(Fake())
-    lines = [*said(session, text), *said(session, "explain"), *said(session, "stats")]
+    lines = [*replies(session, text), *replies(session, "explain"), *replies(session, "stats")]
     said_of = session.predictor.predict(text)
     if said_of is not None:
         lines.append(answers.batch_line(text, said_of, CLASSES))
@@ -253,7 +255,7 @@ def test_nothing_that_steers_a_terminal_is_shown(text):
 
 
 def test_what_is_unprintable_is_shown_escaped():
-    """Otherwise a text with control characters cannot be told from one without."""
+    """Otherwise a text with control characters looks like one without."""
     assert answers.shown("a\x1b[1m\u202eb\ud800\n") == r"a\x1b[1m\u202eb\ud800\n"
     assert answers.shown("[bold]é 要[/bold]") == "[bold]é 要[/bold]"
     assert answers.shown("a" * 61, 60) == "a" * 57 + "..."

@@ -8,7 +8,7 @@ import pytest
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.vectors import read_vectors
 from mocanet_jax.tasks.text.vocabulary import FIRST_WORD
-from tests.tasks.small_corpus import small_task
+from tests.tasks.text.small_corpus import small_task
 
 GLOVE = "good 1 -2 0.5\nbad -1e0 2 -0.5\nunused 9 9 9\n"
 
@@ -20,7 +20,7 @@ def glove(tmp_path):
     return path
 
 
-def test_a_text_file_gives_the_words_asked_for(glove):
+def test_a_text_file_gives_the_requested_words(glove):
     """Otherwise a word starts from another's meaning."""
     found = read_vectors(glove, ["good", "bad", "missing"], 3)
     assert set(found) == {"good", "bad"}
@@ -45,7 +45,7 @@ def test_an_npz_file_gives_the_same(glove, tmp_path):
         (b"good 1 2 3\n\xff\xfe", "not UTF-8 text"),
     ],
 )
-def test_a_damaged_text_file_is_told_with_its_line(tmp_path, content, message):
+def test_a_damaged_text_file_is_reported_with_its_line(tmp_path, content, message):
     """A vector that is cut or shifted would be trained on unnoticed."""
     path = tmp_path / "vectors.txt"
     path.write_bytes(content)

@@ -12,7 +12,7 @@ import mocanet_jax
 from mocanet_jax import command
 from tests.processes import entry_point
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 mocanet = partial(entry_point, "command")
 
 

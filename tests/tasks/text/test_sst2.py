@@ -18,7 +18,7 @@ from mocanet_jax.report.corpus import describe
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.composition import composed
 from mocanet_jax.tasks.text.sst2 import Sst2Task, read_sst2
-from tests.tasks.small_corpus import SETTINGS
+from tests.tasks.text.small_corpus import SETTINGS
 
 TRAIN = [
     ("a warm film", 1),
@@ -123,8 +123,8 @@ def test_a_negative_number_of_composed_texts_is_refused(folder, name):
 
 
 @pytest.fixture
-def asked(tmp_path, monkeypatch):
-    """The addresses that were asked for. TensorFlow Datasets keeps its data in an empty
+def requested(tmp_path, monkeypatch):
+    """The addresses that were requested. TensorFlow Datasets keeps its data in an empty
     folder, and downloads nothing."""
     addresses = []
 
@@ -139,11 +139,11 @@ def asked(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("failure", [requests.ConnectionError, requests.Timeout])
-def test_without_data_and_network_it_says_what_to_do(failure, asked, tmp_path, monkeypatch):
+def test_without_data_and_network_it_says_what_to_do(failure, requested, tmp_path, monkeypatch):
     """TensorFlow Datasets itself tries again for minutes and then prints a traceback."""
 
     def head(address, timeout):
-        asked.append(address)
+        requested.append(address)
         raise failure("no route")
 
     monkeypatch.setattr(requests, "head", head)
@@ -156,11 +156,11 @@ def test_without_data_and_network_it_says_what_to_do(failure, asked, tmp_path, m
     assert "run once with a network connection" in message
     assert "--config.data.path=DIR" in message
     assert "train.tsv and dev.tsv" in message
-    assert len(asked) == 1
+    assert len(requested) == 1
 
 
 @pytest.fixture
-def downloaded(asked, folder, monkeypatch):
+def downloaded(requested, folder, monkeypatch):
     """The training split of the first run with a network, which gets the folder's files."""
     glue = folder / "glue" / "SST-2"
     glue.mkdir(parents=True)
@@ -172,12 +172,12 @@ def downloaded(asked, folder, monkeypatch):
         return read_sst2("", "train")
 
 
-def test_data_from_tensorflow_datasets(downloaded, asked):
+def test_data_from_tensorflow_datasets(downloaded, requested):
     """Otherwise the rows of one source are not those of the other; and what was downloaded
-    once is read without asking the network again."""
+    once is read without the network."""
     validation = read_sst2("", "validation")
-    assert len(asked) == 1
-    assert asked[0].endswith("SST-2.zip")
+    assert len(requested) == 1
+    assert requested[0].endswith("SST-2.zip")
     for texts, rows in ((downloaded, TRAIN), (validation, VALIDATION)):
         assert sorted(zip(texts.texts, texts.labels.tolist(), strict=True)) == sorted(rows)
         assert texts.labels.dtype == np.int32
@@ -185,7 +185,7 @@ def test_data_from_tensorflow_datasets(downloaded, asked):
 
 
 @pytest.mark.usefixtures("downloaded")
-def test_data_in_a_form_that_needs_tensorflow_is_told_in_one_line(tmp_path):
+def test_data_in_a_form_that_needs_tensorflow_is_reported_in_one_line(tmp_path):
     """Whoever used this data set with TensorFlow has it as tfrecord files."""
     (info,) = (tmp_path / "tfds").rglob("dataset_info.json")
     text = info.read_text()
@@ -197,8 +197,8 @@ def test_data_in_a_form_that_needs_tensorflow_is_told_in_one_line(tmp_path):
     assert len(str(error.value).splitlines()) == 1
 
 
-@pytest.mark.usefixtures("asked")
-def test_a_download_that_fails_is_told_in_one_line(monkeypatch):
+@pytest.mark.usefixtures("requested")
+def test_a_download_that_fails_is_reported_in_one_line(monkeypatch):
     """A server that answers may still refuse, as it does once the address has moved."""
 
     def refuse(*_):

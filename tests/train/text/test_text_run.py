@@ -16,7 +16,8 @@ from mocanet_jax.tasks.text.labelled import read_tsv
 from mocanet_jax.tasks.text.vocabulary import vocabulary_of
 from mocanet_jax.train import build, loop, run
 from mocanet_jax.train.config.settings import plain
-from tests.train import tiny, tiny_text
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 OF_THE_CLOCK = (
     "wall_seconds",
@@ -139,7 +140,7 @@ def test_a_run_leaves_its_config_vocabulary_record_and_pictures(
     assert set(fresh.vocabulary.words) == set().union(*fresh.train_texts.tokens)
 
 
-def test_the_record_tells_training_and_validation(finished_text):
+def test_the_record_has_training_and_validation(finished_text):
     """Otherwise curves and comparisons look for numbers that are not there."""
     train, validation = {}, {}
     for row in read_metrics(finished_text[0]):

@@ -15,14 +15,15 @@ from mocanet_jax.tasks.text import sst2
 from mocanet_jax.tasks.text import task as text
 from mocanet_jax.train import loop, run
 from mocanet_jax.train.trainer import Faults, Trainer
-from tests.train import tiny, tiny_text
+from tests.train import tiny
+from tests.train.text import tiny_text
 
 BARE = {
     "model__memory__heads__content__count": 0,
     "model__classifier__num_members": 1,
     "model__classifier__bidirectional": False,
 }
-"""Of a model that is not asked anything: it compiles soon."""
+"""Of a model whose answers do not matter: it compiles soon."""
 
 
 @pytest.fixture
@@ -39,15 +40,15 @@ def counted(corpus, tmp_path, monkeypatch):
     unmeasured = SimpleNamespace(entries=lambda: {"eval/usage": 0.0})
 
     def train(validations, **changes):
-        told = iter(validations)
+        remaining = iter(validations)
         common = {"texts": 40, "ece": 0.1, "temperature": 1.0, "held_out_accuracy": 0.5}
         common["usage"] = 0.2
         monkeypatch.setattr(Trainer, "steps", count)
-        monkeypatch.setattr(TextEvaluator, "validate", lambda *_: common | next(told))
+        monkeypatch.setattr(TextEvaluator, "validate", lambda *_: common | next(remaining))
         monkeypatch.setattr(TextEvaluator, "test", lambda *_: unmeasured)
         config = tiny_text.config(corpus, **BARE | changes)
         result = tiny.train(config, tmp_path / "run", tiny.console())
-        assert next(told, None) is None
+        assert next(remaining, None) is None
         return result
 
     train.loss = 1.0
@@ -99,14 +100,15 @@ TEXTS = {
     "malformed": ("sentence\tlabel\na film\t2\n", "line 2: the label must be a whole number"),
 }
 FILES = [
-    *(("pretrained_embeddings", name, *case) for name, case in VECTORS.items()),
-    *(("eval_file", name, *case) for name, case in TEXTS.items()),
+    pytest.param(field, *case, id=f"{field} {name}")
+    for field, cases in (("pretrained_embeddings", VECTORS), ("eval_file", TEXTS))
+    for name, case in cases.items()
 ]
 
 
-@pytest.mark.parametrize(("field", "name", "content", "message"), FILES)
-def test_a_file_that_cannot_be_used_is_told_before_anything_is_written(
-    corpus, tmp_path, monkeypatch, field, name, content, message
+@pytest.mark.parametrize(("field", "content", "message"), FILES)
+def test_a_file_that_cannot_be_used_is_reported_before_anything_is_written(
+    corpus, tmp_path, monkeypatch, field, content, message
 ):
     """Otherwise it shows after minutes, and the corrected command is refused, since the
     directory then holds the wrong one."""
@@ -121,7 +123,9 @@ def test_a_file_that_cannot_be_used_is_told_before_anything_is_written(
 
 
 @pytest.mark.parametrize("name", ["train.tsv", "dev.tsv"])
-def test_a_split_that_cannot_be_used_is_told_before_anything_is_written(corpus, tmp_path, name):
+def test_a_split_that_cannot_be_used_is_reported_before_anything_is_written(
+    corpus, tmp_path, name
+):
     """As above, of what the folder holds."""
     folder = shutil.copytree(corpus, tmp_path / "corpus")
     (folder / name).write_text("sentence\tlabel\n")
@@ -142,8 +146,8 @@ def test_files_are_read_once(counted, corpus, tmp_path, monkeypatch):
                 monkeypatch.setattr(module, name, noted)
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("film " + " ".join(map(str, range(16))))
-    told = [of(0.5, 0.5, 0.5)] * 3
-    counted(told, data__pretrained_embeddings=str(vectors))
+    validations = [of(0.5, 0.5, 0.5)] * 3
+    counted(validations, data__pretrained_embeddings=str(vectors))
     assert sorted(met) == ["dev.tsv", "train.tsv", "vectors.txt"]
 
 
@@ -202,20 +206,20 @@ def test_held_out_sentences_choose_the_checkpoint(counted):
 
 def test_training_stops_when_held_out_sentences_are_good_enough(counted):
     """Not when the validation split is."""
-    told = [of(0.9, 0.1, 1.0), of(0.2, 0.8, 0.5)]
-    assert counted(told, train__stop_at_loss=0.3)["evaluated_step"] == 4
+    validations = [of(0.9, 0.1, 1.0), of(0.2, 0.8, 0.5)]
+    assert counted(validations, train__stop_at_loss=0.3)["evaluated_step"] == 4
 
 
 def test_a_checkpoint_within_the_budget_is_better_than_any_above_it(counted):
-    """Otherwise the model that is reported spends more than it was asked to: the first one
+    """Otherwise the model that is reported spends more than its budget: the first one
     here, whose held-out loss is the lowest."""
-    told = [of(0.1, 0.1, 1.0), of(0.8, 0.1, 1.0), of(0.7, 0.1, 1.0)]
-    told = [row | {"usage": usage} for row, usage in zip(told, (0.35, 0.3, 0.3), strict=True)]
-    assert counted(told, model__budget__target=0.3)["evaluated_step"] == 6
+    spent = ((0.1, 0.35), (0.8, 0.3), (0.7, 0.3))
+    validations = [of(loss, 0.1, 1.0) | {"usage": usage} for loss, usage in spent]
+    assert counted(validations, model__budget__target=0.3)["evaluated_step"] == 6
 
 
 def test_training_does_not_stop_above_the_budget(counted):
-    """Good enough for the task is not yet good enough for its price."""
-    told = [of(0.1, 0.1, 1.0) | {"usage": usage} for usage in (0.35, 0.31, 0.3)]
+    """Good enough for the task is not yet good enough for its cost."""
+    validations = [of(0.1, 0.1, 1.0) | {"usage": usage} for usage in (0.35, 0.31, 0.3)]
     changes = {"train__stop_at_loss": 0.3, "model__budget__target": 0.3}
-    assert counted(told, **changes)["evaluated_step"] == 6
+    assert counted(validations, **changes)["evaluated_step"] == 6

@@ -14,7 +14,7 @@ from mocanet_jax.runtime.storage.files import read_json
 from mocanet_jax.tasks.text.buckets import select
 from mocanet_jax.tasks.text.task import VOCABULARY_FILE, TextBatch
 from mocanet_jax.tasks.text.vocabulary import Vocabulary, vocabulary_of
-from tests.tasks.small_corpus import PHRASES, SENTENCES, VALIDATION, small_task
+from tests.tasks.text.small_corpus import PHRASES, SENTENCES, VALIDATION, small_task
 
 TASK = small_task()
 B = 3
@@ -42,7 +42,7 @@ def test_words_that_are_held_out_are_unknown():
 
 
 def test_settings_reach_the_vocabulary():
-    """Otherwise a config says one size and the model has another."""
+    """Otherwise a config has one size and the model another."""
     task = small_task(min_freq=2, max_vocab_size=3, num_pieces=77, max_pieces=4)
     vocabulary = task.vocabulary
     assert len(vocabulary.words) == 3
@@ -197,7 +197,7 @@ def test_impossible_pieces_are_refused(changes):
 
 
 def test_the_split_to_evaluate_on():
-    """An accuracy would be reported of other texts than was asked for."""
+    """An accuracy would be reported of other texts than requested."""
     assert TASK.evaluation_texts.texts == [text for text, _ in VALIDATION]
     assert TASK.evaluation_texts.labels.tolist() == [label for _, label in VALIDATION]
 

@@ -1,11 +1,11 @@
-"""Texts composed of phrases: what they say follows from the phrases, by two rules."""
+"""Texts composed of phrases: their label follows from the phrases, by two rules."""
 
 import numpy as np
 import pytest
 
 from mocanet_jax.tasks.text.composition import composed
 from mocanet_jax.tasks.text.tokenizer import tokenize
-from tests.tasks.small_corpus import corpus
+from tests.tasks.text.small_corpus import corpus
 
 TWO = corpus([("so dull", 0), ("very fine", 1)])
 
@@ -24,7 +24,7 @@ CONTRASTS = [
     "so dull , and overall very fine",
     "so dull . the rest is very fine",
 ]
-"""All are positive: what is said last decides. With the phrases exchanged, negative."""
+"""All are positive: the last phrase decides. With the phrases exchanged, negative."""
 
 NEGATIONS = [
     "not so dull",
@@ -64,7 +64,7 @@ def test_every_frame_and_its_label_by_hand(counts, positive):
     assert set(rows(composed(TWO, *counts, seed=0))) == expected
 
 
-def test_as_many_texts_as_asked_for():
+def test_as_many_texts_as_requested():
     """Contrasts first; no more, and none where none is wanted."""
     assert len(composed(TWO, 0, 0, seed=0)) == 0
     texts = composed(TWO, 7, 5, seed=0)
@@ -123,7 +123,7 @@ def test_a_rule_without_phrases_of_both_labels_adds_nothing(missing, kept):
 
 
 def test_lengths_are_kept_to():
-    """Whole sentences are no clauses, and what the negation of a longer phrase says is open.
+    """Whole sentences are no clauses, and the label of the negation of a longer phrase is open.
     The phrase of n words is n times its own word."""
     lengths = [1, 2, 3, 12, 13, 20]
     phrases = [

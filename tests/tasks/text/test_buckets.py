@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mocanet_jax.tasks.text.buckets import bucketed, select
 from mocanet_jax.tasks.text.vocabulary import Vocabulary
-from tests.tasks.small_corpus import of_tokens
+from tests.tasks.text.small_corpus import of_tokens
 
 VOCABULARY = Vocabulary(("dull", "warm", "film"), 1000, 4)
 LENGTHS = (2, 5, 6)
@@ -93,7 +93,7 @@ def epoch(number, sizes=SIZES, batch=B, seed=0):
 
 
 @given(st.lists(st.integers(1, 3 * STEPS), min_size=1, max_size=6), st.integers(0, 50))
-def test_steps_are_the_same_however_they_are_asked_for(parts, start):
+def test_steps_are_the_same_in_any_number_of_parts(parts, start):
     """A resumed run, or one with other chunks between logs, would train on other texts."""
     bounds = np.cumsum([start, *parts]).tolist()
     whole = flat(select(SIZES, B, 3, start, bounds[-1] - start))

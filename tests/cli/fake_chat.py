@@ -33,8 +33,8 @@ class Fake:
         return prediction(KNOWN.get(words[0], 0.6), read, known, len(words) - len(read))
 
     def explain(self, text):
-        said = self.predict(text)
-        count = len(said.words)
+        predicted = self.predict(text)
+        count = len(predicted.words)
         influence = np.linspace(0.3, -0.1, count)
         experts = np.stack([np.full((count, 1), 3), np.arange(count)[:, None]])
-        return Explanation(said, influence, experts, 7 + experts)
+        return Explanation(predicted, influence, experts, 7 + experts)

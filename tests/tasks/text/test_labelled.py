@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.labelled import hold_out, joined, labelled_texts, read_tsv
-from tests.tasks.small_corpus import PHRASES, SENTENCES, corpus, of_tokens
+from tests.tasks.text.small_corpus import PHRASES, SENTENCES, corpus, of_tokens
 
 HEADER = b"sentence\tlabel\n"
 ROWS = HEADER + "A warm café .\t1\nit 's dull\t0\n".encode()
@@ -27,17 +27,17 @@ def read(tmp_path):
 
 @pytest.fixture
 def refused(read, tmp_path):
-    """bytes → the one line that says why they are refused, without the file's name."""
+    """bytes → the one line with the reason why they are refused, without the file's name."""
 
     def refused(content, num_classes=2):
         with pytest.raises(UserError) as error:
             read(content, num_classes)
-        return told(error, tmp_path / "train.tsv")
+        return message_of(error, tmp_path / "train.tsv")
 
     return refused
 
 
-def told(error, file):
+def message_of(error, file):
     message = str(error.value)
     assert message.startswith(str(file))
     assert len(message.splitlines()) == 1
@@ -107,7 +107,7 @@ def test_only_line_ends_and_tabs_separate(read):
         (ROWS + b"caf\xe9\t1\n", f": not UTF-8 at byte {len(ROWS) + 3}"),
     ],
 )
-def test_a_wrong_file_is_told_with_its_line(content, message, refused):
+def test_a_wrong_file_is_reported_with_its_line(content, message, refused):
     """Whoever has to mend one line of thousands needs its number."""
     assert refused(content).startswith(message)
 
@@ -125,7 +125,7 @@ def test_labels_go_up_to_the_number_of_classes(read, refused):
 
 
 @pytest.mark.parametrize("text", ["<br>", "\u200b", "\u0301 \ufffd"])
-def test_a_text_without_a_word_is_told_with_its_line(text, refused):
+def test_a_text_without_a_word_is_reported_with_its_line(text, refused):
     """It cannot be classified, and would be a row of nothing but padding."""
     assert refused(ROWS + f"{text}\t1\n".encode()).startswith(", line 4")
 
@@ -137,12 +137,12 @@ def test_a_text_without_a_word_is_refused(text):
         labelled_texts(["good", text], [1, 0])
 
 
-def test_a_missing_file_or_a_folder_is_told_in_one_line(tmp_path):
+def test_a_missing_file_or_a_folder_is_reported_in_one_line(tmp_path):
     """A mistyped path must not end in a traceback."""
     for file, reason in ((tmp_path / "none.tsv", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(UserError) as error:
             read_tsv(file, 2)
-        assert reason in told(error, file)
+        assert reason in message_of(error, file)
 
 
 def test_rows_are_taken_together():
@@ -162,7 +162,7 @@ def contains(whole, part):
 
 
 def check_hold_out(texts, share, seed):
-    """Compares with what looking at every pair of texts says. Returns held-out rows."""
+    """Compares with the result of comparing every pair of texts. Returns held-out rows."""
     train, held = hold_out(texts, share, seed)
     tokens = texts.tokens
     sentences = {

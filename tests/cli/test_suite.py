@@ -14,26 +14,28 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.studies import study
 from mocanet_jax.studies.task_suite_report import BEGIN, END, around_results, put_into
 from mocanet_jax.tasks.registry import TASKS
+from tests.cli.test_cli import ROOT
 from tests.processes import entry_point
 from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns
 from tests.studies.test_study_report import tables
-from tests.test_cli import ROOT
 
 CONFIGS = f"--configs={ROOT / 'configs'}"
 PARITY = (CONFIGS, "--tasks=parity_check", "--models=lstm")
 
 
 class Runs(FakeRuns):
-    """Those of `told`, by learning rate and seed, differ from fake_runs.RESULT."""
+    """Those of `results`, by learning rate and seed, differ from fake_runs.RESULT."""
 
-    def __init__(self, told=None, **codes):
+    def __init__(self, results=None, **codes):
         super().__init__(**codes)
-        self.told = told or {}
+        self.results = results or {}
 
     def reached(self, cell: study.Cell) -> dict:
         rate = cell.variant.settings["learning_rate"]
-        return {"eval/accuracy_by_length": {"40": 1.0}} | self.told.get((rate, cell.seed), {})
+        return {"eval/accuracy_by_length": {"40": 1.0}} | self.results.get(
+            (rate, cell.seed), {}
+        )
 
 
 def by_length(far, farther):
@@ -43,7 +45,7 @@ def by_length(far, farther):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """(arguments, runs) → (exit code, what it said), in an empty directory."""
+    """(arguments, runs) → (exit code, what it printed), in an empty directory."""
     conduct = suite.conduct
 
     def run(*arguments, runs):
@@ -59,15 +61,15 @@ def test_validation_chooses_the_rate_and_the_best_seed(command, tmp_path):
     """Chosen by what is tested, the score would be too high. Here a test says the opposite of
     each validation: the other rate is perfect, and so is seed 1. Seeds 1 and 2 solve it."""
     chosen = {"validation_loss": 0.2} | by_length(0.5, 0.7)
-    told = {
+    results = {
         (0.1, 0): {"validation_loss": 0.3} | by_length(1.0, 1.0),
         (0.2, 0): chosen | {"eval/accuracy": 0.9},
         (0.2, 1): chosen | {"validation_loss": 0.21} | by_length(1.0, 1.0),
         (0.2, 2): chosen | {"validation_loss": 0.22} | by_length(0.6, 0.8),
     }
-    told[0.2, 1] |= {"solved_step": 100, "solved_seconds": 10.0}
-    told[0.2, 2] |= {"solved_step": 300, "solved_seconds": 31.0}
-    runs = Runs(told)
+    results[0.2, 1] |= {"solved_step": 100, "solved_seconds": 10.0}
+    results[0.2, 2] |= {"solved_step": 300, "solved_seconds": 31.0}
+    runs = Runs(results)
     code, _ = command(*PARITY, "--learning_rates=0.1 0.2", "--minutes=2", runs=runs)
     assert code == 0
     lstm = "parity_check/lstm/lr_"
@@ -140,10 +142,10 @@ def test_a_rate_that_diverges_is_not_chosen(command):
 
 def test_every_task_of_sequences_takes_part(command, monkeypatch):
     """And no other; of files without a task there are some in the folder too."""
-    asked = []
-    monkeypatch.setattr(suite, "main", lambda: asked.append(suite.request()))
+    requests = []
+    monkeypatch.setattr(suite, "main", lambda: requests.append(suite.request()))
     command(CONFIGS, "--models=moca", runs=Runs())
-    assert {*asked[0].tasks} == {*TASKS} - {"sst2"}
+    assert {*requests[0].tasks} == {*TASKS} - {"sst2"}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_every_task_of_sequences_takes_part(command, monkeypatch):
         ([*PARITY, "--report=plain.md"], "plain.md needs one line <!-- results: begin -->"),
     ],
 )
-def test_a_mistake_is_told_before_anything_runs(command, tmp_path, arguments, message):
+def test_a_mistake_is_reported_before_anything_runs(command, tmp_path, arguments, message):
     (tmp_path / "plain.md").write_text("no marks\n")
     runs = Runs()
     with pytest.raises(UserError, match=message):
@@ -228,7 +230,7 @@ def get_config(ablation=None):
 
 @pytest.mark.slow
 def test_a_tiny_suite_of_real_runs(tmp_path):
-    """Trained, and kept when asked again."""
+    """Trained, and kept on a second request."""
     folder = tmp_path / "own"
     folder.mkdir()
     (folder / "tiny_reversal.py").write_text(TINY)

@@ -1,5 +1,5 @@
-"""The command line: a mistake is told in one line on stderr with exit code 2, and nothing is
-written."""
+"""The command line: a mistake is reported in one line on stderr with exit code 2, and nothing
+is written."""
 
 import sys
 from functools import partial
@@ -27,7 +27,7 @@ from mocanet_jax.train.run import Run
 from mocanet_jax.train.state import TrainState
 from tests.processes import entry_point
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CONFIG = f"--config={ROOT / 'configs' / 'copy.py'}"
 TEXTS = f"--config={ROOT / 'configs' / 'sst2.py'}"
 
@@ -148,8 +148,8 @@ def refused(tmp_path, monkeypatch, capsys):
         ([TEXTS, "--mode=eval"], "no trained model in runs/sst2: train first"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(refused, arguments, message):
-    """Otherwise a user reads a traceback, or a run starts with something else than asked."""
+def test_a_mistake_is_reported_in_one_line(refused, arguments, message):
+    """Otherwise a user reads a traceback, or a run starts with another config."""
     assert message in refused(*arguments)
 
 
@@ -195,7 +195,7 @@ def test_evaluation_refuses_what_contradicts_the_checkpoint(refused, tmp_path):
     assert "trained with 4; only config.eval fields can change" in line
 
 
-def test_a_config_that_fails_is_told_by_its_own_words(refused, tmp_path):
+def test_a_config_that_fails_is_reported_with_its_own_message(refused, tmp_path):
     """A config file is code and may raise anything."""
     (tmp_path / "mine.py").write_text(
         "def get_config():\n    raise RuntimeError('no such corpus')\n"

@@ -7,17 +7,17 @@ import pytest
 
 from mocanet_jax import ablate, frontier, study_cli
 from mocanet_jax.runtime.errors import UserError
+from tests.cli.test_cli import CONFIG, ROOT, TEXTS
 from tests.processes import entry_point, python
 from tests.studies import fake_runs
 from tests.studies.fake_runs import FakeRuns
-from tests.test_cli import CONFIG, ROOT, TEXTS
 
 LANGUAGES = f"--config={ROOT / 'configs' / 'formal_language.py'}"
 
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """(module, arguments, runs) → (exit code, what it said), in an empty directory."""
+    """(module, arguments, runs) → (exit code, what it printed), in an empty directory."""
     conduct = study_cli.conduct
 
     def run(module, *arguments, runs=None):
@@ -48,17 +48,17 @@ def test_ablations_from_flags_to_results(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "asked", "names"),
+    ("module", "flags", "names"),
     [
         (ablate, ["--only=control,no_memory"], ["control", "no_memory"]),
         (frontier, ["--targets=0.5", "--topk=2"], ["dynamic_0.5", "topk_0", "topk_2"]),
     ],
 )
-def test_a_task_of_a_file_of_several_is_studied(command, tmp_path, module, asked, names):
+def test_a_task_of_a_file_of_several_is_studied(command, tmp_path, module, flags, names):
     """Otherwise formal languages have neither ablations nor frontiers, or all of them share a
     folder."""
     runs = FakeRuns()
-    code, _ = command(module, f"{LANGUAGES}:reverse_string", *asked, "--seeds=1", runs=runs)
+    code, _ = command(module, f"{LANGUAGES}:reverse_string", *flags, "--seeds=1", runs=runs)
     assert code == 0
     assert runs.started == [(name, 0) for name in names]
     (folder,) = (tmp_path / "runs").glob("*/formal_language_reverse_string")
@@ -87,7 +87,7 @@ def test_where_every_run_fails_there_is_no_table(command, tmp_path):
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["no_memory"]
 
 
-def test_what_equals_the_control_is_said_and_not_run(command):
+def test_what_equals_the_control_is_reported_and_not_run(command):
     runs = FakeRuns()
     code, out = command(ablate, TEXTS, "--only=control,no_location", "--seeds=1", runs=runs)
     assert code == 0
@@ -130,7 +130,9 @@ def test_a_frontier_from_flags_to_results(command, tmp_path):
         ),
     ],
 )
-def test_a_mistake_is_told_before_anything_runs(command, tmp_path, module, arguments, message):
+def test_a_mistake_is_reported_before_anything_runs(
+    command, tmp_path, module, arguments, message
+):
     runs = FakeRuns()
     with pytest.raises(UserError, match=message):
         command(module, *arguments, runs=runs)
@@ -162,7 +164,7 @@ def test_a_study_itself_does_not_load_jax(tmp_path):
 
 @pytest.mark.slow
 def test_a_tiny_study_of_real_runs(tmp_path):
-    """Trained, kept when asked again, and refused under another config."""
+    """Trained, kept on a second request, and refused under another config."""
     tiny = {
         "data.longest": 12,
         "model.width": 16,

@@ -18,7 +18,7 @@ FILLERS = ["the", "film", "a", "plot", "is", "with", "it", "and", ",", "."]
 
 
 def sentence(rng: np.random.Generator, words: list[str], label: int) -> str:
-    """Three to twelve words, one or two of which tell the class."""
+    """Three to twelve words, one or two of which give the class."""
     drawn = rng.choice(FILLERS, rng.integers(3, 13)).tolist()
     for place in rng.integers(len(drawn), size=2):
         drawn[place] = str(rng.choice(words[label]))

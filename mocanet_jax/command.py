@@ -4,6 +4,7 @@
     mocanet train copy:no_memory --config.seed=3
     mocanet eval copy                         evaluates what that left in runs/copy
     mocanet eval runs/copy                    the same, by its directory
+    mocanet generate runs/tiny_shakespeare    text from a language model
     mocanet chat runs/sst2                    type a sentence, get its sentiment
     mocanet plot runs/copy                    pictures of a run, or of several
     mocanet export runs/copy --out=model      files that need JAX alone
@@ -41,6 +42,7 @@ ENTRIES = {
     "train": Entry("main", "config", ("--mode=train",)),
     "eval": Entry("main", "config", ("--mode=eval",)),
     "chat": Entry("chat", "workdir"),
+    "generate": Entry("generate", "workdir"),
     "plot": Entry("plot", "workdir"),
     "export": Entry("export", "workdir"),
     "quality": Entry("quality", "workdir"),

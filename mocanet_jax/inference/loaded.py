@@ -13,6 +13,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from mocanet_jax.inference.generation import ALL_TOKENS, Generator, Sampling
 from mocanet_jax.inference.predictor import Explanation, Prediction, TextPredictor
 from mocanet_jax.inference.restore import restored
 from mocanet_jax.nn.models.protocol import Model
@@ -66,6 +67,17 @@ class LoadedModel:
         """The class of a text, with calibrated probabilities; None for a text without a word.
         Raises UserError for a model that is no text classifier."""
         return self._predictor.predict(text)
+
+    @cached_property
+    def _generator(self) -> Generator:
+        return Generator(self._workdir, self.step)
+
+    def generate(
+        self, prompt: str, length: int, sampling: Sampling = ALL_TOKENS, seed: int = 0
+    ) -> str:
+        """`length` tokens that follow a prompt, as text. Raises UserError for a run that is no
+        language model."""
+        return "".join(self._generator.stream(prompt, sampling, length, seed))
 
     def explain(self, text: str) -> Explanation | None:
         """As `predict`, with the influence, experts and slots of each word."""

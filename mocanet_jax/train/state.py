@@ -31,7 +31,7 @@ class TrainState(NamedTuple):
     curriculum: CurriculumState
     average: dict | None
     skipped: jax.Array
-    carried: ModelState | None
+    carried: ModelState | None = None
 
     @property
     def trained(self) -> Trained:

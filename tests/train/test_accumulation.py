@@ -15,7 +15,7 @@ from mocanet_jax.train import build
 from mocanet_jax.train.accumulation import in_parts
 from mocanet_jax.train.config.settings import check_settings
 from mocanet_jax.train.state import initial_params, step_keys
-from mocanet_jax.train.trainer import StepSettings, Trainer
+from mocanet_jax.train.trainer import Inputs, StepSettings, Trainer
 from tests.train import tiny
 
 UNCOUPLED = {
@@ -47,14 +47,17 @@ def test_parts_add_up_to_the_batch(ablation):
     counts = batch.scored.sum(axis=1)
     assert len({int(counts[n::4].sum()) for n in range(4)}) > 1
 
-    def gradient(part, keys, share):
+    def gradient(part, state, keys, share):
         differentiate = jax.grad(trainer.loss, has_aux=True)
-        return differentiate(params, part, keys, settings, share)
+        gradients, (metrics, after) = differentiate(
+            params, Inputs(part, state), keys, settings, share
+        )
+        return gradients, metrics, after
 
     keys = step_keys(0, jnp.int32(0))
-    learn = jax.jit(partial(in_parts, gradient), static_argnums=2)
-    gradients, metrics = learn(batch, keys, 1)
-    in_four, metrics_in_four = learn(batch, keys, 4)
+    learn = jax.jit(partial(in_parts, gradient), static_argnums=3)
+    gradients, metrics, _ = learn(batch, None, keys, 1)
+    in_four, metrics_in_four, _ = learn(batch, None, keys, 4)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), in_four, gradients
     )
@@ -77,14 +80,16 @@ def test_parts_are_every_nth_sequence_with_keys_of_their_own():
     batch = TextBatch(jnp.arange(6)[:, None, None] * jnp.ones((1, 3, 1)), mask, jnp.arange(6))
     keys = Drawn(jax.random.key(1), jax.random.key(2))
 
-    def gradient(part, keys, share):
+    def gradient(part, state, keys, share):
         place = part.labels[0] % 2  # also which part this is
         seen = jnp.zeros((2, 3), int).at[place].set(part.labels)
         drawn = jnp.zeros((2, 2)).at[place].set(jnp.stack([*map(jax.random.uniform, keys)]))
         shares = jnp.zeros((2, 2)).at[place].set(jnp.stack([*map(jnp.float32, share)]))
-        return (seen, drawn, shares), {"tokens": jnp.sum(part.mask)}
+        return (seen, drawn, shares), {"tokens": jnp.sum(part.mask)}, state + part.labels
 
-    (seen, drawn, shares), metrics = in_parts(gradient, batch, keys, 2)
+    states = 10 * jnp.arange(6)
+    (seen, drawn, shares), metrics, after = in_parts(gradient, batch, states, keys, 2)
+    assert after.tolist() == [0, 11, 22, 33, 44, 55], "each state with its own sequence"
     assert seen.tolist() == [[0, 2, 4], [1, 3, 5]]
     assert len(np.unique(drawn)) == 4
     np.testing.assert_allclose(shares, [[1 / 2, 4 / 12], [1 / 2, 8 / 12]])
@@ -95,7 +100,8 @@ def test_a_whole_batch_keeps_its_keys():
     """Otherwise a run that was started before parts were possible does not go on as it would
     have."""
     keys = Drawn(jax.random.key(1), jax.random.key(2))
-    assert in_parts(lambda batch, keys, share: (keys, share), (), keys, 1) == (keys, (1, 1))
+    kept = in_parts(lambda batch, state, keys, share: (keys, share), (), None, keys, 1)
+    assert kept == (keys, (1, 1))
 
 
 def test_a_batch_has_at_least_one_part():

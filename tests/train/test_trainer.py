@@ -19,7 +19,7 @@ from mocanet_jax.tasks.task import Lengths
 from mocanet_jax.train import trainer
 from mocanet_jax.train.curriculum import CurriculumState
 from mocanet_jax.train.state import TrainState, step_keys
-from mocanet_jax.train.trainer import LOSS_TERMS, StepSettings, Trainer
+from mocanet_jax.train.trainer import LOSS_TERMS, Inputs, StepSettings, Trainer
 from tests.train import tiny
 
 TASK = CopyTask(shortest=1, longest=4, first_longest=2)
@@ -94,7 +94,7 @@ def test_the_loss_by_hand(hardness, factor, penalty):
     )
     fixed = StepSettings(jnp.float32(0.9), jnp.float32(hardness), jnp.float32(20))
     of = Trainer(fake, fake, SGD, config)
-    loss, metrics = of.loss({}, batch, step_keys(0, jnp.int32(0)), fixed)
+    loss, (metrics, _) = of.loss({}, Inputs(batch), step_keys(0, jnp.int32(0)), fixed)
     assert fake.settings["multiplier"] == 20
     # The first quarter of a batch has a hardness of its own.
     np.testing.assert_allclose(fake.settings["hardness"], 2 * [0.9] + 6 * [hardness])

@@ -44,6 +44,8 @@ def pytest_configure(config):
         config.stash[CACHE] = tempfile.TemporaryDirectory(prefix="mocanet_jax_tests_")
         os.environ["XDG_CACHE_HOME"] = config.stash[CACHE].name
     compilation_cache.enable()
+    # To keep a program costs milliseconds, which only those of several tests are worth.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 def pytest_unconfigure(config):

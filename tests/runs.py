@@ -1,4 +1,9 @@
-"""Tiny runs that all tests of training share."""
+"""Tiny runs that all tests of training share, also those of other workers of pytest-xdist."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,23 +15,43 @@ from tests.train.text import tiny_text
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
+def shared(tmp_path_factory) -> Path:
+    """A folder of all workers."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def trained_once(config, workdir):
+    """(directory, what `train` returned), by the first worker that needs it."""
+    with open(workdir.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (workdir / "result.json").exists():
+            return workdir, json.loads((workdir / "result.json").read_text(encoding="utf-8"))
+        return workdir, tiny.train(config, workdir)
+
+
+@pytest.fixture(scope="session")
+def finished(shared):
     """(directory, what `train` returned) of an uninterrupted run. Not to be changed."""
-    workdir = tmp_path_factory.mktemp("finished") / "run"
-    return workdir, tiny.train(tiny.config(), workdir)
+    return trained_once(tiny.config(), shared / "finished_run")
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory):
+def corpus(shared):
     """The folder of the tiny corpus of texts. Not to be changed."""
-    return tiny_text.write_corpus(tmp_path_factory.mktemp("corpus"))
+    folder = shared / "corpus"
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            folder.mkdir()
+            tiny_text.write_corpus(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def finished_text(corpus, tmp_path_factory):
+def finished_text(corpus, shared):
     """As `finished`, of a run on texts."""
-    workdir = tmp_path_factory.mktemp("finished_text") / "run"
-    return workdir, tiny.train(tiny_text.config(corpus), workdir)
+    return trained_once(tiny_text.config(corpus), shared / "finished_text_run")
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def test_a_layer_in_five_lines():
 def test_training_and_loading_from_python(tmp_path, capsys):
     """Nothing is printed; a loaded model answers as the run's evaluation did."""
     changes = {"train__max_steps": 2, "eval__lengths": (), "eval__long_lengths": ()}
-    config = tiny.config(model__experts__count=0, **changes)
+    config = tiny.config("no_memory", model__experts__count=0, **changes)
     result = moca.train(config, str(tmp_path / "run"))
     assert capsys.readouterr().out == ""
     model = moca.load(tmp_path / "run")

@@ -29,6 +29,7 @@ def code_cells():
     return [cell for cell in cells if cell["cell_type"] == "code"]
 
 
+@pytest.mark.slow
 def test_the_layer_learns_in_a_model_of_ones_own(examples):
     """A loss that does not fall, or segments that differ, would mislead whoever copies it."""
     import layer_in_flax_model

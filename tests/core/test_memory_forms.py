@@ -81,12 +81,11 @@ CHUNKS = st.sampled_from([1, 2, 4, 16])
 
 
 @pytest.mark.usefixtures("float64")
-@example(Shape(1, 7, 1, 4, 3, 1, 1), "none", False, 4, 0)  # A = 1
+@example(Shape(1, 7, 1, 4, 3, 1, 1), "none", True, 4, 0)  # A = 1
 @example(Shape(2, 5, 2, 3, 2, 3, 3), "mixed", False, 2, 1)  # A = S
 @example(Shape(1, 6, 2, 1, 2, 1, 1), "one", False, 4, 2)  # S = 1
-@example(Shape(1, 4, 1, 3, 2, 2, 1), "zero", False, 8, 3)
-@example(Shape(2, 9, 1, 3, 2, 2, 2), "random", True, 4, 5)
-@settings(max_examples=2)
+@example(Shape(1, 4, 1, 3, 2, 2, 1), "zero", True, 8, 3)
+@settings(max_examples=1)
 @given(shapes(), st.sampled_from(RETENTIONS), st.booleans(), CHUNKS, st.integers(0, 99))
 def test_every_form_is_the_delta_rule(shape, retention, repeat, chunk_size, seed):
     """A mistake in one form, its hand-written gradient or its padding shows as a difference."""
@@ -94,7 +93,10 @@ def test_every_form_is_the_delta_rule(shape, retention, repeat, chunk_size, seed
     compare(problem, forms(chunk_size), tolerance=1e-9)
 
 
-@pytest.mark.parametrize("retention", ["none", "random", "mixed"])
+@pytest.mark.parametrize(
+    "retention",
+    [*(pytest.param(r, marks=pytest.mark.slow) for r in ("none", "random")), "mixed"],
+)
 def test_every_form_is_the_delta_rule_in_float32(retention):
     """Training runs in float32: a form must not lose digits that the definition keeps."""
     problem = random_problem(Shape(2, 9, 2, 4, 3, 2, 2), retention)

@@ -51,7 +51,8 @@ def stop_after(monkeypatch, steps, number=signal.SIGTERM):
     monkeypatch.setattr(run.Recorder, "write", record)
 
 
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 3])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(finished, tmp_path, monkeypatch, step):
     """What was trained up to the signal would be lost, or another run would come of it. One
     step after a validated checkpoint, and one before any."""

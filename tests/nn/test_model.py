@@ -15,8 +15,6 @@ from tests.nn import small
 B, T = 3, 8
 WHOLE = jnp.ones((B, T), bool)
 MODES = {"eval": (False, 1.0), "train": (True, 0.5)}
-each_routing = pytest.mark.parametrize("routing", small.ROUTINGS)
-each_mode = pytest.mark.parametrize("mode", MODES)
 pairwise = pytest.mark.parametrize(
     ("time", "mode", "routing"),
     [
@@ -27,7 +25,16 @@ pairwise = pytest.mark.parametrize(
     ],
 )
 """Any two of a form, a mode and a routing meet."""
-either = pytest.mark.parametrize(("time", "mode"), [("scan", "eval"), ("parallel", "train")])
+either = pytest.mark.parametrize(
+    ("time", "mode", "routing"),
+    [
+        ("scan", "eval", "dynamic"),
+        ("parallel", "train", "topk"),
+        pytest.param("scan", "eval", "topk", marks=pytest.mark.slow),
+        pytest.param("parallel", "train", "dynamic", marks=pytest.mark.slow),
+    ],
+)
+"""Every form, mode and routing; the other pairs of them are slow."""
 
 
 def crowded(time, routing):
@@ -101,7 +108,6 @@ PADDING = np.array(
 )
 
 
-@each_routing
 @either
 @pytest.mark.usefixtures("float64")
 def test_padding_is_as_good_as_absent(time, mode, routing):
@@ -142,7 +148,6 @@ def test_the_content_of_padding_does_not_matter(time, mode, routing):
     assert aux.dropped == aux_after.dropped
 
 
-@each_routing
 @either
 @pytest.mark.usefixtures("float64")
 def test_pure_padding_leaves_the_state_untouched(time, mode, routing):
@@ -154,8 +159,7 @@ def test_pure_padding_leaves_the_state_untouched(time, mode, routing):
     assert aux.dropped == 0
 
 
-@each_routing
-@each_mode
+@pytest.mark.parametrize(("mode", "routing"), [("eval", "topk"), ("train", "dynamic")])
 @pytest.mark.usefixtures("float64")
 def test_losses_and_usage_are_those_of_the_layers(mode, routing):
     """The mean over layers for losses, the sum for drops and for usage."""

@@ -65,7 +65,7 @@ def small(name):
 def run(request, tmp_path_factory):
     """(config, directory, what `train` returned) of each model's run. Not to be changed."""
     workdir, config = tmp_path_factory.mktemp(request.param) / "run", small(request.param)
-    return config, workdir, tiny.train(config, workdir)
+    return config, workdir, tiny.train(config, workdir, tiny.console())
 
 
 def test_it_learns(run):
@@ -106,12 +106,12 @@ def test_pictures_are_those_of_any_model(run, tmp_path):
     """There are no accesses and no spending to draw."""
     config, workdir, _ = run
     workdir = shutil.copytree(workdir, tmp_path / "run")
-    report(loop.train(config, workdir))
+    report(loop.train(config, workdir), tiny.console())
     assert (workdir / "accuracy_by_length.png").exists()
     assert not list(workdir.glob("memory_layer_*"))
     out = tmp_path / "out"
     out.mkdir()
-    plot.draw_run(workdir, out, [])
+    plot.draw_run(workdir, out, [], tiny.console())
     assert [path.name for path in out.iterdir()] == ["curves.png"]
 
 

@@ -2,8 +2,10 @@
 
 from ml_collections import ConfigDict
 
-from mocanet_jax.nn.heads import KINDS
-from mocanet_jax.nn.heads.pointers import PointerHead
+from mocanet_jax.runtime import docstrings
+from mocanet_jax.train.config.defaults import HEADS
+
+POINTERS = ("mocanet_jax.nn.heads.pointers", "PointerHead")
 
 
 def no_memory(config: ConfigDict) -> None:
@@ -25,10 +27,10 @@ def no_controller(config: ConfigDict) -> None:
 def no_location(config: ConfigDict) -> None:
     """Heads that follow pointers address by content instead."""
     heads = config.model.memory.heads
-    for name, kind in KINDS.items():
-        if issubclass(kind, PointerHead):
-            heads.content.count += heads[name].count
-            heads[name].count = 0
+    for kind, place in HEADS.items():
+        if POINTERS in docstrings.ancestors(*place):
+            heads.content.count += heads[kind].count
+            heads[kind].count = 0
 
 
 def no_budget(config: ConfigDict) -> None:

@@ -3,21 +3,22 @@
 A count of 0 says that a part is absent.
 """
 
-import dataclasses
-
 from ml_collections import ConfigDict
 
-from mocanet_jax.nn.heads import KINDS, Head
 from mocanet_jax.runtime import docstrings
 
+_HEADS, _HEAD = "mocanet_jax.nn.heads", ("mocanet_jax.nn.heads.base", "Head")
 
-def _head_fields(kind):
+HEADS = docstrings.classes(_HEADS, "KINDS")
+"""Kinds of memory heads: module and name of their classes."""
+
+
+def _head_fields(module, name):
     """Fields of a kind of memory head, with what its docstring says of them."""
-    inherited = {f.name for f in dataclasses.fields(Head)}
-    meanings = docstrings.attributes(kind.__module__, kind.__name__)
-    own = [f for f in dataclasses.fields(kind) if f.name not in inherited]
-    count = {"count": (0, "number of such heads")}
-    return count | {f.name: (f.default, meanings[f.name]) for f in own}
+    inherited, meanings = docstrings.defaults(*_HEAD), docstrings.attributes(module, name)
+    fields = docstrings.defaults(module, name).items()
+    own = {n: (default, meanings[n]) for n, default in fields if n not in inherited}
+    return {"count": (0, "number of such heads")} | own
 
 
 MODEL = {
@@ -35,7 +36,7 @@ MODEL = {
             0.0,
             "weight of the commitment loss on decisions that are made hard, in nats",
         ),
-        "heads": {name: _head_fields(kind) for name, kind in KINDS.items()},
+        "heads": {kind: _head_fields(*place) for kind, place in HEADS.items()},
     },
     "experts": {
         "count": (4, "E, number of experts"),

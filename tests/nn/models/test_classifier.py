@@ -46,7 +46,9 @@ def scattered(tokens, places):
     return padded, mask
 
 
-@pytest.mark.parametrize("kind", ["both", "parallel", "topk", "bare one"])
+@pytest.mark.parametrize(
+    "kind", ["both", "parallel", pytest.param("topk", marks=pytest.mark.slow), "bare one"]
+)
 @in_float64
 @given(st.sets(st.integers(0, T - 1), min_size=4, max_size=4))
 @example({0, 1, 2, 3})

@@ -110,6 +110,7 @@ class Prepared(NamedTuple):
         """Before the first step. Reads the task's data; raises UserError where it cannot."""
         trainer, placed = self.trainer, self._placed(like)
         trainer.task.record()  # reads every file before anything is written
+        trainer.task.batches.select(trainer.config.train.batch_size, 0, 1)
         initial = self.evaluator.layout.jit(trainer.initial_state, out_shardings=placed)
         state = initial(np.uint32(trainer.config.seed))
         state = state.with_params(trainer.task.initialise(state.params))

@@ -6,21 +6,20 @@ python -m tests.fields_page
 from collections.abc import Iterator
 from pathlib import Path
 
-from mocanet_jax.train.config.defaults import FIELDS, TEXT_FIELDS
+from mocanet_jax.train.config.defaults import FIELDS, LANGUAGE_FIELDS, TEXT_FIELDS
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "configs.md"
 BEGIN, END = "<!-- fields: begin -->\n", "<!-- fields: end -->\n"
 
 
 def tables() -> str:
-    """A table for each section of a config, and one for text classifiers."""
+    """A table for each section of a config, and of kinds of tasks."""
     general = {name: x for name, x in FIELDS.items() if not isinstance(x, dict)}
     sections = {"General": general | {"mesh": FIELDS["mesh"]}}
     for name in ("model", "train", "eval", "baseline"):
         sections[f"`{name}`"] = {name: FIELDS[name]}
-    return "".join(
-        _table(*item) for item in {**sections, "Text classifiers": TEXT_FIELDS}.items()
-    )
+    sections |= {"Text classifiers": TEXT_FIELDS, "Language models": LANGUAGE_FIELDS}
+    return "".join(_table(*item) for item in sections.items())
 
 
 def _table(title, fields):

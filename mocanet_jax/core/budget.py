@@ -136,13 +136,14 @@ class AlwaysOn(NamedTuple):
         return {"usage": jnp.ones(())}
 
 
-def memory_flops(width: int, num_active: int, accesses: int) -> float:
-    """One token's access: a D×D projection and `accesses` passes over A rows of each head.
+def memory_flops(width: int, values: int, num_active: int, accesses: int) -> float:
+    """One token's access of all heads: a projection between D = `width` and `values` = H·P, and
+    `accesses` passes over A rows of each head.
 
     A write passes twice (recall the old value, add the new one). A read has passed once before
     its gate is decided, so that what is left to save is the projection.
     """
-    return 2.0 * width**2 + 2.0 * accesses * num_active * width
+    return 2.0 * width * values + 2.0 * accesses * num_active * values
 
 
 def usage(

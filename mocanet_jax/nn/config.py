@@ -42,12 +42,14 @@ class ControllerConfig:
 class MemoryConfig:
     """heads: of any kinds (nn/heads/). num_slots: S, of every head; initial_state may enlarge
     it. active_slots: A per access; at 1 the only weight of an address is 1, so that neither
-    pointers nor queries get a gradient.
+    pointers nor queries get a gradient. head_width: P, of the values, keys and queries of a
+    head; 0 for D/H.
     """
 
     heads: tuple[Head, ...] = (Ring(1),)
     num_slots: int = 64
     active_slots: int = 3
+    head_width: int = 0
 
     def __post_init__(self):
         _check(len(self.heads) > 0, "memory.heads must not be empty; memory=None for none")
@@ -56,6 +58,10 @@ class MemoryConfig:
             _check(valid, f"memory.heads: {name} must be a Head with a count of at least 1")
         _check(
             self.num_slots >= 1, f"memory.num_slots must be at least 1, not {self.num_slots}"
+        )
+        _check(
+            self.head_width >= 0,
+            f"memory.head_width must be at least 0, not {self.head_width}",
         )
         _check(
             1 <= self.active_slots <= self.num_slots,
@@ -130,7 +136,9 @@ class LayerConfig:
             f'dtype must be "float32" or "bfloat16", not {self.dtype!r}',
         )
         _check(
-            self.width % max(self.num_heads, 1) == 0,
+            self.memory is None
+            or self.memory.head_width > 0
+            or self.width % self.num_heads == 0,
             f"width {self.width} is not divisible by {self.num_heads} memory heads",
         )
 
@@ -163,7 +171,7 @@ class LayerConfig:
         """Sizes that heads need; of a layer with a memory."""
         return Sizes(
             self.width,
-            self.width // self.num_heads,
+            self.memory.head_width or self.width // self.num_heads,
             self.memory.num_slots,
             self.memory.active_slots,
             self.dynamic,
@@ -179,8 +187,9 @@ class LayerConfig:
         if self.experts:
             experts = self.experts.count * expert_flops(self.experts.expert, self.width)
         if self.memory:
+            values, active = self.num_heads * self.sizes.value_width, self.memory.active_slots
             writes, reads = (
-                memory_flops(self.width, self.memory.active_slots, passes) for passes in (2, 0)
+                memory_flops(self.width, values, active, passes) for passes in (2, 0)
             )
         return Flops(experts, writes, reads)
 

@@ -102,7 +102,7 @@ class Memory(nn.Module):
         outputs = self._run(z, projected, decisions.writes, mask, state, hardness)
         found = jnp.concatenate([output.read for output in outputs], axis=2)
         reads, read, margins = self._gated(found, decisions, mask, threshold)
-        y = self.output(read.reshape(z.shape))
+        y = self.output(read.reshape(*z.shape[:2], -1))
         for output in outputs:
             y = y if output.residual is None else y + output.residual
         writes = decisions.writes

@@ -133,7 +133,9 @@ def layer_config(model: ConfigDict) -> LayerConfig:
         controller=ControllerConfig(tuple(model.controller.counters))
         if model.controller.enabled
         else None,
-        memory=MemoryConfig(heads, memory.num_slots, memory.active_slots) if heads else None,
+        memory=MemoryConfig(heads, memory.num_slots, memory.active_slots, memory.head_width)
+        if heads
+        else None,
         experts=ExpertsConfig(
             experts.count,
             experts.top_k,

@@ -35,8 +35,9 @@ MASK = jnp.array([[True, True, True, False]])
 def test_flops_by_hand():
     """FLOPs are what the usage is a share of: a wrong one misleads every budget."""
     # 4 · 4 multiply-adds of the projection, and accesses · 2 rows · 4 over all heads.
-    assert budget.memory_flops(width=4, num_active=2, accesses=0) == 32
-    assert budget.memory_flops(width=4, num_active=2, accesses=2) == 32 + 32
+    assert budget.memory_flops(width=4, values=4, num_active=2, accesses=0) == 32
+    assert budget.memory_flops(width=4, values=4, num_active=2, accesses=2) == 32 + 32
+    assert budget.memory_flops(width=4, values=2, num_active=2, accesses=2) == 16 + 16
 
 
 def test_usage_by_hand():

@@ -134,12 +134,12 @@ class Seen:
         self.accuracy, self.usage = accuracy, usage
         monkeypatch.setattr(Trainer, "loss", self)
 
-    def __call__(self, params, batch, keys, settings, share):
-        self.batch, self.keys, self.settings = batch, keys, settings
+    def __call__(self, params, inputs, keys, settings, share):
+        self.batch, self.keys, self.settings = inputs.batch, keys, settings
         loss = jnp.sum(params["w"])
         shown = {"soft_accuracy": jnp.float32(self.accuracy), "usage": jnp.float32(self.usage)}
         shown |= {"hard_accuracy": jnp.float32(self.accuracy)}
-        return loss, {"loss": loss} | shown
+        return loss, ({"loss": loss} | shown, None)
 
 
 GATED = SimpleNamespace(layer=SimpleNamespace(dynamic=True, max_multiplier=7.0))

@@ -31,6 +31,7 @@ MODEL = {
     },
     "memory": {
         "num_slots": (64, "S, slots of every head; can be enlarged after training"),
+        "head_width": (0, "P, of a head's values, keys and queries; 0 for width / heads"),
         "active_slots": (3, "A, slots per access; at 1 addresses have no gradient"),
         "quantisation_penalty": (
             0.0,
@@ -181,6 +182,14 @@ def language_config() -> ConfigDict:
     config = base_config()
     config.task = "language"
     config.update(_defaults(LANGUAGE_FIELDS))
+    config.data.path = ""
+    config.data.documents = "none"
+    config.data.tokenizer = "characters"
+    config.data.min_freq = 1
+    config.data.max_vocab_size = 10_000
+    config.data.valid_share = 0.1
+    config.data.test_share = 0.0
+    config.data.segment = 128
     config.train.state_noise = 0.0  # streams go on from states of their own
     return config
 

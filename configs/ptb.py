@@ -1,0 +1,37 @@
+"""Language models on the Penn Treebank as Mikolov et al. (2010) prepared it: ptb.train.txt,
+ptb.valid.txt and ptb.test.txt in a folder of yours.
+
+    mocanet train ptb:words --config.data.path=DIR
+    mocanet train ptb:characters,no_memory --config.data.path=DIR
+
+The corpus may not be passed on. Its files with a character a word ("ptb.char.train.txt") have a
+line of their own for each; use those with words for both.
+"""
+
+from ml_collections import ConfigDict
+
+from mocanet_jax.train.config import language_config, with_ablations
+
+TASKS = ("words", "characters")
+
+
+def get_config(names: str | None = None) -> ConfigDict:
+    """names: words or characters, then ablations, with commas between."""
+    tokens, _, ablations = (names or "").partition(",")
+    if tokens not in TASKS:
+        raise ValueError(f"write ptb.py:words or ptb.py:characters, not {tokens!r}")
+    config = language_config()
+    config.data.tokenizer = tokens
+    config.data.segment = 64 if tokens == "words" else 128
+    config.model.width = 256
+    config.model.num_layers = 2
+    config.model.memory.heads.association.count = 1
+    config.model.memory.head_width = 64
+    config.model.experts.hidden_dim = 256
+    config.model.budget.base_cost = 0.0
+    config.train.batch_size = 32
+    config.train.max_steps = 2000
+    config.train.eval_every = 200
+    config.train.save_every = 200
+    config.train.log_every = 20
+    return with_ablations(config, ablations)

@@ -25,6 +25,7 @@ def get_config(names: str | None = None) -> ConfigDict:
     config.data.segment = 64 if tokens == "words" else 128
     config.model.width = 256
     config.model.num_layers = 2
+    config.model.tied_head = False
     config.model.memory.heads.association.count = 1
     config.model.memory.head_width = 64
     config.model.experts.hidden_dim = 256

@@ -114,6 +114,9 @@ class LayerConfig:
     remat: rematerialises the layer for its gradient (gradient checkpointing).
     dtype: "float32" or "bfloat16", of the residual stream and of operands of matrix products;
         parameters, states and decisions are float32 (core/precision.py).
+    dropout: share in [0, 1) of the numbers that training sets to 0 in what each part adds to
+        the residual stream (Srivastava et al., 2014); MocaNet drops embeddings and features,
+        too.
     """
 
     width: int = 128
@@ -124,8 +127,10 @@ class LayerConfig:
     time: Literal["scan", "parallel"] = "scan"
     remat: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
+    dropout: float = 0.0
 
     def __post_init__(self):
+        _check(0 <= self.dropout < 1, f"dropout must be in [0, 1), not {self.dropout}")
         _check(self.width >= 1, f"width must be at least 1, not {self.width}")
         _check(
             self.time in ("scan", "parallel"),

@@ -69,6 +69,7 @@ class MocaLayer(nn.Module):
                 self.counters = Counters(config.controller.counters, config.activations)
         self.norm = norm()
         heads = config.memory.heads if config.memory else ()
+        self.drop = nn.Dropout(config.dropout)
         self.router = build_router(config)
         wanted = {"router": self.router.projections()}
         if config.memory:
@@ -117,7 +118,8 @@ class MocaLayer(nn.Module):
     ) -> tuple[jax.Array, LayerState, LayerAux]:
         """x: float [B, T, D]. mask: bool [B, T], False for padding, which leaves the state
         untouched; None for no padding. state: None for a fresh sequence.
-        train: experts have bounded room; needs the "router" rng where they explore.
+        train: experts have bounded room; needs the "router" rng where they explore, and the
+        "dropout" rng where there is dropout.
         hardness: of decisions that are made hard, [] or [B], in [0, 1].
         multiplier: λ ≥ 0 of the budget, in logits for the full compute of the layer.
         """
@@ -127,7 +129,7 @@ class MocaLayer(nn.Module):
         controller, counters, memory = state
         if config.controller:
             c, controller = self.controller(self.controller_norm(x), mask, controller)
-            x = x + c
+            x = x + self.drop(c, deterministic=not train)
             if config.controller.counters:
                 c, counters = self.counters(self.counters_norm(x), mask, counters, hardness)
                 x = x + c
@@ -140,10 +142,10 @@ class MocaLayer(nn.Module):
             hardness = jnp.broadcast_to(hardness, mask.shape[:1])[:, None, None]
             context = (hardness, thresholds.read)
             m, memory, memory_aux = self.memory(z, projected, decisions, mask, memory, context)
-            x = x + m
+            x = x + self.drop(m, deterministic=not train)
         if config.experts:
             e, experts = self.experts(z, decisions.expert_logits, mask, train)
-            x = x + e
+            x = x + self.drop(e, deterministic=not train)
         aux = self._aux(decisions.expert_logits, memory_aux, experts, mask)
         return x, LayerState(controller, counters, memory), aux
 

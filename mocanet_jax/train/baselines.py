@@ -11,17 +11,19 @@ from mocanet_jax.tasks.synthetic.sequence import SequenceTask
 
 
 def _lstm(config: ConfigDict, task: SequenceTask) -> BaselineSpec:
-    return LstmSpec(**config.baseline.lstm)
+    return LstmSpec(**config.baseline.lstm, dropout=config.model.dropout)
 
 
 def _transformer(config: ConfigDict, task: SequenceTask) -> BaselineSpec:
     context = task.num_steps(task.lengths.longest)
-    return TransformerSpec(**config.baseline.transformer, context=context)
+    return TransformerSpec(
+        **config.baseline.transformer, dropout=config.model.dropout, context=context
+    )
 
 
 def _deltanet(config: ConfigDict, task: SequenceTask) -> BaselineSpec:
     form = "recurrent" if config.model.time == "scan" else "chunked"
-    return DeltaNetSpec(**config.baseline.deltanet, form=form)
+    return DeltaNetSpec(**config.baseline.deltanet, dropout=config.model.dropout, form=form)
 
 
 BASELINES = {"lstm": _lstm, "transformer": _transformer, "deltanet": _deltanet}

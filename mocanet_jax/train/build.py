@@ -106,7 +106,7 @@ def _build_moca(config, task):
     try:
         layer = layer_config(m)
         if not isinstance(task, TextTask):
-            return MocaNet(task.vocab_size, m.num_layers, layer)
+            return MocaNet(task.vocab_size, m.num_layers, layer, m.tied_head)
         spec = ClassifierSpec(
             vocab_size=task.vocab_size,
             num_classes=len(task.classes),
@@ -149,6 +149,7 @@ def layer_config(model: ConfigDict) -> LayerConfig:
         time=fastest if model.time == "auto" else model.time,
         remat=model.remat,
         dtype=model.dtype,
+        dropout=model.dropout,
     )
 
 

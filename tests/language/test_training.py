@@ -12,6 +12,7 @@ from mocanet_jax.train.build import build_model, build_task
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from mocanet_jax.train.loop import prepared
 from mocanet_jax.train.run import Recorder
+from mocanet_jax.train.state import initial_params
 from tests.language import tiny_language
 from tests.language.tiny_language import SEGMENT, STEPS, STREAMS
 from tests.train import tiny
@@ -134,3 +135,22 @@ def test_the_memory_that_a_batch_takes_counts_all_logits(file):
     task = build_task(config, Path("none"))
     assert build_model(config, task).vocab_size == len(task.vocabulary) == task.vocab_size
     assert tiny.STEPS
+
+
+@pytest.mark.parametrize("name", ["moca", "lstm"])
+def test_dropout_is_of_training_only(file, name):
+    """Else evaluation, and with it the choice of a checkpoint, is noise; or there is none."""
+    config = tiny_language.config(file, model__name=name, model__dropout=0.5)
+    with config.unlocked():
+        config.baseline.lstm.update(width=8)
+    task = build_task(config, Path("none"))
+    model = build_model(config, task)
+    params = jax.jit(lambda: initial_params(model, task))()
+    tokens = np.arange(8).reshape(1, 8) % len(task.vocabulary)
+
+    def logits(train, seed):
+        rngs = {name: jax.random.key(seed) for name in ("dropout", "router")}
+        return model.apply({"params": params}, tokens, train=train, rngs=rngs)[0]
+
+    assert np.array_equal(logits(False, 1), logits(False, 2))
+    assert not np.allclose(logits(True, 1), logits(True, 2))

@@ -30,7 +30,8 @@ class BaselineSpec:
     """Sizes of a baseline; each kind adds its mixer and that one's sizes.
 
     width: D. mlp_dim: F, 0 for blocks without an MLP. tied_head: logits by the transposed
-        embedding; else by a matrix of their own.
+        embedding; else by a matrix of their own. dropout: share in [0, 1) of the numbers that
+        training sets to 0 in embeddings, in what each part adds, and in features.
 
     A mixer is a Linen module with `initial_state(batch, num_slots)` and
     `(z [B, T, D], mask bool [B, T], state) → (output [B, T, D], state')`, where masked tokens
@@ -41,6 +42,7 @@ class BaselineSpec:
     width: int
     mlp_dim: int
     tied_head: bool
+    dropout: float
 
     may_be_zero: ClassVar[tuple[str, ...]] = ("mlp_dim",)
 
@@ -49,6 +51,9 @@ class BaselineSpec:
             value, least = getattr(self, field.name), int(field.name not in self.may_be_zero)
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"{field.name} must be at least {least}, not {value}")
+
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
 
     def mixer(self) -> nn.Module:
         raise NotImplementedError
@@ -92,24 +97,25 @@ class Block(nn.Module):
         self.mixer_norm, self.mixer = nn.RMSNorm(), self.spec.mixer()
         if self.spec.mlp_dim:
             self.mlp_norm, self.mlp = nn.RMSNorm(), SwiGlu(self.spec.mlp_dim)
+        self.drop = nn.Dropout(self.spec.dropout)
 
     def initial_state(self, batch: int, num_slots: int | None = None):
         return self.mixer.initial_state(batch, num_slots)
 
-    def __call__(self, x: jax.Array, mask: jax.Array, state):
+    def __call__(self, x: jax.Array, mask: jax.Array, state, train: bool):
         """x: [B, T, D]; mask: bool [B, T]; state: of the mixer. Returns x'', state'."""
         mixed, state = self.mixer(self.mixer_norm(x), mask, state)
-        x = x + mixed
+        x = x + self.drop(mixed, deterministic=not train)
         if self.spec.mlp_dim:
-            x = x + self.mlp(self.mlp_norm(x))
+            x = x + self.drop(self.mlp(self.mlp_norm(x)), deterministic=not train)
         return x, state
 
 
 class Baseline(nn.Module):
     """`apply(params, tokens, state, mask) → (logits, state', aux)`, as MocaNet.
 
-    The arguments `train`, `hardness` and `multiplier` change nothing: it has no gates and no
-    pointers.
+    The arguments `hardness` and `multiplier` change nothing: it has no gates and no pointers.
+    train: dropout, which needs the "dropout" rng.
     """
 
     vocab_size: int
@@ -126,6 +132,7 @@ class Baseline(nn.Module):
         self.embed = nn.Embed(self.vocab_size, spec.width, embedding_init=start)
         self.layers = [Block(spec) for _ in range(spec.num_layers)]
         self.norm = nn.RMSNorm()
+        self.drop = nn.Dropout(spec.dropout)
         if not spec.tied_head:
             self.head = nn.Dense(self.vocab_size, use_bias=False)
 
@@ -161,7 +168,7 @@ class Baseline(nn.Module):
         tokens alone; one that comes in segments starts from `initial_state`.
         Returns logits, float [B, T, V].
         """
-        x, state, aux = self.features(tokens, state, mask)
+        x, state, aux = self.features(tokens, state, mask, train)
         return self.logits(x), state, aux
 
     def features(
@@ -171,11 +178,12 @@ class Baseline(nn.Module):
         mask = stack.checked_mask(tokens, mask)
         if state is None:
             state = self.initial_state(*tokens.shape)
-        x, states = self.embed(tokens), []
+        x, states = self.drop(self.embed(tokens), deterministic=not train), []
         for layer, before in zip(self.layers, state.layers, strict=True):
-            x, after = layer(x, mask, before)
+            x, after = layer(x, mask, before, train)
             states.append(after)
-        return self.norm(x), ModelState(tuple(states)), _everything_on()
+        x = self.drop(self.norm(x), deterministic=not train)
+        return x, ModelState(tuple(states)), _everything_on()
 
     def logits(self, features: jax.Array) -> jax.Array:
         """Float [..., D] of `features`, of any tokens, to logits, float [..., V]."""

@@ -56,6 +56,8 @@ MODEL = {
         "base_cost_when_grown": (1.0, "factor on base_cost once training lengths are grown"),
         "multiplier_rate": (0.3, "step size of the multiplier λ, in logits"),
     },
+    "tied_head": (True, "head is the transposed embedding; else a matrix of its own"),
+    "dropout": (0.0, "share of features set to 0 in training, of every model of sequences"),
     "remat": (False, "rematerialise layers for their gradient, to save memory"),
     "dtype": ("float32", "of activations: float32 or bfloat16"),
     "time": ("auto", "scan, parallel, or auto: scan on CPU, parallel on accelerators"),

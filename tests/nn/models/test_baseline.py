@@ -17,7 +17,7 @@ from mocanet_jax.nn.models.transformer import TransformerSpec
 from tests.nn import small
 
 B, T = 3, 8
-SIZES = {"num_layers": 2, "width": 8, "mlp_dim": 6, "tied_head": True}
+SIZES = {"num_layers": 2, "width": 8, "mlp_dim": 6, "tied_head": True, "dropout": 0.0}
 DELTA = SIZES | {"num_heads": 2, "key_dim": 3, "value_dim": 5, "chunk_size": 4}
 SPECS = {
     "lstm": LstmSpec(**SIZES | {"mlp_dim": 0}),
@@ -194,7 +194,7 @@ def test_components_hold_all_parameters(name):
     assert summary.realised_flops(net, costs, 1.0) == everything
 
 
-WIDE = {"num_layers": 1, "width": 256, "mlp_dim": 256, "tied_head": True}
+WIDE = {"num_layers": 1, "width": 256, "mlp_dim": 256, "tied_head": True, "dropout": 0.0}
 LARGE = {
     "lstm": LstmSpec(**WIDE),
     "transformer": TransformerSpec(**WIDE, num_heads=4, context=128),

@@ -1,10 +1,25 @@
-"""The final evaluation of a language model, as a table."""
+"""The final evaluation of a language model, as a table, and a text as the model read it.
 
+Axes: N tokens.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
 from rich.console import Console
 
 from mocanet_jax.evaluate.results import LanguageResults
+from mocanet_jax.evaluate.spending import spending
+from mocanet_jax.nn.models.protocol import SequenceModel, Trained
+from mocanet_jax.report import language_pictures
+from mocanet_jax.report.language_pictures import ColouredText
 from mocanet_jax.report.terminal import say, table
 from mocanet_jax.tasks.corpora.task import LanguageTask
+
+EXAMPLE_LENGTH = 600
+"""Tokens of the validation split that are drawn."""
 
 
 def show(console: Console, results: LanguageResults, task: LanguageTask) -> None:
@@ -27,3 +42,48 @@ def show(console: Console, results: LanguageResults, task: LanguageTask) -> None
     if results.context:
         seen = "{:,} to {:,} tokens before it".format(*results.context)
     say(console, f"each token is predicted from {seen}")
+
+
+def draw(workdir: Path, model: SequenceModel, task: LanguageTask, trained: Trained) -> None:
+    """text.html and text.png, for a model that decides what to spend."""
+    for name, picture in pictures(model, task, trained).items():
+        picture(workdir / name)
+
+
+def pictures(model: SequenceModel, task: LanguageTask, trained: Trained) -> dict:
+    """What draws the beginning of the validation split, by the names of the files."""
+    if model.layer is None or not sum(model.layer.flops):
+        return {}
+    text = coloured(model, task, trained, task.held_out["valid"].ids[: EXAMPLE_LENGTH + 1])
+    title = f"The first {len(text.tokens)} tokens of the validation split"
+    return {
+        "text.html": partial(language_pictures.page, text, title),
+        "text.png": partial(language_pictures.picture, text, title),
+    }
+
+
+def coloured(
+    model: SequenceModel, task: LanguageTask, trained: Trained, ids: np.ndarray
+) -> ColouredText:
+    """What a model did at each token. ids: int [N + 1]; the last is only predicted."""
+    tokens = ids.astype(np.int32)[None]
+    logits, _, aux = jax.jit(lambda t, x: t.apply(model, x))(trained, tokens[:, :-1])
+    log_p = jax.nn.log_softmax(logits[0])
+    nats = -np.asarray(log_p)[np.arange(len(ids) - 1), tokens[0, 1:]]
+    shares = {"spent": np.asarray(spending(model.layer, aux.layers).total)[0]}
+    memories = [layer.memory for layer in aux.layers if layer.memory is not None]
+    if memories:
+        mean = lambda gates: np.mean([np.mean(g[0], axis=-1) for g in gates], axis=0)
+        shares["wrote"] = mean([memory.writes for memory in memories])
+        shares["read"] = mean([memory.reads for memory in memories])
+    return ColouredText(_texts(task.vocabulary, ids[:-1]), shares, nats)
+
+
+def _texts(vocabulary, ids) -> list[str]:
+    """Of each token, with the space before it where its tokenizer puts one."""
+    texts = []
+    for n, number in enumerate(ids.tolist()):
+        before = [] if n == 0 else [int(ids[n - 1])]
+        whole = vocabulary.decode([*before, number])
+        texts.append(whole[len(vocabulary.decode(before)) :])
+    return texts

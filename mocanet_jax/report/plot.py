@@ -11,12 +11,14 @@ from mocanet_jax.inference.predictor import TextPredictor
 from mocanet_jax.inference.restore import restored
 from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.report import curves, sequence_pictures, text_pictures
+from mocanet_jax.report import language as language_report
 from mocanet_jax.report import sequence as sequence_report
 from mocanet_jax.report.pictures import percent
 from mocanet_jax.report.terminal import say
 from mocanet_jax.report.text_pictures import SpentText
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.metrics_log import read_metrics
+from mocanet_jax.tasks.corpora.task import LanguageTask
 from mocanet_jax.tasks.registry import task_class
 from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.train.checkpoints.workdir import read_config
@@ -79,6 +81,8 @@ def _of_checkpoint(workdir, texts, target) -> Pictures:
     if texts or (task and issubclass(task_class(task), TextTask)):
         return _of_classifier(TextPredictor(workdir), texts, target)
     run = restored(workdir)
+    if isinstance(run.task, LanguageTask):
+        return language_report.pictures(run.model, run.task, run.trained)
     example = sequence_report.example(run.config, run.model, run.task, run.trained)
     views = sequence_report.memory_views(run.model.layer, example)
     pictures = {

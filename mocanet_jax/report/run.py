@@ -29,6 +29,7 @@ def report(result: Result, console: Console) -> None:
         text_report.draw(workdir, results)
     elif isinstance(results, LanguageResults):
         language_report.show(console, results, evaluator.task)
+        language_report.draw(workdir, evaluator.model, evaluator.task, result.trained)
     else:
         task = evaluator.task
         sequence_report.show(console, results, (task.shortest, task.longest))

@@ -1,0 +1,105 @@
+"""A text as its model read it: each token coloured by what it spent, wrote and read.
+
+Axes: N tokens.
+"""
+
+import html
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from mocanet_jax.report.pictures import BLUE, GREEN, INK, ORANGE, percent, plain_text, save
+from mocanet_jax.runtime.storage.files import replace_text
+
+COLUMNS = 100
+"""Characters of a line of the picture."""
+
+
+class ColouredText(NamedTuple):
+    """tokens: N texts, which together are the text. shares: by what is coloured, float [N] in
+    [0, 1]. nats: float [N], the loss of each token given those before it."""
+
+    tokens: list[str]
+    shares: dict[str, np.ndarray]
+    nats: np.ndarray
+
+
+COLOURS = {"spent": GREEN, "wrote": BLUE, "read": ORANGE}
+
+
+def page(text: ColouredText, title: str, path: Path) -> None:
+    """One HTML file that needs nothing else: a paragraph for each quantity, the stronger the
+    colour the higher the share; pointing at a token shows its numbers."""
+    sections = [_section(text, name) for name in text.shares]
+    replace_text(path, PAGE.format(title=html.escape(title), body="\n".join(sections)))
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 15px/1.6 sans-serif; color: #222; max-width: 60em; margin: 2em auto }}
+p {{ font-family: monospace; white-space: pre-wrap; overflow-wrap: anywhere }}
+</style></head><body>
+<h1>{title}</h1>
+{body}
+</body></html>
+"""
+
+
+def _section(text, name):
+    shares, colour = text.shares[name], to_rgb(COLOURS[name])
+    rgb = ",".join(str(round(255 * part)) for part in colour)
+    spans = []
+    for number, token in enumerate(text.tokens):
+        share = float(shares[number])
+        hint = f"{name} {percent(share)}, loss {text.nats[number]:.2f} nats"
+        style = f"background:rgba({rgb},{share:.2f})"
+        spans.append(f'<span title="{hint}" style="{style}">{html.escape(token)}</span>')
+    mean = percent(float(np.mean(shares)))
+    return f"<h2>{name}: {mean} on average</h2>\n<p>{''.join(spans)}</p>"
+
+
+def picture(text: ColouredText, title: str, path: Path) -> None:
+    """The same as a PNG: the text once for each quantity, in lines of COLUMNS characters."""
+    cells, width = _cells(text.tokens), COLUMNS
+    lines = 1 + max((row for _, row, _, _ in cells), default=0)
+    figure = Figure(figsize=(11, 0.6 + len(text.shares) * (0.5 + 0.19 * lines)))
+    axes = figure.subplots(len(text.shares), 1, squeeze=False)[:, 0]
+    for ax, (name, shares) in zip(axes, text.shares.items(), strict=True):
+        ax.set(xlim=(0, width), ylim=(lines, 0))
+        ax.axis("off")
+        mean = percent(float(np.mean(shares)))
+        ax.set_title(f"{name}: {mean} on average", loc="left", fontsize=10, color=INK)
+        for number, row, column, character in cells:
+            share = float(shares[number])
+            box = Rectangle((column, row), 1, 1, color=COLOURS[name], alpha=share, linewidth=0)
+            ax.add_patch(box)
+            ax.text(
+                column + 0.5,
+                row + 0.5,
+                plain_text(character).strip() or " ",
+                family="monospace",
+                fontsize=7,
+                ha="center",
+                va="center",
+            )
+    figure.suptitle(title, fontsize=11)
+    figure.tight_layout()
+    save(figure, path)
+
+
+def _cells(tokens) -> list[tuple[int, int, int, str]]:
+    """Number of the token, row, column and character of everything that is drawn; a line end
+    ends a row, and is drawn as a sign."""
+    cells, row, column = [], 0, 0
+    for number, token in enumerate(tokens):
+        for character in token:
+            cells.append((number, row, column, "⏎" if character == "\n" else character))
+            column += 1
+            if character == "\n" or column == COLUMNS:
+                row, column = row + 1, 0
+    return cells

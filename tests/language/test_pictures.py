@@ -1,0 +1,43 @@
+"""A text as the model read it."""
+
+import re
+
+import numpy as np
+import pytest
+
+from mocanet_jax.report import language, language_pictures
+from mocanet_jax.report.language_pictures import ColouredText
+from mocanet_jax.tasks.corpora.tokenizers import Words
+from tests.report.drawing import drawn
+
+TEXT = ColouredText(
+    ["a", "<", "\n", "b"],
+    {"spent": np.array([0.0, 0.5, 1.0, 0.5]), "read": np.array([1.0, 0.0, 0.0, 0.0])},
+    np.array([1.0, 2.0, 3.0, 4.0]),
+)
+
+
+def test_a_page_holds_the_text_once_for_each_quantity(tmp_path):
+    """With its markup escaped, and nothing from elsewhere."""
+    language_pictures.page(TEXT, "a <title>", tmp_path / "text.html")
+    page = (tmp_path / "text.html").read_text(encoding="utf-8")
+    plain = re.sub(r"<[^>]*>", "", page)
+    assert plain.count("a&lt;\nb") == 2
+    assert "a &lt;title&gt;" in page
+    assert "spent: 50 % on average" in page
+    assert "read: 25 % on average" in page
+    assert "loss 3.00 nats" in page
+    assert "http" not in page
+    assert "src=" not in page
+
+
+def test_a_picture_shows_it(tmp_path):
+    drawn(language_pictures.picture, TEXT, "title", path=tmp_path / "text.png")
+
+
+@pytest.mark.parametrize("spaced", [True, False])
+def test_tokens_of_a_text_join_into_it(spaced):
+    """Words have their spaces, line ends none."""
+    words = Words(False, ("<unk>", "<eos>", "a", "b"))
+    ids = np.array([2, 3, 1, 2] if spaced else [2])
+    assert "".join(language._texts(words, ids)) == ("a b\na" if spaced else "a")

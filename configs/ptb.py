@@ -4,8 +4,8 @@ ptb.valid.txt and ptb.test.txt in a folder of yours.
     mocanet train ptb:words --config.data.path=DIR
     mocanet train ptb:characters,no_memory --config.data.path=DIR
 
-The corpus may not be passed on. Its files with a character a word ("ptb.char.train.txt") have a
-line of their own for each; use those with words for both.
+The corpus may not be passed on. Characters are those of the same files without the spaces at
+both ends of their lines, as in the files with a character a word.
 """
 
 from ml_collections import ConfigDict
@@ -21,6 +21,7 @@ def get_config(names: str | None = None) -> ConfigDict:
     if tokens not in TASKS:
         raise ValueError(f"write ptb.py:words or ptb.py:characters, not {tokens!r}")
     config = language_config()
+    config.data.strip_lines = True
     config.data.tokenizer = tokens
     config.data.segment = 64 if tokens == "words" else 128
     config.model.width = 256

@@ -23,7 +23,7 @@ from absl import flags
 from mocanet_jax import cli
 from mocanet_jax.report import answers
 from mocanet_jax.report.answers import shown
-from mocanet_jax.runtime import backend, compilation_cache
+from mocanet_jax.runtime import backend, compilation_cache, streams
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.plain_paths import local_path
 
@@ -232,7 +232,7 @@ def history():
 
 
 def main() -> None:
-    _accept_anything()
+    streams.accept_anything()
     try:
         chat(local_path(flags.FLAGS.workdir), flags.FLAGS.format)
     except KeyboardInterrupt:
@@ -242,15 +242,6 @@ def main() -> None:
     except OSError as error:
         cli.discard_output()
         raise UserError(f"input or output failed: {error}") from error
-
-
-def _accept_anything():
-    """Input that is not UTF-8 and output that the terminal cannot show are no errors."""
-    if sys.stdin is not None:
-        encoding = None if sys.stdin.isatty() else "utf-8"
-        sys.stdin.reconfigure(encoding=encoding, errors="replace", newline="\n")
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

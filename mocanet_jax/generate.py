@@ -5,7 +5,7 @@
     python -m mocanet_jax.generate --workdir=runs/tiny_shakespeare --format=json
 
 Text appears as it is made, the prompt first. With --format=json there is one line of JSON at
-the end instead: prompt, text, tokens, tokens_per_second, step and seed.
+the end instead: prompt, text, tokens, tokens_per_second (without compilation), step and seed.
 """
 
 import json
@@ -15,14 +15,14 @@ import time
 from absl import flags
 
 from mocanet_jax import cli
-from mocanet_jax.runtime import backend, compilation_cache
+from mocanet_jax.runtime import backend, compilation_cache, streams
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.plain_paths import local_path
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A training run of a language model.")
 PROMPT = flags.DEFINE_string("prompt", "", "What the text begins with; - reads it from stdin.")
 LENGTH = flags.DEFINE_integer("length", 500, "Tokens to make.")
-TEMPERATURE = flags.DEFINE_float("temperature", 0.8, "Divides logits; 0 for the likeliest.")
+TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "Divides logits; 0 for the likeliest.")
 TOP_K = flags.DEFINE_integer("top_k", 0, "Only so many of the likeliest tokens; 0 for all.")
 TOP_P = flags.DEFINE_float("top_p", 1.0, "Only the likeliest tokens of this probability.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the choice of tokens.")
@@ -44,12 +44,20 @@ def main() -> None:
 
     sampling = Sampling(TEMPERATURE.value, TOP_K.value, TOP_P.value)
     sampling.check()
-    prompt = sys.stdin.read().removesuffix("\n") if PROMPT.value == "-" else PROMPT.value
+    streams.accept_anything()
     generator = Generator(local_path(WORKDIR.value), STEP.value)
+    prompt = sys.stdin.read().removesuffix("\n") if PROMPT.value == "-" else PROMPT.value
     pieces = generator.stream(prompt, sampling, LENGTH.value, SEED.value)
-    if FORMAT.value == "json":
-        _print_json(generator, prompt, pieces)
-        return
+    show = _print_json if FORMAT.value == "json" else _print_text
+    try:
+        show(generator, prompt, pieces)
+    except KeyboardInterrupt:
+        cli.leave("", 130)
+    except BrokenPipeError:
+        cli.discard_output()  # whoever read has seen enough
+
+
+def _print_text(generator, prompt, pieces):
     print(prompt, end="", flush=True)
     for piece in pieces:
         print(piece, end="", flush=True)
@@ -57,8 +65,9 @@ def main() -> None:
 
 
 def _print_json(generator, prompt, pieces):
+    text = next(pieces, "")  # compiles
     started = time.perf_counter()
-    text = "".join(pieces)
+    text += "".join(pieces)
     seconds = time.perf_counter() - started
     answer = {
         "prompt": prompt,
@@ -72,4 +81,4 @@ def _print_json(generator, prompt, pieces):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, outlives_reader=False)

@@ -23,7 +23,7 @@ def main() -> None:
     config = cli.config_value(flags.FLAGS["config"])
     task = build_task(config, Path())
     if not isinstance(task, TextTask):
-        raise UserError(f"{config.task} draws its sequences; there is no data to look at")
+        raise UserError(f"{config.task} has no labelled texts to look at")
     print(describe(task.read_train(), task.read_validation(), task.classes))
 
 

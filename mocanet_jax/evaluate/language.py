@@ -24,6 +24,9 @@ from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.corpora.corpus import Tokens
 from mocanet_jax.tasks.corpora.task import LanguageTask, StreamBatch, TokenScores
 
+SHORTEST_SEGMENT = 16
+"""Tokens of a step, at least, where documents are shorter than config.eval.segment."""
+
 
 class Pass(NamedTuple):
     """Which tokens each step of a pass over a text reads, in each lane.
@@ -82,7 +85,7 @@ class LanguageEvaluator:
             name: self._metrics(trained, tokens) for name, tokens in self.task.held_out.items()
         }
         window = self.model.window
-        return LanguageResults(splits, None if window is None else (window // 2, window))
+        return LanguageResults(splits, None if window is None else (window // 2 + 1, window))
 
     def describe(self, validation: dict[str, float]) -> str:
         return f"loss {validation['loss']:.4f} nats a token, {_rate(validation)}"
@@ -102,14 +105,16 @@ class LanguageEvaluator:
             steps = lanes_of(tokens, settings.streams, settings.segment, most)
         else:
             steps = windows_of(tokens, settings.streams, window, most)
-        segment, lanes = (window or settings.segment), steps.start.shape[1]
+        segment, lanes = (window or int(steps.length.max())), steps.start.shape[1]
         state = self._start(trained, lanes)
         for step in zip(*steps, strict=True):
             now = Pass(*step)
             places = now.start[:, None] + np.arange(segment + 1)
             window_ids = tokens.ids[np.minimum(places, len(tokens) - 1)].astype(np.int32)
             sums, state = self._step(trained, state, window_ids, now)
-            total = sums if total is None else jax.tree.map(jnp.add, total, sums)
+            # Added on the host: float32 would lose tokens from 2^24 on.
+            sums = jax.tree.map(np.float64, jax.device_get(sums))
+            total = sums if total is None else jax.tree.map(np.add, total, sums)
         return total
 
 
@@ -131,6 +136,8 @@ def lanes_of(tokens: Tokens, streams: int, segment: int, most: int) -> Pass:
     steps of `segment` tokens. most: documents are read until so many tokens, and at least one,
     of which no more are read."""
     lengths = np.diff(tokens.starts, append=len(tokens) - 1)
+    # Short documents would be mostly padding.
+    segment = min(segment, max(SHORTEST_SEGMENT, int(np.quantile(lengths, 0.75))))
     count = max(1, int(np.searchsorted(np.cumsum(lengths), most)) + (len(lengths) > 1))
     starts, lengths = tokens.starts[:count], np.minimum(lengths[:count], most)
     lanes: list[list[tuple[int, int, bool]]] = [[] for _ in range(min(streams, len(starts)))]
@@ -151,7 +158,7 @@ def lanes_of(tokens: Tokens, streams: int, segment: int, most: int) -> Pass:
 def windows_of(tokens: Tokens, streams: int, window: int, most: int) -> Pass:
     """Windows of each document that begin half a window apart; of all but a document's first
     the first half is context. most: as of `lanes_of`."""
-    half = max(1, window // 2)
+    half = window // 2
     rows = []
     ends = [*tokens.starts[1:].tolist(), len(tokens) - 1]
     for start, end in zip(tokens.starts.tolist(), ends, strict=True):

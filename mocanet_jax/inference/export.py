@@ -19,6 +19,7 @@ from mocanet_jax.inference.restore import Restored, restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.files import new_directory, write_json
 from mocanet_jax.runtime.storage.plain_paths import local_path
+from mocanet_jax.tasks.corpora.task import LanguageTask
 from mocanet_jax.tasks.text import tokenizer
 from mocanet_jax.tasks.text.task import TextTask
 
@@ -41,6 +42,12 @@ def export_run(workdir: Path, out: Path) -> str:
     """
     _check_free(out)
     run = restored(workdir, change=_use_scan)
+    if isinstance(run.task, LanguageTask):
+        raise UserError(
+            f"{workdir} holds a language model, which cannot be exported: a program for whole "
+            "texts has no state to go on from; load it with mocanet_jax.load, or let it write "
+            "with mocanet generate"
+        )
     model = exported(run)
     content = model.serialize()
     weights = flatten_dict(jax.tree.map(np.asarray, run.trained.params), sep=".")

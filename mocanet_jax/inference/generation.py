@@ -83,6 +83,9 @@ class Generator:
         self.step, self.config, self.model = run.step, run.config, run.model
         self.tokenizer: Tokenizer = run.task.vocabulary
         self._trained = run.trained
+        window = self.model.window
+        # After half of a window was read again there has to be room for a block.
+        self._block = BLOCK if window is None else max(1, min(BLOCK, window // 2))
         self._read = jax.jit(self._read_block)
         self._write = jax.jit(self._write_block, static_argnames=("sampling",))
 
@@ -97,7 +100,7 @@ class Generator:
         room = None if window is None else window - min(len(history), window)
         key, made = jax.random.key(seed), 0
         while made < length:
-            if room is not None and room < BLOCK:
+            if room is not None and room < self._block:
                 history = history[-max(1, window // 2) :]
                 state, logits = self._begin(history)
                 room = window - len(history)
@@ -107,7 +110,7 @@ class Generator:
             block = np.asarray(block)[: length - made].tolist()
             made += len(block)
             if room is not None:
-                room -= BLOCK
+                room -= self._block
                 history = (history + block)[-window:]
             yield from block
 
@@ -117,10 +120,7 @@ class Generator:
         """The text of `tokens` in pieces, as they are made. An empty prompt is the beginning of
         a document or, in a text without, of a line."""
         sampling.check()
-        ids = self.tokenizer.encode(prompt).tolist()
-        if self.tokenizer.boundary is not None:
-            ids = [self.tokenizer.boundary, *ids]
-        ids = ids or self.tokenizer.encode("\n").tolist()
+        ids = self._prompt(prompt)
         kept, pending = ids[-BEFORE:], []
         for token in self.tokens(ids, sampling, length, seed):
             pending.append(token)
@@ -131,6 +131,13 @@ class Generator:
             kept, pending = (kept + pending)[-BEFORE:], []
         if pending:
             yield self._decoded(kept, pending)
+
+    def _prompt(self, text) -> list[int]:
+        """Its tokens, at least one. In a text of documents each line is one."""
+        encode, boundary = self.tokenizer.encode, self.tokenizer.boundary
+        if boundary is None:
+            return encode(text or "\n").tolist()
+        return [i for line in text.split("\n") for i in (boundary, *encode(line).tolist())]
 
     def _decoded(self, kept, pending):
         """What `pending` adds to the text of `kept`."""
@@ -157,7 +164,7 @@ class Generator:
         return state, logits[0, last]
 
     def _write_block(self, trained, state, logits, key, first, sampling):
-        """BLOCK tokens. first: how many were made before, which their randomness depends on."""
+        """A block of tokens. first: how many were made before; their keys depend on it."""
 
         def one(carry, number):
             state, logits = carry
@@ -165,6 +172,6 @@ class Generator:
             logits, state, _ = trained.apply(self.model, token[None, None], state)
             return (state, logits[0, 0]), token
 
-        numbers = first + jnp.arange(BLOCK)
+        numbers = first + jnp.arange(self._block)
         (state, logits), tokens = jax.lax.scan(one, (state, logits), numbers)
         return state, logits, tokens

@@ -56,3 +56,12 @@ class _Lasting(io.FileIO):
             if self.fileno() == 1 and not isinstance(error, BrokenPipeError):
                 print(f"warning: standard output: {error.strerror}", file=sys.stderr)
             return len(data)
+
+
+def accept_anything() -> None:
+    """Input that is not UTF-8 and output that the terminal cannot show are no errors."""
+    if sys.stdin is not None:
+        encoding = None if sys.stdin.isatty() else "utf-8"
+        sys.stdin.reconfigure(encoding=encoding, errors="replace", newline="\n")
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")

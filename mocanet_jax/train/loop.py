@@ -76,8 +76,11 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
         if not progress.finished:
             checkpoints.task = evaluator.task.record()
             accepts = config.train.on_changed_data == "accept"
-            for line in changed_data(kept_task, checkpoints.task, accepts):
+            changes = changed_data(kept_task, checkpoints.task, accepts)
+            for line in changes:
                 monitor.note(f"{workdir}: {line}")
+            if changes:
+                state = ready.trainer.with_new_streams(state)
             monitor.costs(component_costs(evaluator.model, state.params))
             clock = Clock(progress)
             run = Run(workdir, monitor, checkpoints, evaluator, ready.trainer, clock)

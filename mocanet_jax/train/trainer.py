@@ -96,8 +96,12 @@ class Trainer:
             self._first_carried(params),
         )
 
+    def with_new_streams(self, state: TrainState) -> TrainState:
+        """For data that changed: what was carried is of another text."""
+        return state._replace(carried=self._first_carried(state.params))
+
     def _first_carried(self, params) -> ModelState | None:
-        """Nothing that a batch goes on from: each stream begins with a reset."""
+        """Of streams that begin, where batches go on from each other."""
         if not self.task.batches.carries_state or self.model.window is not None:
             return None
         size = self.config.train.batch_size
@@ -200,7 +204,12 @@ class Trainer:
             metrics["hardness"] = curriculum.hardness
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
         apply = lambda: self._apply_update(state, gradients, metrics)._replace(carried=after)
-        skip = lambda: state._replace(step=state.step + 1, skipped=state.skipped + 1)
+
+        def skip():  # the streams begin afresh: what they carried may be at fault
+            fresh = self._first_carried(state.params)
+            step, skipped = state.step + 1, state.skipped + 1
+            return state._replace(step=step, skipped=skipped, carried=fresh)
+
         return jax.lax.cond(finite, apply, skip), metrics
 
     def _apply_update(self, state, gradients, metrics) -> TrainState:

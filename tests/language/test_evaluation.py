@@ -35,8 +35,10 @@ def scored(steps):
 def test_every_token_is_scored_once(lengths):
     """In lanes and in windows, whatever the number of documents."""
     text = tokens(*lengths)
-    for steps in (lanes_of(text, 3, 5, 10**6), windows_of(text, 3, 6, 10**6)):
-        assert scored(steps) == list(range(sum(lengths)))
+    every = list(range(sum(lengths)))
+    assert scored(lanes_of(text, 3, 5, 10**6)) == every
+    for window in (1, 2, 3, 6, 7):
+        assert scored(windows_of(text, 3, window, 10**6)) == every
 
 
 def test_lanes_go_on_where_they_stopped_but_for_new_documents():

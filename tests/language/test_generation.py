@@ -31,6 +31,28 @@ def test_greedy_tokens_are_those_of_reading_the_whole(generator):
     assert made == expected.tolist()
 
 
+def test_a_window_is_read_again_before_it_is_full(tmp_path):
+    """A state that overflows is NaN, and its likeliest token 0. With a window of 6 blocks have
+    3 tokens, and the last 3 are read again whenever there is no room for a block."""
+    (tmp_path / "text.txt").write_text(tiny_language.text(), encoding="utf-8")
+    config = tiny_language.config(
+        tmp_path / "text.txt",
+        model__name="transformer",
+        data__segment=6,
+        train__max_steps=2,
+        baseline__transformer__width=8,
+        baseline__transformer__num_heads=2,
+    )
+    loop.train(config, tmp_path / "run")
+    generator = Generator(tmp_path / "run")
+    prompt = generator.tokenizer.encode("ada").tolist()
+    text = prompt + list(generator.tokens(prompt, Sampling(temperature=0.0), 20))
+    for place in (6, 9, 12):
+        seen = jnp.array([text[place - 3 : place]])
+        logits, _, _ = generator._trained.apply(generator.model, seen)
+        assert text[place] == int(np.asarray(logits)[0, -1].argmax())
+
+
 def test_a_longer_text_begins_as_a_shorter_one(generator):
     """The same seed; and another seed writes another text."""
     generator, workdir = generator

@@ -22,7 +22,8 @@ def text(lines: int = 30) -> str:
 def config(file: Path, **changes) -> ConfigDict:
     """file: of the text, of which a fifth is for validation. changes: as of tiny.config."""
     config = language_config()
-    config.data.update(path=str(file), documents="none", tokenizer="characters")
+    config.data.update(path=str(file), strip_lines=False, documents="none")
+    config.data.tokenizer = "characters"
     config.data.update(min_freq=1, max_vocab_size=64, valid_share=0.2, test_share=0.0)
     config.data.segment = SEGMENT
     config.model.update(width=8, num_layers=1)

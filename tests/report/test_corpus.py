@@ -96,7 +96,7 @@ def test_a_description_from_the_command_line(folder, capsys):
     ("arguments", "message"),
     [
         ([], "no config given"),
-        ([CONFIG], "copy draws its sequences; there is no data to look at"),
+        ([CONFIG], "copy has no labelled texts to look at"),
         ([TEXTS, "--config.data.path=none"], "none: there is no train.tsv"),
     ],
 )

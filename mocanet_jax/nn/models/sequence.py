@@ -10,7 +10,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from mocanet_jax.core.precision import full, product
+from mocanet_jax.core.precision import product
 from mocanet_jax.nn import stack
 from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.stack import ModelAux, ModelState
@@ -51,7 +51,8 @@ class MocaNet(nn.Module):
         self.norm = nn.RMSNorm(dtype=dtype)
         self.drop = nn.Dropout(self.layer.dropout)
         if not self.tied_head:
-            self.head = nn.Dense(self.vocab_size, use_bias=False, dtype=dtype)
+            shape = (self.layer.width, self.vocab_size)
+            self.head = self.param("head", nn.initializers.lecun_normal(), shape)
 
     @nn.nowrap
     def slots_for(self, growth: Fraction, steps: int) -> int | None:
@@ -104,5 +105,5 @@ class MocaNet(nn.Module):
     def logits(self, features: jax.Array) -> jax.Array:
         """Float [..., D] of `features`, of any tokens, to logits, float32 [..., V]."""
         if not self.tied_head:
-            return full(self.head(features))
+            return product(features, self.head)
         return product(features, self.embed.embedding.T) * self.layer.width**-0.5

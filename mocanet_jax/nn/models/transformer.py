@@ -26,6 +26,8 @@ class TransformerSpec(BaselineSpec):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.context < 2:
+            raise ValueError(f"a window needs at least 2 tokens, not {self.context}")
         if self.width % (2 * self.num_heads):
             raise ValueError(
                 f"width {self.width} is not divisible by twice {self.num_heads} heads: "

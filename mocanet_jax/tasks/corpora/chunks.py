@@ -119,6 +119,16 @@ def documents_of(chunk: str) -> list[str]:
     return [line for line in lines if line and not line.isspace()]
 
 
+def stripped(text: Text) -> Text:
+    """Without white space at both ends of lines, of which each is whole in its chunk."""
+
+    def read():
+        for chunk in text:
+            yield "\n".join(line.strip() for line in chunk.split("\n"))
+
+    return Text(text.place, read)
+
+
 def character_range(chunks: Iterable[str], start: int, stop: int) -> Iterator[str]:
     """The characters start … stop − 1 of a text."""
     place = 0

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from mocanet_jax.runtime.storage.files import write_json
+from mocanet_jax.tasks.corpora.chunks import stripped
 from mocanet_jax.tasks.corpora.corpus import Tokens, encode_split
 from mocanet_jax.tasks.corpora.files import Shares, read_corpus
 from mocanet_jax.tasks.corpora.streams import Selection, gather, select
@@ -61,6 +62,7 @@ class LanguageTask:
     Attributes:
         path: folder with train.txt, valid.txt and perhaps test.txt, a file, or the name of a
             corpus of TensorFlow Datasets: tiny_shakespeare, imdb_reviews, lm1b
+        strip_lines: leave out white space at both ends of lines
         documents: none: the text is one stream; lines: each line is a document
         tokenizer: bytes, characters, words, or bpe
         min_freq: occurrences in training from which on a word is known
@@ -73,6 +75,7 @@ class LanguageTask:
     """
 
     path: str
+    strip_lines: bool
     documents: str
     tokenizer: str
     min_freq: int
@@ -89,7 +92,13 @@ class LanguageTask:
 
     @cached_property
     def _texts(self):
-        return read_corpus(self.path, Shares(self.valid_share, self.test_share), self.documents)
+        shares = Shares(self.valid_share, self.test_share)
+        texts = read_corpus(self.path, shares, self.documents)
+        return (
+            {name: stripped(text) for name, text in texts.items()}
+            if self.strip_lines
+            else texts
+        )
 
     @cached_property
     def vocabulary(self) -> Tokenizer:
@@ -133,7 +142,7 @@ class LanguageTask:
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
         correct = jnp.argmax(logits, axis=-1) == batch.targets
         return TokenScores(
-            jnp.sum(loss * batch.mask),
+            jnp.sum(jnp.where(batch.mask, loss, 0.0)),
             jnp.sum(correct & batch.mask, dtype=jnp.float32),
             jnp.sum(batch.mask, dtype=jnp.float32),
         )

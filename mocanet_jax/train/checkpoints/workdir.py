@@ -29,6 +29,9 @@ CHANGEABLE = (
     "eval.test_sequences",
     "eval.sequences_per_length",
     "eval.sequences_per_long_length",
+    "eval.segment",
+    "eval.streams",
+    "eval.validation_tokens",
     "quality.target_accuracy",
 )
 """Fields that may change between the parts of one run: none says what was trained so far."""

@@ -185,6 +185,7 @@ def language_config() -> ConfigDict:
     config.task = "language"
     config.update(_defaults(LANGUAGE_FIELDS))
     config.data.path = ""
+    config.data.strip_lines = False
     config.data.documents = "none"
     config.data.tokenizer = "characters"
     config.data.min_freq = 1

@@ -286,3 +286,11 @@ def test_the_real_shakespeare_is_split_as_nanogpt_splits_it():
     assert len(whole) == 1_115_394
     cut = int(len(whole) * 0.9)
     assert texts == {"train": whole[:cut], "valid": whole[cut:]}
+
+
+def test_lines_are_stripped(tmp_path):
+    """As the characters of the Penn Treebank are counted elsewhere; other spaces stay."""
+    (tmp_path / "text.txt").write_text(" a  b \n c\n", encoding="utf-8")
+    read = chunks_module.file_chunks
+    text = chunks_module.Text("here", lambda: read(tmp_path / "text.txt", False))
+    assert "".join(chunks_module.stripped(text)) == "a  b\nc\n"

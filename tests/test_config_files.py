@@ -124,5 +124,5 @@ def test_a_directory_is_named_after_config_and_baseline(name, model, directory):
 
 def test_every_config_is_the_same_from_anywhere(folder):
     for name in config_files.shipped_names():
-        argument = ":odds_first" if name == "formal_language" else ""
+        argument = {"formal_language": ":odds_first", "ptb": ":words"}.get(name, "")
         assert plain(config_files.load(name + argument))["task"]

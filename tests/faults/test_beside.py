@@ -7,6 +7,7 @@ import pytest
 from mocanet_jax.inference import restore
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train.checkpoints.workdir import CHANGEABLE, check_workdir, claim_workdir
+from mocanet_jax.train.config import LANGUAGE_FIELDS
 from mocanet_jax.train.config.settings import field, plain
 from tests.train import tiny
 from tests.train.test_checkpoint import saved
@@ -60,7 +61,12 @@ OTHER = {str: "skip", int: 7, float: 0.5, tuple: (3,)}
 """Another value by the type of a field."""
 
 
-CHANGES = [name for name in CHANGEABLE if name.split(".")[0] in ("train", "model", "eval")]
+OF_OTHER_TASKS = {f"eval.{name}" for name in LANGUAGE_FIELDS["eval"]}
+CHANGES = [
+    name
+    for name in CHANGEABLE
+    if name.split(".")[0] in ("train", "model", "eval") and name not in OF_OTHER_TASKS
+]
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -65,9 +65,9 @@ def _opened(path):
     with path.open("rb") as file:
         start = file.read(len(XZ))
     if path.suffix == ".gz" or start.startswith(GZIP):
-        return gzip.open(path)
+        return gzip.open(path, "rb")
     if path.suffix == ".xz" or start.startswith(XZ):
-        return lzma.open(path)
+        return lzma.open(path, "rb")
     return path.open("rb")
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
+from tests.language import tiny_language
 from tests.train import tiny
 from tests.train.text import tiny_text
 
@@ -52,6 +53,24 @@ def corpus(shared):
 def finished_text(corpus, shared):
     """As `finished`, of a run on texts."""
     return trained_once(tiny_text.config(corpus), shared / "finished_text_run")
+
+
+@pytest.fixture(scope="session")
+def language_text(shared) -> Path:
+    """The file of a small text. Not to be changed."""
+    file = shared / "language.txt"
+    with open(file.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            file.write_text(tiny_language.text(), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="session")
+def finished_language(language_text, shared):
+    """As `finished`, of a language model."""
+    config = tiny_language.config(language_text)
+    return trained_once(config, shared / "finished_language_run")
 
 
 @pytest.fixture(scope="session")

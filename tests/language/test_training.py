@@ -1,5 +1,6 @@
 """Training on streams: what is carried from one segment to the next."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -18,18 +19,15 @@ from tests.language.tiny_language import SEGMENT, STEPS, STREAMS
 from tests.train import tiny
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "text.txt"
-    path.write_text(tiny_language.text(), encoding="utf-8")
-    return path
+@pytest.fixture
+def file(language_text):
+    return language_text
 
 
-@pytest.fixture(scope="module")
-def finished(file, tmp_path_factory):
+@pytest.fixture
+def finished(finished_language, language_text):
     """(config, directory, what `train` returned). Not to be changed."""
-    config, workdir = tiny_language.config(file), tmp_path_factory.mktemp("run") / "run"
-    return config, workdir, loop.train(config, workdir)
+    return tiny_language.config(language_text), *finished_language
 
 
 def state_at(step, workdir, config):
@@ -50,12 +48,12 @@ def test_a_step_begins_where_the_step_before_ended(file):
     assert chosen.reset[0].all()
     assert not chosen.reset[1].any()
     assert (chosen.start[1] == chosen.start[0] + SEGMENT).all()
-    carried, model = None, ready.trainer.model
+    carried, apply = None, jax.jit(ready.trainer.model.apply)
     for step in range(2):
         now = jax.tree.map(lambda x, step=step: x[step], chosen)
         state, metrics = jax.jit(ready.trainer.step)(state, 0, batches.data, now)
         ids = np.asarray(batches.data)[now.start[:, None] + np.arange(SEGMENT)].astype(int)
-        _, carried, _ = model.apply({"params": params}, ids, carried)
+        _, carried, _ = apply({"params": params}, ids, carried)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), state.carried, carried
         )
@@ -86,8 +84,8 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(finished, tmp_path, monk
 def test_a_run_keeps_its_tokenizer(finished, file):
     """Else another day's text would number its characters in another way."""
     config, workdir, result = finished
-    assert result.summary["eval/tokens"] > 80
-    assert result.summary["eval/bits_per_character"] > 0
+    assert result["eval/tokens"] > 80
+    assert result["eval/bits_per_character"] > 0
     assert (workdir / "tokenizer.json").exists()
     task = build_task(config, workdir)
     assert task.saved_tokenizer == task.vocabulary
@@ -148,6 +146,7 @@ def test_dropout_is_of_training_only(file, name):
     params = jax.jit(lambda: initial_params(model, task))()
     tokens = np.arange(8).reshape(1, 8) % len(task.vocabulary)
 
+    @partial(jax.jit, static_argnums=0)
     def logits(train, seed):
         rngs = {name: jax.random.key(seed) for name in ("dropout", "router")}
         return model.apply({"params": params}, tokens, train=train, rngs=rngs)[0]

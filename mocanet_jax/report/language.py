@@ -24,9 +24,9 @@ EXAMPLE_LENGTH = 600
 
 def show(console: Console, results: LanguageResults, task: LanguageTask) -> None:
     """Loss, bits and perplexity of each split, and how much of the text the model could see."""
-    columns = ("split", "tokens", "nats/token", "bits/character", "bits/byte", "usage")
+    columns = ("split", "tokens", "nats", "bits/char", "bits/byte", "usage")
     words = task.vocabulary.kind == "words"
-    grid = table(*columns, "perplexity/word" if words else "accuracy")
+    grid = table(*columns, "perplexity" if words else "accuracy")
     for split, m in results.splits.items():
         last = f"{m['perplexity']:.2f}" if words else f"{m['accuracy']:.2%}"
         rates = (m["loss"], m["bits_per_character"], m["bits_per_byte"])
@@ -41,7 +41,7 @@ def show(console: Console, results: LanguageResults, task: LanguageTask) -> None
     seen = "all tokens before it"
     if results.context:
         seen = "{:,} to {:,} tokens before it".format(*results.context)
-    say(console, f"each token is predicted from {seen}")
+    say(console, f"nats and perplexity a token; each is predicted from {seen}")
 
 
 def draw(workdir: Path, model: SequenceModel, task: LanguageTask, trained: Trained) -> None:
@@ -69,7 +69,8 @@ def coloured(
     tokens = ids.astype(np.int32)[None]
     logits, _, aux = jax.jit(lambda t, x: t.apply(model, x))(trained, tokens[:, :-1])
     log_p = jax.nn.log_softmax(logits[0])
-    nats = -np.asarray(log_p)[np.arange(len(ids) - 1), tokens[0, 1:]]
+    following = -np.asarray(log_p)[np.arange(len(ids) - 1), tokens[0, 1:]]
+    nats = np.concatenate([[np.nan], following[:-1]])
     shares = {"spent": np.asarray(spending(model.layer, aux.layers).total)[0]}
     memories = [layer.memory for layer in aux.layers if layer.memory is not None]
     if memories:

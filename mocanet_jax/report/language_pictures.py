@@ -4,6 +4,7 @@ Axes: N tokens.
 """
 
 import html
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,12 +22,15 @@ COLUMNS = 100
 
 class ColouredText(NamedTuple):
     """tokens: N texts, which together are the text. shares: by what is coloured, float [N] in
-    [0, 1]. nats: float [N], the loss of each token given those before it."""
+    [0, 1]. nats: float [N], the loss of each token given those before it; NaN of the first."""
 
     tokens: list[str]
     shares: dict[str, np.ndarray]
     nats: np.ndarray
 
+
+STRONGEST = 0.7
+"""Opacity of a share of 1, behind which text is still read."""
 
 COLOURS = {"spent": GREEN, "wrote": BLUE, "read": ORANGE}
 
@@ -56,8 +60,9 @@ def _section(text, name):
     spans = []
     for number, token in enumerate(text.tokens):
         share = float(shares[number])
-        hint = f"{name} {percent(share)}, loss {text.nats[number]:.2f} nats"
-        style = f"background:rgba({rgb},{share:.2f})"
+        hint, nats = f"{name} {percent(share)}", float(text.nats[number])
+        hint += "" if math.isnan(nats) else f", loss {nats:.2f} nats"
+        style = f"background:rgba({rgb},{STRONGEST * share:.2f})"
         spans.append(f'<span title="{hint}" style="{style}">{html.escape(token)}</span>')
     mean = percent(float(np.mean(shares)))
     return f"<h2>{name}: {mean} on average</h2>\n<p>{''.join(spans)}</p>"
@@ -65,9 +70,11 @@ def _section(text, name):
 
 def picture(text: ColouredText, title: str, path: Path) -> None:
     """The same as a PNG: the text once for each quantity, in lines of COLUMNS characters."""
-    cells, width = _cells(text.tokens), COLUMNS
+    cells = _cells(text.tokens)
     lines = 1 + max((row for _, row, _, _ in cells), default=0)
-    figure = Figure(figsize=(11, 0.6 + len(text.shares) * (0.5 + 0.19 * lines)))
+    width = 1 + max((column for _, _, column, _ in cells), default=0)
+    size = (max(4.5, 0.11 * width), 0.8 + len(text.shares) * (0.5 + 0.19 * lines))
+    figure = Figure(figsize=size)
     axes = figure.subplots(len(text.shares), 1, squeeze=False)[:, 0]
     for ax, (name, shares) in zip(axes, text.shares.items(), strict=True):
         ax.set(xlim=(0, width), ylim=(lines, 0))
@@ -76,8 +83,8 @@ def picture(text: ColouredText, title: str, path: Path) -> None:
         ax.set_title(f"{name}: {mean} on average", loc="left", fontsize=10, color=INK)
         for number, row, column, character in cells:
             share = float(shares[number])
-            box = Rectangle((column, row), 1, 1, color=COLOURS[name], alpha=share, linewidth=0)
-            ax.add_patch(box)
+            style = {"color": COLOURS[name], "alpha": STRONGEST * share, "linewidth": 0}
+            ax.add_patch(Rectangle((column, row), 1, 1, **style))
             ax.text(
                 column + 0.5,
                 row + 0.5,
@@ -88,7 +95,7 @@ def picture(text: ColouredText, title: str, path: Path) -> None:
                 va="center",
             )
     figure.suptitle(title, fontsize=11)
-    figure.tight_layout()
+    figure.tight_layout(h_pad=1.5, rect=(0, 0, 1, 1 - 0.3 / size[1]))
     save(figure, path)
 
 

@@ -13,7 +13,7 @@ from tests.report.drawing import drawn
 TEXT = ColouredText(
     ["a", "<", "\n", "b"],
     {"spent": np.array([0.0, 0.5, 1.0, 0.5]), "read": np.array([1.0, 0.0, 0.0, 0.0])},
-    np.array([1.0, 2.0, 3.0, 4.0]),
+    np.array([np.nan, 2.0, 3.0, 4.0]),
 )
 
 
@@ -27,6 +27,7 @@ def test_a_page_holds_the_text_once_for_each_quantity(tmp_path):
     assert "spent: 50 % on average" in page
     assert "read: 25 % on average" in page
     assert "loss 3.00 nats" in page
+    assert "nan" not in page
     assert "http" not in page
     assert "src=" not in page
 

@@ -24,16 +24,4 @@ def get_config(names: str | None = None) -> ConfigDict:
     config.data.strip_lines = True
     config.data.tokenizer = tokens
     config.data.segment = 64 if tokens == "words" else 128
-    config.model.width = 256
-    config.model.num_layers = 2
-    config.model.tied_head = False
-    config.model.memory.heads.association.count = 1
-    config.model.memory.head_width = 64
-    config.model.experts.hidden_dim = 256
-    config.model.budget.base_cost = 0.0
-    config.train.batch_size = 32
-    config.train.max_steps = 2000
-    config.train.eval_every = 200
-    config.train.save_every = 200
-    config.train.log_every = 20
     return with_ablations(config, ablations)

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.core import budget
 from mocanet_jax.evaluate.results import LanguageResults
+from mocanet_jax.nn import stack
 from mocanet_jax.nn.models.protocol import SequenceModel, Trained
 from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.corpora.corpus import Tokens
@@ -121,8 +122,7 @@ class LanguageEvaluator:
 def _step(model, task, trained, state, ids, now: Pass) -> tuple[Sums, jax.Array]:
     """One step of a pass. ids: int32 [L, T + 1]."""
     fresh = trained.initial_state(model, len(ids))
-    chosen = lambda old, new: jnp.where(now.reset.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-    state = jax.tree.map(chosen, state, fresh)
+    state = stack.with_resets(state, fresh, now.reset)
     place = jnp.arange(ids.shape[1] - 1)[None]
     mask = place < now.length[:, None]
     logits, state, aux = trained.apply(model, ids[:, :-1], state, mask)

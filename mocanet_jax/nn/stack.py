@@ -64,6 +64,16 @@ def initial_state(
     return ModelState(tuple(layer.initial_state(batch, num_slots) for layer in layers))
 
 
+def with_resets(state: ModelState, fresh: ModelState, reset: jax.Array) -> ModelState:
+    """`fresh` for the sequences that start afresh, `state` for the others: arrays [B, …].
+    reset: bool [B]."""
+
+    def chosen(old, new):
+        return jnp.where(reset.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(chosen, state, fresh)
+
+
 class RunSettings(NamedTuple):
     """How a stack is run. train: whether experts have bounded room and explore. hardness: [] or
     [B], in [0, 1], of decisions that are made hard. multiplier: λ ≥ 0, float [], in logits."""

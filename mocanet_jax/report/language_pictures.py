@@ -30,7 +30,7 @@ class ColouredText(NamedTuple):
 
 
 STRONGEST = 0.7
-"""Opacity of a share of 1, behind which text is still read."""
+"""Opacity of a share of 1; text on it stays legible."""
 
 COLOURS = {"spent": GREEN, "wrote": BLUE, "read": ORANGE}
 

@@ -20,7 +20,7 @@ from mocanet_jax.core.rows import taken
 from mocanet_jax.nn.controller import ControllerState
 from mocanet_jax.nn.models.protocol import Model
 from mocanet_jax.nn.partition import split_batch
-from mocanet_jax.nn.stack import ModelState
+from mocanet_jax.nn.stack import ModelState, with_resets
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.train.accumulation import WHOLE, in_parts
 from mocanet_jax.train.build import budget_config
@@ -140,7 +140,9 @@ class Trainer:
         state = model.apply(variables, len(batch.tokens), method="initial_state")
         state = add_state_noise(state, keys.noise, self.config.train.state_noise)
         if inputs.carried is not None:
-            state = carried_on(inputs.carried, state, batch.reset)
+            # The gradient ends where a segment begins: truncated backpropagation in time.
+            carried = jax.lax.stop_gradient(inputs.carried)
+            state = with_resets(carried, state, batch.reset)
         positions, scored = self.task.scored_positions(batch)
         hardness = settings.hardness
         if self.curriculum.grows:
@@ -296,17 +298,6 @@ def add_state_noise(state: ModelState, key: jax.Array, scale: float) -> ModelSta
         return ControllerState(hidden + scale * noise)
 
     return jax.tree.map(add, state, is_leaf=is_controller)
-
-
-def carried_on(carried: ModelState, fresh: ModelState, reset: jax.Array) -> ModelState:
-    """`fresh` where a stream starts afresh, elsewhere `carried`, through which no gradient
-    goes: that of a segment ends where it begins (truncated backpropagation through time).
-    Arrays [B, …]; reset: bool [B]."""
-
-    def chosen(old, new):
-        return jnp.where(reset.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-    return jax.tree.map(chosen, jax.lax.stop_gradient(carried), fresh)
 
 
 def running_average(average: dict, params: dict, step: jax.Array, decay: float) -> dict:

@@ -25,7 +25,7 @@ GZIP, XZ = b"\x1f\x8b", b"\xfd7zXZ"
 
 @dataclass(frozen=True)
 class Text:
-    """A text that is read anew whenever it is iterated over.
+    """A text that is read again by every iteration.
 
     Attributes:
         place: of the text, for messages

@@ -75,10 +75,9 @@ def select(
 ) -> Selection:
     """The segments of `count` steps from `step` on, as a pure function of its arguments.
 
-    batch: B. segment: T. The order of documents is drawn anew each epoch; of a single
-    document, the epoch's first input instead, among the first T tokens, and M is the number of
-    segments that every such beginning leaves. Of the rest, fewer than B segments, an epoch
-    reads nothing. Raises UserError where there are fewer than B segments.
+    batch: B. segment: T. Documents are reshuffled each epoch. A single document begins each
+    epoch at a random one of its first T tokens, and M is the number of segments that every
+    such beginning leaves. Of the rest, fewer than B segments, an epoch reads nothing. Raises UserError where there are fewer than B segments.
     """
     steps = steps_per_epoch(tokens, batch, segment)
     parts = []

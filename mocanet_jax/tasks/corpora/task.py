@@ -152,9 +152,12 @@ class LanguageTask:
 
     def record(self) -> dict:
         """The tokenizer, and fingerprints of the splits."""
+        return {"tokenizer": self.vocabulary.fields(), "data": self._fingerprints}
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, dict]:
         splits = {"training": self.training} | self.held_out
-        data = {name: tokens.fingerprint() for name, tokens in splits.items()}
-        return {"tokenizer": self.vocabulary.fields(), "data": data}
+        return {name: tokens.fingerprint() for name, tokens in splits.items()}
 
     def save(self, workdir: Path) -> None:
         write_json(workdir / TOKENIZER_FILE, self.vocabulary.fields())

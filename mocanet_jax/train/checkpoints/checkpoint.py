@@ -203,7 +203,7 @@ def saved_run(workdir: Path) -> Checkpoints:
 
 
 def _system_error(error) -> str:
-    """What the operating system said, where an error of the array storage quotes its code."""
+    """The message of the operating system, where an error of the array storage has its code."""
     code = re.search(r"os_error_code='(\d+)'", str(error))
     return os.strerror(int(code[1])) if code else _first_line(error)
 

@@ -180,7 +180,7 @@ def text_config() -> ConfigDict:
 
 
 def language_config() -> ConfigDict:
-    """All fields of a language model at their defaults."""
+    """All fields of a language model, with sizes and a schedule that its configs share."""
     config = base_config()
     config.task = "language"
     config.update(_defaults(LANGUAGE_FIELDS))
@@ -193,6 +193,18 @@ def language_config() -> ConfigDict:
     config.data.valid_share = 0.1
     config.data.test_share = 0.0
     config.data.segment = 128
+    config.model.width = 256
+    config.model.num_layers = 2
+    config.model.tied_head = False
+    config.model.memory.heads.association.count = 1
+    config.model.memory.head_width = 64
+    config.model.experts.hidden_dim = 256
+    config.model.budget.base_cost = 0.0
+    config.train.batch_size = 32
+    config.train.max_steps = 2000
+    config.train.eval_every = 200
+    config.train.save_every = 200
+    config.train.log_every = 20
     config.train.state_noise = 0.0  # streams go on from states of their own
     return config
 

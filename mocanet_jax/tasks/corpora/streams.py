@@ -77,7 +77,8 @@ def select(
 
     batch: B. segment: T. Documents are reshuffled each epoch. A single document begins each
     epoch at a random one of its first T tokens, and M is the number of segments that every
-    such beginning leaves. Of the rest, fewer than B segments, an epoch reads nothing. Raises UserError where there are fewer than B segments.
+    such beginning leaves. Of the rest, fewer than B segments, an epoch reads nothing.
+    Raises UserError where there are fewer than B segments.
     """
     steps = steps_per_epoch(tokens, batch, segment)
     parts = []

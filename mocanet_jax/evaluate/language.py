@@ -9,6 +9,7 @@ Axes: L lanes read beside each other, T time.
 """
 
 import math
+from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
 
@@ -65,12 +66,15 @@ class LanguageEvaluator:
         """layout: of the parameters that will be given; None for those on one device."""
         self.model, self.task, self.config = model, task, config
         self.layout = layout or one_device()
+        factor = config.eval.slots_factor
+        enlarged = factor > 1 and model.layer is not None
+        slots = model.slots_for(Fraction(factor), 0) if enlarged else None
         self._step = self.layout.jit(
-            partial(_step, model, task),
+            partial(_step, model, task, slots),
             out_shardings=self.layout.replicated,
         )
         self._start = self.layout.jit(
-            lambda trained, lanes: trained.initial_state(model, lanes),
+            lambda trained, lanes: trained.initial_state(model, lanes, slots),
             static_argnums=1,
             out_shardings=self.layout.replicated,
         )
@@ -119,9 +123,9 @@ class LanguageEvaluator:
         return total
 
 
-def _step(model, task, trained, state, ids, now: Pass) -> tuple[Sums, jax.Array]:
+def _step(model, task, num_slots, trained, state, ids, now: Pass) -> tuple[Sums, jax.Array]:
     """One step of a pass. ids: int32 [L, T + 1]."""
-    fresh = trained.initial_state(model, len(ids))
+    fresh = trained.initial_state(model, len(ids), num_slots)
     state = stack.with_resets(state, fresh, now.reset)
     place = jnp.arange(ids.shape[1] - 1)[None]
     mask = place < now.length[:, None]

@@ -28,11 +28,17 @@ class ControllerConfig:
     """The sequential part before the router.
 
     counters: sizes, from 2 on, of counters modulo their sizes (nn/counters.py).
+    kind: "gated", a linear recurrence whose gates see the input (nn/controller.py), which may
+        run in parallel over time; "lstm", whose gates see its state, too (nn/lstm.py), one step
+        after another.
     """
 
     counters: tuple[int, ...] = ()
+    kind: Literal["gated", "lstm"] = "gated"
 
     def __post_init__(self):
+        known = self.kind in ("gated", "lstm")
+        _check(known, f'controller.kind must be "gated" or "lstm", not {self.kind!r}')
         for size in self.counters:
             valid = isinstance(size, int) and size >= 2
             _check(valid, f"controller.counters must have sizes from 2 on, not {self.counters}")

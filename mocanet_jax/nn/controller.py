@@ -33,31 +33,34 @@ class Controller(nn.Module):
     tokens but a few is a latch: it holds what it saw for any length of sequence, where a
     plain sigmoid would let it fade.
 
+    width: D.
     longest_hold: biases start at 0 … longest_hold, evenly, from channels that remember
         about a token to channels that hold; above about 3 a gate starts at exactly 1.
     dtype: of its matrix products (core/precision.py); None for that of the parameters.
     """
 
+    width: int
     longest_hold: float = 6.0
     form: Form = "scan"
     dtype: jnp.dtype | None = None
 
-    def initial_state(self, batch: int, width: int) -> ControllerState:
-        return ControllerState(jnp.zeros((batch, width)))
+    @nn.nowrap
+    def initial_state(self, batch: int) -> ControllerState:
+        return ControllerState(jnp.zeros((batch, self.width)))
 
-    def flops(self, width: int) -> float:
+    @nn.nowrap
+    def flops(self) -> float:
         """Forward FLOPs per token: gate, input and recurrence."""
-        return 4.0 * width**2 + 2.0 * width
+        return 4.0 * self.width**2 + 2.0 * self.width
 
     @nn.compact
     def __call__(self, z: jax.Array, mask: jax.Array, state: ControllerState):
         """z: [B, T, D]; mask: bool [B, T]. Returns h, [B, T, D], and the next state."""
-        width = z.shape[-1]
 
         def spread(key, shape, dtype=jnp.float32):
             return jnp.linspace(0.0, self.longest_hold, shape[0], dtype=dtype)
 
-        dense = partial(nn.Dense, width, dtype=self.dtype)
+        dense = partial(nn.Dense, self.width, dtype=self.dtype)
         gate = nn.sigmoid(full(dense(bias_init=spread, name="decay")(z)))
         decay = jnp.clip((1 + 2 * STRETCH) * gate - STRETCH, 0.0, 1.0)
         inputs = (1 - decay) * full(dense(name="input")(z))

@@ -18,6 +18,7 @@ from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.controller import Controller, ControllerState
 from mocanet_jax.nn.counters import Counters, CounterState
 from mocanet_jax.nn.experts import Experts, ExpertsAux
+from mocanet_jax.nn.lstm import Lstm, LstmState
 from mocanet_jax.nn.memory import Memory, MemoryAux
 from mocanet_jax.nn.projections import FusedProjections
 from mocanet_jax.nn.router import Router
@@ -27,7 +28,7 @@ class LayerState(NamedTuple):
     """What a layer carries from one segment of a sequence to the next. memory: of every entry
     of the list of heads."""
 
-    controller: ControllerState | None
+    controller: ControllerState | LstmState | None
     counters: CounterState | None
     memory: tuple[Any, ...] | None
 
@@ -52,6 +53,14 @@ def build_router(config: LayerConfig) -> Router:
     return Router(config.num_experts, tuple(write_starts), config.dynamic)
 
 
+def build_controller(config: LayerConfig) -> Controller | Lstm:
+    """Of a layer that has one."""
+    if config.controller.kind == "lstm":
+        return Lstm(config.width)
+    form = "associative" if config.parallel else "scan"
+    return Controller(config.width, form=form, dtype=config.activations)
+
+
 class MocaLayer(nn.Module):
     """Maps x [B, T, D] and a LayerState to x' [B, T, D], the next state and LayerAux."""
 
@@ -62,8 +71,7 @@ class MocaLayer(nn.Module):
         norm = lambda: nn.RMSNorm(dtype=config.activations)
         if config.controller:
             self.controller_norm = norm()
-            form = "associative" if config.parallel else "scan"
-            self.controller = Controller(form=form, dtype=config.activations)
+            self.controller = build_controller(config)
             if config.controller.counters:
                 self.counters_norm = norm()
                 self.counters = Counters(config.controller.counters, config.activations)
@@ -94,7 +102,7 @@ class MocaLayer(nn.Module):
         config = self.config
         controller = counters = memory = None
         if config.controller:
-            controller = self.controller.initial_state(batch, config.width)
+            controller = self.controller.initial_state(batch)
             if config.controller.counters:
                 counters = self.counters.initial_state(batch)
         if config.memory:
@@ -129,7 +137,7 @@ class MocaLayer(nn.Module):
         controller, counters, memory = state
         if config.controller:
             c, controller = self.controller(self.controller_norm(x), mask, controller)
-            x = x + self.drop(c, deterministic=not train)
+            x = x + self.drop(c.astype(x.dtype), deterministic=not train)
             if config.controller.counters:
                 c, counters = self.counters(self.counters_norm(x), mask, counters, hardness)
                 x = x + c

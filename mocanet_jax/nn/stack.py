@@ -12,20 +12,28 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import budget
+from mocanet_jax.nn.cache import RecentState
 from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.layer import LayerAux, LayerState, MocaLayer
 
 
 class ModelState(NamedTuple):
-    """The state of every layer, carried from one segment of a sequence to the next."""
+    """What a model carries from one segment of a sequence to the next.
+
+    layers: of every layer. ngrams: the last tokens, int32 [B, R], of a memory of n-grams.
+    cache: of a cache. None where there is none.
+    """
 
     layers: tuple[LayerState, ...]
+    ngrams: jax.Array | None = None
+    cache: RecentState | None = None
 
 
 class ModelAux(NamedTuple):
     """layers: auxiliary outputs of each layer. balance_loss, z_loss: float [], means over
     layers. dropped: int32 [], expert choices that found no room. usage: summed over layers.
-    expected_share, penalty: float [], means over layers.
+    expected_share, penalty: float [], means over layers. copied: float [B, T] in [0, 1], share
+    of probability that comes from a cache; None without one.
     """
 
     layers: tuple[LayerAux, ...]
@@ -35,6 +43,7 @@ class ModelAux(NamedTuple):
     usage: budget.Usage | budget.AlwaysOn
     expected_share: jax.Array
     penalty: jax.Array
+    copied: jax.Array | None = None
 
 
 def checked_mask(tokens: jax.Array, mask: jax.Array | None) -> jax.Array:

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.nn.config import LayerConfig
-from mocanet_jax.nn.controller import Controller
 from mocanet_jax.nn.counters import Counters
-from mocanet_jax.nn.layer import build_router
+from mocanet_jax.nn.layer import build_controller, build_router
 from mocanet_jax.nn.models.baseline import Baseline
 from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.models.sequence import MocaNet
@@ -41,6 +40,8 @@ def component_costs(
     else:
         width = params["embed"]["embedding"].shape[-1]
         flops["embedding and head"] = 2.0 * width * model.vocab_size
+    if isinstance(model, MocaNet):
+        flops |= {n: part.flops(width) for n, part in model.lookups().items()}
     parameters = dict.fromkeys([*flops, "norms"], 0)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         parameters[_component(path, own)] += leaf.size
@@ -92,7 +93,7 @@ def layer_flops(config: LayerConfig) -> dict[str, float]:
             router += sized.flops() + 2.0 * d * sum(p.features for p in projected)
     flops = config.flops
     return {
-        "controller": Controller().flops(d) if controller else 0.0,
+        "controller": build_controller(config).flops() if controller else 0.0,
         "counters": Counters(controller.counters).flops(d) if controller else 0.0,
         "router": router,
         "memory": flops.writes + flops.reads,
@@ -112,10 +113,12 @@ def _words_and_attention_flops(spec: ClassifierSpec, params):
 
 def _component(path, parts) -> str:
     """Which of the `parts` of a layer a parameter belongs to, or what else. What stands
-    outside of the layers and is no norm is the embedding or the head."""
+    outside of the layers and is no norm, n-gram or cache is the embedding or the head."""
     names = path_names(path)
     if not names[0].startswith("layers"):
-        return "norms" if names[0] == "norm" else "embedding and head"
+        outside = ("ngrams", "cache")
+        named = names[0] if names[0] in outside else "embedding and head"
+        return "norms" if names[0] == "norm" else named
     part = names[1]
     if part == "projections":
         part = "memory" if names[2].endswith("_value") else "router"

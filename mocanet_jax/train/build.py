@@ -9,6 +9,7 @@ from mocanet_jax.core.budget import BudgetConfig
 from mocanet_jax.evaluate.language import LanguageEvaluator
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.evaluate.text import TextEvaluator
+from mocanet_jax.nn.cache import CacheConfig
 from mocanet_jax.nn.config import ControllerConfig, ExpertsConfig, LayerConfig, MemoryConfig
 from mocanet_jax.nn.experts import KINDS as EXPERTS
 from mocanet_jax.nn.heads import KINDS as HEADS
@@ -16,6 +17,7 @@ from mocanet_jax.nn.heads import Head
 from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.models.protocol import Model
 from mocanet_jax.nn.models.sequence import MocaNet
+from mocanet_jax.nn.ngrams import NgramConfig
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.imports import import_object
 from mocanet_jax.runtime.sharding import Layout
@@ -106,7 +108,10 @@ def _build_moca(config, task):
     try:
         layer = layer_config(m)
         if not isinstance(task, TextTask):
-            return MocaNet(task.vocab_size, m.num_layers, layer, m.tied_head)
+            ngrams, cache = _model_memories(m)
+            if cache and not isinstance(task, LanguageTask):
+                raise ValueError("cache.num_slots is for language models")
+            return MocaNet(task.vocab_size, m.num_layers, layer, m.tied_head, ngrams, cache)
         spec = ClassifierSpec(
             vocab_size=task.vocab_size,
             num_classes=len(task.classes),
@@ -121,6 +126,16 @@ def _build_moca(config, task):
     return MocaClassifier(spec)
 
 
+def _model_memories(model: ConfigDict) -> tuple[NgramConfig | None, CacheConfig | None]:
+    ngrams, cache = model.ngrams, model.cache
+    return (
+        NgramConfig(tuple(ngrams.orders), ngrams.num_slots, ngrams.width, ngrams.dropout)
+        if ngrams.orders
+        else None,
+        CacheConfig(cache.num_slots, cache.width) if cache.num_slots else None,
+    )
+
+
 def layer_config(model: ConfigDict) -> LayerConfig:
     """The layers that config.model describes. Raises ValueError for sizes that do not fit."""
     if model.time not in ("auto", "scan", "parallel"):
@@ -130,7 +145,7 @@ def layer_config(model: ConfigDict) -> LayerConfig:
     memory, experts = model.memory, model.experts
     return LayerConfig(
         width=model.width,
-        controller=ControllerConfig(tuple(model.controller.counters))
+        controller=ControllerConfig(tuple(model.controller.counters), model.controller.kind)
         if model.controller.enabled
         else None,
         memory=MemoryConfig(heads, memory.num_slots, memory.active_slots, memory.head_width)

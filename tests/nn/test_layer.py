@@ -273,7 +273,7 @@ def test_controller_by_hand():
     mask = jnp.array([[True, False, True]])
     start = ControllerState(jnp.array([[8.0, 0.3]]))
     for form in ("scan", "associative"):
-        hidden, state = Controller(form=form).apply({"params": params}, z, mask, start)
+        hidden, state = Controller(2, form=form).apply({"params": params}, z, mask, start)
         # (8 + 2) / 2 = 5, then a masked step, then (5 + 4) / 2.
         np.testing.assert_allclose(hidden[0, :, 0], [5, 5, 4.5], rtol=1e-6)
         np.testing.assert_array_equal(hidden[0, :, 1], jnp.full(3, 0.3))

@@ -12,7 +12,9 @@ import jax
 
 from mocanet_jax.core.precision import product
 from mocanet_jax.nn import stack
+from mocanet_jax.nn.cache import Cache, CacheConfig
 from mocanet_jax.nn.config import LayerConfig
+from mocanet_jax.nn.ngrams import NgramConfig, NgramMemory
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
 UNTIED_START = 0.02
@@ -29,12 +31,16 @@ class MocaNet(nn.Module):
 
     tied_head: False for a head with parameters of its own; embeddings then start at a standard
         deviation of 0.02 (as those of GPT-2) and not at 1, which on text learns far faster.
+    ngrams: a memory of n-grams that is added to the embeddings (nn/ngrams.py). cache: of the
+        last tokens, whose copies compete with the logits (nn/cache.py). None for neither.
     """
 
     vocab_size: int
     num_layers: int
     layer: LayerConfig
     tied_head: bool = True
+    ngrams: NgramConfig | None = None
+    cache: CacheConfig | None = None
 
     token_shape: ClassVar[tuple[()]] = ()
     window: ClassVar[None] = None
@@ -50,23 +56,40 @@ class MocaNet(nn.Module):
         self.layers = stack.build(self.layer, self.num_layers)
         self.norm = nn.RMSNorm(dtype=dtype)
         self.drop = nn.Dropout(self.layer.dropout)
+        if self.ngrams:
+            self.ngram_memory = NgramMemory(self.ngrams, self.layer.width, dtype, name="ngrams")
+        if self.cache:
+            self.copies = Cache(self.cache, name="cache")
         if not self.tied_head:
             shape = (self.layer.width, self.vocab_size)
             self.head = self.param("head", nn.initializers.lecun_normal(), shape)
 
     @nn.nowrap
+    def lookups(self) -> dict[str, NgramConfig | CacheConfig]:
+        """The memories outside of the layers that there are, by name."""
+        both = {"ngrams": self.ngrams, "cache": self.cache}
+        return {name: config for name, config in both.items() if config}
+
+    @nn.nowrap
     def slots_for(self, growth: Fraction, steps: int) -> int | None:
         """The `num_slots` of `initial_state` for sequences `growth` times as long as those in
-        training: slots in the same proportion; None without a memory."""
-        return math.ceil(self.layer.memory.num_slots * growth) if self.layer.memory else None
+        training: slots in the same proportion; None without a memory of slots."""
+        parts = [part.num_slots for part in (self.layer.memory, self.cache) if part]
+        return math.ceil(max(parts) * growth) if parts else None
 
     def initial_state(self, batch: int, num_slots: int | None = None) -> ModelState:
         """State before a sequence: `apply(params, B, method="initial_state")`.
 
         num_slots: enlarges every memory to S slots. Pointer heads (ring, loop, stack),
-            association and priority queue heads use the extra slots; content heads do not.
+            association and priority queue heads use the extra slots, and so does a cache;
+            content heads do not.
         """
-        return stack.initial_state(self.layers, batch, num_slots)
+        state = stack.initial_state(self.layers, batch, num_slots)
+        if self.ngrams:
+            state = state._replace(ngrams=self.ngram_memory.initial_state(batch))
+        if self.cache:
+            state = state._replace(cache=self.copies.initial_state(batch, num_slots))
+        return state
 
     def __call__(
         self,
@@ -87,19 +110,35 @@ class MocaNet(nn.Module):
             with.
         Returns logits, float32 [B, T, V].
         """
-        x, state, aux = self.features(tokens, state, mask, train, hardness, multiplier)
-        return self.logits(x), state, aux
+        mask = stack.checked_mask(tokens, mask)
+        x, state, aux = self._run(tokens, state, mask, train, hardness, multiplier)
+        logits = self.logits(x)
+        if self.cache:
+            logits, cache, copied = self.copies(logits, x, tokens, mask, state.cache)
+            state, aux = state._replace(cache=cache), aux._replace(copied=copied)
+        return logits, state, aux
 
     def features(
         self, tokens, state=None, mask=None, train=False, hardness=1.0, multiplier=0.0
     ) -> tuple[jax.Array, ModelState, ModelAux]:
-        """As `__call__`, before the head: float [B, T, D]."""
+        """As `__call__`, before the head: float [B, T, D]. Raises ValueError for a model with a
+        cache, whose logits do not depend on these alone."""
+        if self.cache:
+            raise ValueError("a model with a cache has no logits of features alone")
         mask = stack.checked_mask(tokens, mask)
+        return self._run(tokens, state, mask, train, hardness, multiplier)
+
+    def _run(self, tokens, state, mask, train, hardness, multiplier):
         if state is None:
             state = self.initial_state(tokens.shape[0])
         settings = stack.RunSettings(train, hardness, multiplier)
-        x = self.drop(self.embed(tokens), deterministic=not train)
-        x, state, aux = stack.run(self.layers, x, mask, state, settings)
+        x, recent = self.embed(tokens), None
+        if self.ngrams:
+            read, recent = self.ngram_memory(tokens, mask, state.ngrams, train)
+            x = x + read.astype(x.dtype)
+        x = self.drop(x, deterministic=not train)
+        x, after, aux = stack.run(self.layers, x, mask, state, settings)
+        state = after._replace(ngrams=recent, cache=state.cache)
         return self.drop(self.norm(x), deterministic=not train), state, aux
 
     def logits(self, features: jax.Array) -> jax.Array:

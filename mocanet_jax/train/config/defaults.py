@@ -27,6 +27,10 @@ MODEL = {
     "num_layers": (1, "MOCA layers"),
     "controller": {
         "enabled": (True, "gated linear recurrence before the router"),
+        "kind": (
+            "gated",
+            "gated: linear, parallel over time; lstm: gates see the state",
+        ),
         "counters": ((), "sizes of counters, each modulo its size"),
     },
     "memory": {
@@ -48,6 +52,16 @@ MODEL = {
         "exploration": (0.01, "share of tokens that in training try a closed expert"),
         "balance_loss_weight": (0.01, "of the load-balancing loss"),
         "z_loss_weight": (0.001, "of the router z-loss, with fixed routing"),
+    },
+    "ngrams": {
+        "orders": ((), "n of each table of n-grams that is added to the embeddings"),
+        "num_slots": (4096, "S, slots of each table"),
+        "width": (64, "P, width of a slot"),
+        "dropout": (0.0, "share of slots that training reads as zeros"),
+    },
+    "cache": {
+        "num_slots": (0, "S, last tokens that a language model may copy; can be enlarged"),
+        "width": (64, "K, width of their keys"),
     },
     "budget": {
         "routing": ("dynamic", "dynamic: gates; topk: K experts, a write and a read a token"),
@@ -161,6 +175,7 @@ LANGUAGE_FIELDS = {
     "eval": {
         "segment": (512, "tokens of a stream that are read at a time"),
         "streams": (16, "documents that are read beside each other"),
+        "slots_factor": (1, "memories and cache have so many times the slots of training"),
         "validation_tokens": (100_000, "most tokens of the validation split while training"),
     }
 }
@@ -194,14 +209,17 @@ def language_config() -> ConfigDict:
     config.data.test_share = 0.0
     config.data.segment = 128
     config.model.width = 256
-    config.model.num_layers = 2
+    config.model.num_layers = 1
+    config.model.controller.kind = "lstm"
     config.model.tied_head = False
-    config.model.memory.heads.association.count = 1
-    config.model.memory.head_width = 64
+    config.model.ngrams.orders = (2, 3, 4)
+    config.model.ngrams.dropout = 0.5
+    config.model.dropout = 0.1
     config.model.experts.hidden_dim = 256
     config.model.budget.base_cost = 0.0
-    config.train.batch_size = 32
-    config.train.max_steps = 2000
+    config.train.learning_rate = 5e-3
+    config.train.batch_size = 16
+    config.train.max_steps = 3000
     config.train.eval_every = 200
     config.train.save_every = 200
     config.train.log_every = 20

@@ -1,0 +1,135 @@
+"""A continuous cache: the last tokens of a sequence, found again by what stood before them.
+
+    logit'_t(v) = log( exp logit_t(v) + Σ_{i: x_i = v} exp s_{t, i} )
+
+over the entries i, which hold the token x_i under a key of what came before it. Tokens that the
+model gives and tokens that are copied compete in one softmax, as in CopyNet (Gu et al., 2016,
+eq. 4); keys as in the continuous cache (Grave et al., 2017) and the pointer sentinel (Merity et
+al., 2017).
+
+Axes: B batch, T time, S slots, K width of keys, V vocabulary, C tokens of a chunk.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+CHUNK_SIZE = 256
+"""C: tokens whose scores are in memory at a time, [B, C, S + C]."""
+
+
+class CacheState(NamedTuple):
+    """A ring: entry n, from 1 on, is in slot (n − 1) mod S.
+
+    keys: float [B, S, K]. tokens: int32 [B, S]. count: int32 [B], entries so far.
+    """
+
+    keys: jax.Array
+    tokens: jax.Array
+    count: jax.Array
+
+
+class Entries(NamedTuple):
+    """What each token brings. query, key: float [B, T, K]. bias: float [B, T], added to the
+    scores of a query. token: int32 [B, T], what is kept under the key. live: bool [B, T],
+    whether it is kept."""
+
+    query: jax.Array
+    key: jax.Array
+    bias: jax.Array
+    token: jax.Array
+    live: jax.Array
+
+
+def empty_cache(batch: int, num_slots: int, key_width: int) -> CacheState:
+    return CacheState(
+        jnp.zeros((batch, num_slots, key_width)),
+        jnp.zeros((batch, num_slots), jnp.int32),
+        jnp.zeros(batch, jnp.int32),
+    )
+
+
+def with_copies(
+    logits: jax.Array, state: CacheState, entries: Entries
+) -> tuple[jax.Array, CacheState, jax.Array]:
+    """logits: float [B, T, V]. Returns logits' [B, T, V], where a token finds its own entry
+    and the S − 1 before it, the next state, and the share [B, T] in [0, 1] of probability that
+    comes from copies."""
+    chex.assert_rank([logits, *entries], [3, 3, 3, 2, 2, 2])
+    chex.assert_equal_shape_prefix([logits, *entries], 2)
+    length = logits.shape[1]
+    size = min(CHUNK_SIZE, length)
+    chunks = -(-length // size)
+    if chunks == 1:
+        return _chunk(logits, state, entries)
+
+    def by_chunk(x):  # [B, T, …] → [chunks, B, C, …]; what is padded is not kept
+        x = jnp.pad(x, ((0, 0), (0, chunks * size - length)) + ((0, 0),) * (x.ndim - 2))
+        return jnp.moveaxis(x.reshape(x.shape[0], chunks, size, *x.shape[2:]), 1, 0)
+
+    def whole(x):
+        x = jnp.moveaxis(x, 0, 1)
+        return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
+
+    def one(state, chunk):
+        logits, state, share = _chunk(chunk[0], state, chunk[1])
+        return state, (logits, share)
+
+    state, outputs = jax.lax.scan(one, state, jax.tree.map(by_chunk, (logits, entries)))
+    logits, share = jax.tree.map(whole, outputs)
+    return logits, state, share
+
+
+def _chunk(logits, state, entries):
+    query, key, bias, token, live = entries
+    num_slots = state.keys.shape[1]
+    numbers = state.count[:, None] + jnp.cumsum(live, axis=1, dtype=jnp.int32)
+    # The latest entry of every slot: the greatest number up to `count` of its remainder.
+    slots = jnp.arange(num_slots)[None]
+    count = state.count[:, None]
+    held = count - jnp.mod(count - 1 - slots, num_slots)  # ≤ 0 for a slot that is empty
+    steps = jnp.arange(query.shape[1])
+    earlier = (steps[None, :] <= steps[:, None])[None] & live[:, None, :]
+    found = jnp.concatenate(
+        [
+            (held[:, None] > 0) & (numbers[..., None] - held[:, None] < num_slots),
+            earlier & (numbers[..., None] - numbers[:, None] < num_slots),
+        ],
+        axis=-1,
+    )  # [B, C, S + C]
+    keys = jnp.concatenate([state.keys, key], axis=1)
+    tokens = jnp.concatenate([state.tokens, token], axis=1)
+    scores = jnp.einsum("bck,bnk->bcn", query, keys) + bias[..., None]
+    scores = jnp.where(found, scores, -jnp.inf)
+    logits, share = _joined(logits, scores, tokens)
+
+    last = numbers[:, -1]
+    kept = live & (last[:, None] - numbers < num_slots)
+    at = jnp.where(kept, jnp.mod(numbers - 1, num_slots), num_slots)
+    put = jax.vmap(lambda old, at, new: old.at[at].set(new, mode="drop"))
+    return (
+        logits,
+        CacheState(put(state.keys, at, key), put(state.tokens, at, token), last),
+        share,
+    )
+
+
+def _joined(logits, scores, tokens):
+    """logits' and the share of copies. scores: [B, C, N]; tokens: int32 [B, N]."""
+    highest = jnp.maximum(
+        jnp.max(logits, axis=-1, keepdims=True), jnp.max(scores, axis=-1, keepdims=True)
+    )
+    highest = jax.lax.stop_gradient(highest)
+    copies = jnp.exp(scores - highest)
+
+    def by_token(copies, tokens):  # [C, N] → [C, V]
+        empty = jnp.zeros((len(copies), logits.shape[-1]), copies.dtype)
+        return empty.at[:, tokens].add(copies)
+
+    own = jnp.exp(logits - highest)
+    total = own + jax.vmap(by_token)(copies, tokens)
+    share = jnp.sum(copies, axis=-1) / jnp.sum(total, axis=-1)
+    smallest = jnp.finfo(total.dtype).tiny  # a logit 87 below the highest is as good as none
+    return highest + jnp.log(total + smallest), share

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 from rich.console import Console
 
+from mocanet_jax.evaluate.language import LanguageEvaluator
 from mocanet_jax.evaluate.results import LanguageResults
 from mocanet_jax.evaluate.spending import spending
 from mocanet_jax.nn.models.protocol import SequenceModel, Trained
@@ -17,6 +19,9 @@ from mocanet_jax.report import language_pictures
 from mocanet_jax.report.language_pictures import ColouredText
 from mocanet_jax.report.terminal import say, table
 from mocanet_jax.tasks.corpora.task import LanguageTask
+
+SLOTS_FACTORS = (1, 2, 4, 8, 16, 32)
+"""How many times as many slots a cache is evaluated with."""
 
 EXAMPLE_LENGTH = 600
 """Tokens of the validation split that are drawn."""
@@ -62,6 +67,21 @@ def pictures(model: SequenceModel, task: LanguageTask, trained: Trained) -> dict
     }
 
 
+def perplexity_by_slots(
+    config: ConfigDict, model: SequenceModel, task: LanguageTask, trained: Trained
+) -> dict[int, float]:
+    """Perplexity a token of the beginning of the validation split, by the slots of the cache at
+    that time; nothing is trained again."""
+    found = {}
+    for factor in SLOTS_FACTORS:
+        enlarged = ConfigDict(config)
+        with enlarged.unlocked():
+            enlarged.eval.slots_factor = factor
+        metrics = LanguageEvaluator(model, task, enlarged).validate(trained)
+        found[factor * model.cache.num_slots] = metrics["perplexity"]
+    return found
+
+
 def coloured(
     model: SequenceModel, task: LanguageTask, trained: Trained, ids: np.ndarray
 ) -> ColouredText:
@@ -77,6 +97,8 @@ def coloured(
         mean = lambda gates: np.mean([np.mean(g[0], axis=-1) for g in gates], axis=0)
         shares["wrote"] = mean([memory.writes for memory in memories])
         shares["read"] = mean([memory.reads for memory in memories])
+    if aux.copied is not None:
+        shares["copied"] = np.asarray(aux.copied)[0]
     return ColouredText(_texts(task.vocabulary, ids[:-1]), shares, nats)
 
 

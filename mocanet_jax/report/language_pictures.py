@@ -13,7 +13,17 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mocanet_jax.report.pictures import BLUE, GREEN, INK, ORANGE, percent, plain_text, save
+from mocanet_jax.report.pictures import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    percent,
+    plain_text,
+    save,
+    tidy,
+)
 from mocanet_jax.runtime.storage.files import replace_text
 
 COLUMNS = 100
@@ -32,7 +42,7 @@ class ColouredText(NamedTuple):
 STRONGEST = 0.7
 """Opacity of a share of 1; text on it stays legible."""
 
-COLOURS = {"spent": GREEN, "wrote": BLUE, "read": ORANGE}
+COLOURS = {"spent": GREEN, "wrote": BLUE, "read": ORANGE, "copied": PURPLE}
 
 
 def page(text: ColouredText, title: str, path: Path) -> None:
@@ -96,6 +106,31 @@ def picture(text: ColouredText, title: str, path: Path) -> None:
             )
     figure.suptitle(title, fontsize=11)
     figure.tight_layout(h_pad=1.5, rect=(0, 0, 1, 1 - 0.3 / size[1]))
+    save(figure, path)
+
+
+def slots(perplexity: dict[int, float], path: Path) -> None:
+    """Perplexity against the slots of a cache, of which the fewest are those of training."""
+    figure = Figure(figsize=(5.5, 3.6))
+    ax = figure.subplots()
+    trained = min(perplexity)
+    ax.plot(list(perplexity), list(perplexity.values()), color=PURPLE, marker="o", ms=4)
+    ax.axvline(trained, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    ax.annotate(
+        " in training",
+        (trained, 1),
+        xycoords=("data", "axes fraction"),
+        va="top",
+        fontsize=8,
+        color=INK,
+    )
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(perplexity), [f"{n:,}" for n in perplexity])
+    ax.minorticks_off()
+    ax.set(xlabel="slots of the cache at test time", ylabel="perplexity of validation, a token")
+    ax.set_title("A cache enlarged without training", loc="left", fontsize=11)
+    tidy(ax)
+    figure.tight_layout()
     save(figure, path)
 
 

@@ -10,7 +10,7 @@ from mocanet_jax.evaluate.spending import spending
 from mocanet_jax.inference.predictor import TextPredictor
 from mocanet_jax.inference.restore import restored
 from mocanet_jax.nn.config import LayerConfig
-from mocanet_jax.report import curves, sequence_pictures, text_pictures
+from mocanet_jax.report import curves, language_pictures, sequence_pictures, text_pictures
 from mocanet_jax.report import language as language_report
 from mocanet_jax.report import sequence as sequence_report
 from mocanet_jax.report.pictures import percent
@@ -82,7 +82,13 @@ def _of_checkpoint(workdir, texts, target) -> Pictures:
         return _of_classifier(TextPredictor(workdir), texts, target)
     run = restored(workdir)
     if isinstance(run.task, LanguageTask):
-        return language_report.pictures(run.model, run.task, run.trained)
+        pictures = language_report.pictures(run.model, run.task, run.trained)
+        if getattr(run.model, "cache", None):
+            measured = language_report.perplexity_by_slots(
+                run.config, run.model, run.task, run.trained
+            )
+            pictures["slots.png"] = partial(language_pictures.slots, measured)
+        return pictures
     example = sequence_report.example(run.config, run.model, run.task, run.trained)
     views = sequence_report.memory_views(run.model.layer, example)
     pictures = {

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from mocanet_jax.inference.restore import restored
 from mocanet_jax.report import language, language_pictures
 from mocanet_jax.report.language_pictures import ColouredText
 from mocanet_jax.tasks.corpora.tokenizers import Words
@@ -42,3 +43,24 @@ def test_tokens_of_a_text_join_into_it(spaced):
     words = Words(False, ("<unk>", "<eos>", "a", "b"))
     ids = np.array([2, 3, 1, 2] if spaced else [2])
     assert "".join(language._texts(words, ids)) == ("a b\na" if spaced else "a")
+
+
+def test_a_cache_is_measured_with_more_slots(finished_language, monkeypatch, tmp_path):
+    """The first figure is that of the run itself; each has as many slots as it says."""
+    workdir, _ = finished_language
+    run = restored(workdir)
+    monkeypatch.setattr(language, "SLOTS_FACTORS", (1, 3))
+    found = language.perplexity_by_slots(run.config, run.model, run.task, run.trained)
+    slots = run.model.cache.num_slots
+    assert list(found) == [slots, 3 * slots]
+    assert found[slots] == pytest.approx(run.progress.validation["perplexity"], rel=1e-4)
+    assert found[3 * slots] != pytest.approx(found[slots], rel=1e-4)
+    drawn(language_pictures.slots, found, path=tmp_path / "slots.png")
+
+
+def test_copies_are_coloured(finished_language):
+    run = restored(finished_language[0])
+    ids = run.task.held_out["valid"].ids[:20]
+    shares = language.coloured(run.model, run.task, run.trained, ids).shares
+    assert set(shares) == {"spent", "wrote", "read", "copied"}
+    assert (shares["copied"][2:] > 0).all()

@@ -212,6 +212,7 @@ def language_config() -> ConfigDict:
     config.model.num_layers = 1
     config.model.controller.kind = "lstm"
     config.model.tied_head = False
+    config.model.budget.routing = "topk"
     config.model.ngrams.orders = (2, 3, 4)
     config.model.ngrams.dropout = 0.5
     config.model.dropout = 0.1

@@ -96,8 +96,8 @@ class Session:
             yield "batch needs a file: batch FILE"
             return
         try:
-            texts = read_texts(Path(os.path.expanduser(name)))
-        except (OSError, ValueError) as error:
+            texts = read_texts(local_path(os.path.expanduser(name)))
+        except (OSError, ValueError, UserError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             yield (
                 f"{shown(name, 200)} cannot be read: {reason} "

@@ -54,7 +54,7 @@ def request() -> SuiteRequest:
     rates = list(dict.fromkeys(study_cli.numbers("learning_rates", float)))
     if not all(rate > 0 and math.isfinite(rate) for rate in rates):
         raise UserError(f"--learning_rates takes numbers above 0, not {rates}")
-    report = Path(wanted.report) if wanted.report else None
+    report = local_path(wanted.report) if wanted.report else None
     if report:
         task_suite_report.around_results(report)
     models = list(dict.fromkeys(wanted.models))
@@ -63,9 +63,7 @@ def request() -> SuiteRequest:
             Entrant(task, model, _variants(task, file, model, rates, wanted.minutes))
             for model in models
         ]
-        for task, file in _files(
-            Path(wanted.configs), list(dict.fromkeys(wanted.tasks))
-        ).items()
+        for task, file in _files(wanted.configs, list(dict.fromkeys(wanted.tasks))).items()
     }
     if not tasks or not models:
         raise UserError(f"nothing is left to run: tasks {[*tasks]}, models {models}")
@@ -76,7 +74,7 @@ def request() -> SuiteRequest:
 def _files(folder, names):
     """Config files, with :TASK where one is of several tasks, by the names of their tasks: of
     these tasks of sequences, or of all where none is named."""
-    folder = Path(folder) if folder else config_files.shipped()
+    folder = local_path(folder) if folder else config_files.shipped()
     files = {}
     for path in sorted(folder.glob("*.py")):
         config = _run(path)
@@ -123,6 +121,7 @@ def conduct(wanted: SuiteRequest, start: study.Start = study_cli.start_run) -> N
     from mocanet_jax.studies import task_suite_report
 
     findings, runs = SuiteFindings(wanted.num_seeds, wanted.minutes, [], []), 0
+    study_cli.say(_extent(wanted))
     with study_cli.left_by_sigterm():
         for entrants in wanted.tasks.values():
             rows, outcomes = task_suite.conduct(
@@ -139,6 +138,17 @@ def conduct(wanted: SuiteRequest, start: study.Start = study_cli.start_run) -> N
             task_suite_report.put_into(wanted.report, task_suite_report.markdown(findings))
             study_cli.say(f"the table is in {wanted.report}")
     study_cli.leave_if_failed(len(findings.failed), runs, wanted.out)
+
+
+def _extent(wanted):
+    """How many runs there are, and what they take where their minutes are limited."""
+    entrants = [one for of_task in wanted.tasks.values() for one in of_task]
+    runs = sum(len(one.variants) + wanted.num_seeds - 1 for one in entrants)
+    line = f"{runs} runs on {len(wanted.tasks)} tasks"
+    if not wanted.minutes:
+        return line
+    limit = study.duration(60 * wanted.minutes * runs / wanted.processes)
+    return f"{line}, {wanted.minutes:g} minutes each: at most about {limit}"
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:

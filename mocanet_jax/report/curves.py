@@ -5,7 +5,7 @@ resumed run replaces what it repeats. Losses ≤ 0 and values that are not finit
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +42,7 @@ RUNS = [BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, INK, "#999999"]
 
 DASHES = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1))]
 TARGET_DASH = (0, (1, 2))
+EVALUATED_DASH = (0, (4, 2))
 LABEL_BOX = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
 
 LOSS, ACCURACY, USAGE = "loss (nats)", "accuracy", "usage (share)"
@@ -88,11 +89,25 @@ COMPARED = {
 }
 
 
-def learning_curves(rows: Rows, target: float | None, path: Path) -> None:
-    """Loss, accuracy, usage, λ and curriculum length against the training step; a panel each
-    where there are any.
+class Run(NamedTuple):
+    """title: of the picture. target: of usage; evaluated: the step of the checkpoint in use;
+    None where there is none."""
 
-    target: of usage, None where there is none. A long series is drawn as the mean and the
+    title: str
+    target: float | None
+    evaluated: int | None
+
+
+def titled(config: Mapping) -> str:
+    """A run's title: task, model and seed of its config."""
+    return f"{config['task']}, {config['model']['name']}, seed {config['seed']}"
+
+
+def learning_curves(rows: Rows, run: Run, path: Path) -> None:
+    """Loss, accuracy, usage, λ and curriculum length against the training step; a panel each
+    where there are any. A line marks the evaluated checkpoint.
+
+    A long series is drawn as the mean and the
     range of 400 bins. ValueError where no row has any of the metrics.
     """
     there = set().union(*rows)
@@ -103,15 +118,22 @@ def learning_curves(rows: Rows, target: float | None, path: Path) -> None:
     if not panels:
         raise ValueError("nothing to draw: no row has a loss, accuracy, usage, λ or length")
     figure, axes = _stacked(panels, [rows])
+    figure.suptitle(plain_text(run.title), x=0.01, ha="left", weight="bold", color=INK)
     for (name, lines), ax in zip(panels.items(), axes, strict=True):
         for line in lines:
             _curve(ax, rows, line)
-        if name == USAGE and target is not None:
-            target_line(ax, target)
+        if name == USAGE and run.target is not None:
+            target_line(ax, run.target)
         _limits(ax, name)
+        if run.evaluated is not None:
+            ax.axvline(run.evaluated, color=INK, linewidth=1.1, linestyle=EVALUATED_DASH)
         handles, labels = ax.get_legend_handles_labels()
         if len(handles) > 1:
             ax.legend(handles, labels, frameon=False, loc=(1.01, 0.2), fontsize=9)
+    if run.evaluated is not None:
+        name = f"evaluated: step {run.evaluated:,}"
+        mark = _handle(name, INK, 1.1, EVALUATED_DASH)
+        figure.legend(handles=[mark], loc="outside upper right", frameon=False, fontsize=9)
     save(figure, path)
 
 

@@ -44,17 +44,19 @@ def draw_run(workdir: Path, out: Path, texts: list[str], console: Console) -> No
     if len(texts) > MOST_TEXTS:
         raise UserError(f"--text can be given {MOST_TEXTS} times, not {len(texts)}")
     rows, target = _metrics(workdir)
-    pictures: Pictures = {"curves.png": partial(curves.learning_curves, rows, target)}
-    if any("train/load_of_expert_0" in row for row in rows):
-        pictures["expert_load.png"] = partial(curves.expert_load, rows)
-    missing = ""
+    missing, step, of_checkpoint = "", None, {}
     try:
-        pictures |= _of_checkpoint(workdir, texts, target)
+        step, of_checkpoint = _of_checkpoint(workdir, texts, target)
     except UserError as error:
         if texts:
             raise
         missing = f"pictures of memory and spending are left out: {error}"
-    _draw(pictures, out, console)
+    config = read_config(workdir)
+    run = curves.Run(curves.titled(config) if config else workdir.name, target, step)
+    pictures: Pictures = {"curves.png": partial(curves.learning_curves, rows, run)}
+    if any("train/load_of_expert_0" in row for row in rows):
+        pictures["expert_load.png"] = partial(curves.expert_load, rows)
+    _draw(pictures | of_checkpoint, out, console)
     if missing:
         say(console, missing)
 
@@ -76,10 +78,12 @@ def _metrics(workdir):
     return rows, None if config is None else budget_target(config)
 
 
-def _of_checkpoint(workdir, texts, target) -> Pictures:
+def _of_checkpoint(workdir, texts, target) -> tuple[int, Pictures]:
+    """The step in use, and what is drawn from it."""
     task = (read_config(workdir) or {}).get("task")
     if texts or (task and issubclass(task_class(task), TextTask)):
-        return _of_classifier(TextPredictor(workdir), texts, target)
+        predictor = TextPredictor(workdir)
+        return predictor.step, _of_classifier(predictor, texts, target)
     run = restored(workdir)
     if isinstance(run.task, LanguageTask):
         pictures = language_report.pictures(run.model, run.task, run.trained)
@@ -88,7 +92,7 @@ def _of_checkpoint(workdir, texts, target) -> Pictures:
                 run.config, run.model, run.task, run.trained
             )
             pictures["slots.png"] = partial(language_pictures.slots, measured)
-        return pictures
+        return run.step, pictures
     example = sequence_report.example(run.config, run.model, run.task, run.trained)
     views = sequence_report.memory_views(run.model.layer, example)
     pictures = {
@@ -98,7 +102,7 @@ def _of_checkpoint(workdir, texts, target) -> Pictures:
         spent = spending(run.model.layer, example.layers)
         draw = partial(sequence_pictures.spending_over_time, example.sequence, spent, target)
         pictures["spending.png"] = draw
-    return pictures
+    return run.step, pictures
 
 
 def _of_classifier(predictor, texts, target) -> Pictures:

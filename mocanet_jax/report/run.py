@@ -36,8 +36,9 @@ def report(result: Result, console: Console) -> None:
         sequence_report.draw(workdir, evaluator, result.trained, results)
     rows = read_metrics(workdir)  # none in a folder for pictures of a file of one's own
     if rows:
-        target = budget_target(evaluator.config)
-        curves.learning_curves(rows, target, workdir / "curves.png")
+        config, step = evaluator.config, result.summary["evaluated_step"]
+        run = curves.Run(curves.titled(config), budget_target(config), step)
+        curves.learning_curves(rows, run, workdir / "curves.png")
     beside = "beside it" if workdir == result.workdir else f"in {workdir}"
     say(console, f"{result.file} and pictures {beside}")
 

@@ -72,7 +72,7 @@ def memory_views(config: LayerConfig | None, example: Example) -> dict[str, Memo
         return {}
     return {
         f"memory_layer_{n}.png": _view(config, aux, example.sequence, f"layer {n}")
-        for n, aux in enumerate(example.layers, start=1)
+        for n, aux in enumerate(example.layers)
     }
 
 

@@ -270,7 +270,7 @@ def _experts(ax, view):
     colours = to_rgba_array(expert_colours(view.num_experts))
     cells = np.where(chosen[..., None] < 0, 1.0, colours[chosen][..., :3])
     labels = np.where(few | (chosen < 0), "", chosen.astype(str))
-    _cells(ax, cells, labels, [f"choice {k + 1}" for k in range(len(chosen))])
+    _cells(ax, cells, labels, [f"choice {k}" for k in range(len(chosen))])
     busy = int((chosen >= 0).any(axis=0).sum())
     scale = "" if few else f", 0 dark to {view.num_experts - 1} light"
     note = f"(at {busy} of {chosen.shape[1]} steps{scale})"

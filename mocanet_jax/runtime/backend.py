@@ -1,22 +1,50 @@
 """JAX and its devices, or one line on why they cannot be used."""
 
 import os
+import re
+import subprocess
+import sys
+from functools import cache
 
 from mocanet_jax.runtime.errors import UserError
 
 DOUBLE = "JAX_ENABLE_X64"
 
+PARSES_FLAGS = "from jaxlib import xla_client; xla_client.make_cpu_client()"
+
+LOGGED = re.compile(r"^[EF]\d{4} .*?\] (.*)$", re.MULTILINE)
+"""An error as XLA logs it."""
+
 
 def prepare() -> None:
     """Imports JAX for a command. It computes in 32 bits, whatever JAX_ENABLE_X64 says.
 
-    Raises UserError for a variable of JAX that it refuses.
+    Raises UserError for a variable of JAX, or of XLA, that it refuses.
     """
     os.environ.pop(DOUBLE, None)
+    _check_xla_flags()
     try:
         import jax  # noqa: F401
     except ValueError as error:
         raise UserError(f"JAX cannot start: {_line(error)}") from error
+
+
+@cache
+def _check_xla_flags():
+    """In a process of its own, since XLA aborts the one that it finds wrong flags in."""
+    if "XLA_FLAGS" not in os.environ:
+        return
+    command = [sys.executable, "-c", PARSES_FLAGS]
+    tried = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    if tried.returncode:
+        printed = tried.stderr.decode(errors="replace")
+        reason = [*LOGGED.findall(printed), *reversed(printed.strip().splitlines()), ""][0]
+        raise UserError(
+            f"XLA cannot start with XLA_FLAGS={os.environ['XLA_FLAGS']!r} ({reason}); correct "
+            "or unset it"
+        )
 
 
 def start() -> None:

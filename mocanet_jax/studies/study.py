@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from mocanet_jax.runtime.storage.files import read_json
@@ -34,7 +35,6 @@ MEASURES = {
 }
 """What a study reports of its runs, and the entry of result.json that holds it."""
 
-CONFIDENCE = 0.95
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 10.0  # between SIGINT and SIGKILL to a process
 
@@ -49,6 +49,11 @@ class Cell(NamedTuple):
     @property
     def config(self) -> dict:
         return self.variant.config | {"seed": self.seed}
+
+    @property
+    def minutes(self) -> float:
+        """What the run may take; 0 for no limit."""
+        return self.config.get("train", {}).get("max_minutes", 0.0)
 
     @property
     def log(self) -> Path:
@@ -80,12 +85,21 @@ class Outcome(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """values: one a seed. half_width: of the 95 % t-interval of their mean; None for a single
-    value."""
+    """values: one a seed, at least one."""
 
-    mean: float
-    half_width: float | None
     values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.values)
+
+    @property
+    def lowest(self) -> float:
+        return min(self.values)
+
+    @property
+    def highest(self) -> float:
+        return max(self.values)
 
 
 class Row(NamedTuple):
@@ -180,18 +194,39 @@ def conduct(
     say: Callable[[str], None],
     start: Start,
 ) -> list[Outcome]:
-    """Runs every variant with every seed in OUT/NAME/seed_S, with a line as each ends."""
+    """Runs every variant with every seed in OUT/NAME/seed_S, with a line as each ends; says how
+    long all take, before they start where their minutes are limited, else after the first."""
     cells = [
         Cell(variant, seed, out / variant.name / f"seed_{seed}")
         for seed in seeds
         for variant in variants
     ]
-    say(f"{len(cells)} runs in {out}, {processes} at a time")
+    waiting = [cell for cell in cells if cell.result() is None]
+    limits = [cell.minutes for cell in waiting]
+    needed = f"; at most about {duration(60 * sum(limits) / processes)}" if all(limits) else ""
+    say(f"{len(cells)} runs in {out}, {processes} at a time{needed if waiting else ''}")
+    left, measured = len(waiting), False
 
     def report(count, outcome):
+        nonlocal left, measured
         say(f"{count} of {len(cells)}  {_line(outcome)}")
+        if outcome.seconds is None:
+            return
+        left -= 1
+        if outcome.result is not None and left and not measured and not all(limits):
+            measured = True
+            seconds = outcome.seconds * math.ceil(left / processes)
+            say(f"about {duration(seconds)} for {left} more, if each takes as long")
 
     return run(cells, processes, report, start)
+
+
+def duration(seconds: float) -> str:
+    """In words, to the minute from a minute on."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _line(outcome):
@@ -227,8 +262,8 @@ def _row(variant, results, control):
     return Row(
         variant,
         seeds,
-        {name: spread([one[name] for one in measured]) for name in shared},
-        spread(differences) if differences else None,
+        {name: Spread(tuple(one[name] for one in measured)) for name in shared},
+        Spread(tuple(differences)) if differences else None,
     )
 
 
@@ -237,16 +272,3 @@ def _measures(result):
     found = {name: value for name, value in found.items() if value is not None}
     step = result["train_seconds"] / max(result["trained_steps"], 1)
     return found | {"milliseconds_per_step": 1000 * step}
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Mean and Student's t-interval of at least one value."""
-    from scipy import stats  # slow to import
-
-    n = len(values)
-    mean = sum(values) / n
-    if n == 1:
-        return Spread(mean, None, tuple(values))
-    deviation = math.sqrt(sum((x - mean) ** 2 for x in values) / (n - 1))
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
-    return Spread(mean, quantile * deviation / math.sqrt(n), tuple(values))

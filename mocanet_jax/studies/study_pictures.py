@@ -1,6 +1,6 @@
 """Pictures of a study: what ablations reach, and accuracy against compute.
 
-Points are means over seeds, bars 95 % intervals, small dots single seeds.
+Points are means over seeds, bars the range of the seeds, small dots single seeds.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ COSTS = {
     "flops_per_token": "realised forward FLOPs per token (thousands)",
     "milliseconds_per_step": "milliseconds per training step",
 }
-NOTE = "mark: mean · bar: 95 % interval over seeds · small dots: single seeds"
+NOTE = "mark: mean · bar: lowest to highest seed · small dots: single seeds"
 CLOSE = 0.08  # of the extent of all marks: labels would overlap
 SCALE = {"flops_per_token": 1e-3, "milliseconds_per_step": 1.0}
 
@@ -45,26 +45,23 @@ def ablation(rows: list[Row], path: Path) -> None:
 
 def _line(ax, place, spread, is_control):
     colour = ORANGE if is_control else BLUE
-    mean, half = 100 * spread.mean, 100 * (spread.half_width or 0.0)
+    mean, ends = 100 * spread.mean, [100 * spread.lowest, 100 * spread.highest]
     if is_control:
         ax.axvline(mean, color=ORANGE, linewidth=1.2, linestyle=(0, (4, 2)))
-    if spread.half_width is not None:
-        low, high = max(mean - half, 0.0), min(mean + half, 100.0)
-        ax.plot([low, high], [place, place], color=colour, linewidth=2.2, alpha=0.6)
+    if len(spread.values) > 1:
+        ax.plot(ends, [place, place], color=colour, linewidth=2.2, alpha=0.6)
         seeds = 100 * np.array(spread.values)
         ax.plot(seeds, np.full(len(seeds), place + 0.25), "o", color=INK, markersize=2.5)
     ax.plot(mean, place, "o", color=colour, markersize=7, zorder=3)
-    label = f"{mean:.2f}" if spread.half_width is None else f"{mean:.2f} ± {half:.2f}"
-    ax.text(1.01, place, label, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
+    seeds = f" ({ends[0]:.2f} to {ends[1]:.2f})" if len(spread.values) > 1 else ""
+    beside = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 9}
+    ax.text(1.01, place, f"{mean:.2f}{seeds}", **beside)
 
 
 def _limits(spreads: list[Spread]) -> tuple[float, float]:
-    """The range of a panel in percent: all seeds and all of each interval that can be, and a
-    margin; at least 2 points wide."""
+    """The range of a panel in percent: all seeds and a margin; at least 2 points wide."""
     values = [value for spread in spreads for value in spread.values]
-    halves = [(spread.mean, spread.half_width or 0.0) for spread in spreads]
-    low = max(0.0, min(*values, *(mean - half for mean, half in halves)))
-    high = min(1.0, max(*values, *(mean + half for mean, half in halves)))
+    low, high = min(values), max(values)
     middle, width = 50 * (low + high), max(100 * (high - low), 2.0)
     return middle - 0.55 * width, middle + 0.55 * width
 
@@ -122,11 +119,7 @@ def _series(ax, cost, rows, style, extent):
     reached = [row.measured["accuracy"] for row in rows]
     points = _points(rows, cost)
     x, y = points.T
-    wide, high = SCALE[cost] * _halves(spent), 100 * _halves(reached)
-    bars = {  # no further than values can be
-        "xerr": [np.minimum(wide, x), wide],
-        "yerr": [np.minimum(high, y), np.minimum(high, 100 - y)],
-    }
+    bars = {"xerr": SCALE[cost] * _ranges(spent), "yerr": 100 * _ranges(reached)}
     ax.errorbar(x, y, **bars, fmt=line, color=colour, label=name, elinewidth=1, capsize=2)
     for one, other in zip(spent, reached, strict=True):
         seeds = SCALE[cost] * np.array(one.values), 100 * np.array(other.values)
@@ -160,5 +153,6 @@ def _means(spreads):
     return np.array([spread.mean for spread in spreads])
 
 
-def _halves(spreads):
-    return np.array([spread.half_width or 0.0 for spread in spreads])
+def _ranges(spreads):
+    """Distances from the mean to the lowest and to the highest seed, [2, spreads]."""
+    return np.array([(one.mean - one.lowest, one.highest - one.mean) for one in spreads]).T

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from mocanet_jax.runtime.storage.files import replace_text, write_json
 from mocanet_jax.studies import study_pictures
-from mocanet_jax.studies.study import CONFIDENCE, Findings, Outcome, Row, Spread
+from mocanet_jax.studies.study import Findings, Outcome, Row, Spread
 
 ABSENT = "–"
 R = TypeVar("R")
@@ -37,7 +37,6 @@ def as_json(findings: Findings) -> dict:
         "config": findings.file,
         "overrides": findings.overrides,
         "seeds": findings.num_seeds,
-        "confidence": CONFIDENCE,
         "rows": [_row_as_json(row) for row in findings.rows],
         "equal_to_control": findings.equal,
         "failed": failures_as_json(findings.failed),
@@ -52,9 +51,8 @@ def _row_as_json(row):
 
 
 def _spread_as_json(spread):
-    mean, half = spread.mean, spread.half_width
-    interval = None if half is None else [mean - half, mean + half]
-    return {"mean": mean, "interval": interval, "values": list(spread.values)}
+    ends = [spread.lowest, spread.highest]
+    return {"mean": spread.mean, "range": ends, "values": list(spread.values)}
 
 
 def markdown(findings: Findings, title: str, columns: list[Column]) -> str:
@@ -66,12 +64,9 @@ def markdown(findings: Findings, title: str, columns: list[Column]) -> str:
     if findings.overrides:
         fields = ", ".join(f"{field}={value}" for field, value in findings.overrides.items())
         paragraphs.append(f"With `{fields}`.")
-    spread = "One seed, so no interval."
+    spread = "One seed, so no range."
     if findings.num_seeds > 1:
-        spread = (
-            f"Means over {findings.num_seeds} seeds, ± half the width of their "
-            f"{100 * CONFIDENCE:.0f} % t-interval."
-        )
+        spread = f"Means over {findings.num_seeds} seeds (lowest to highest seed)."
     paragraphs.append(f"{spread} Usage is the share of everything that this model could use.")
     rows, name = findings.rows, columns[0]
     shown = [(head, say) for head, say in columns if any(say(row) != ABSENT for row in rows)]
@@ -120,15 +115,19 @@ def table(rows: Sequence[R], columns: Sequence[tuple[str, Callable[[R], str]]]) 
     return "\n".join(f"| {' | '.join(line)} |" for line in [heads, rule, *cells])
 
 
-def percent(spread: Spread) -> str:
-    """A share with its interval, in percent or percentage points."""
-    half = "" if spread.half_width is None else f" ± {100 * spread.half_width:.2f}"
-    return f"{100 * spread.mean:.2f}{half}"
+def percent(spread: Spread, sign: str = "") -> str:
+    """A share with its range over seeds, in percent or percentage points. sign: "+" shows it
+    of positive numbers, too."""
+    return _with_range(spread, lambda value: f"{100 * value:{sign}.2f}")
 
 
 def _number(spread, digits):
-    half = "" if spread.half_width is None else f" ± {spread.half_width:,.{digits}f}"
-    return f"{spread.mean:,.{digits}f}{half}"
+    return _with_range(spread, lambda value: f"{value:,.{digits}f}")
+
+
+def _with_range(spread, form):
+    mean, low, high = map(form, (spread.mean, spread.lowest, spread.highest))
+    return mean if len(spread.values) == 1 else f"{mean} ({low} to {high})"
 
 
 def _measured(name, form):
@@ -142,8 +141,7 @@ def _mean(digits):
 def _difference(row):
     if row.difference is None:
         return ABSENT
-    sign = "+" if row.difference.mean > 0 else ""
-    return sign + percent(row.difference)
+    return percent(row.difference, "+")
 
 
 def _usage(row):

@@ -150,13 +150,15 @@ def prepared(config: ConfigDict, workdir: Path) -> Prepared:
 
 def _continued(progress: Progress, config: ConfigDict, step: int) -> Progress:
     """The progress of a run that goes on with this config. One whose budget, limits or data
-    changed is finished only where no step is left; other changes do not train it further."""
+    changed is finished only where no step is left and the last one is validated; other changes
+    do not train it further."""
     now = plain(config)
     if progress.config == now:
         return progress
     changed = {line.split(" ")[0] for line in differing_fields(progress.config, now)}
     finished = progress.finished and changed.isdisjoint(PROLONGING)
-    return progress._replace(config=now, finished=finished or step >= config.train.max_steps)
+    done = bool(progress.validation) and step >= config.train.max_steps
+    return progress._replace(config=now, finished=finished or done)
 
 
 def _described(config: ConfigDict) -> str:

@@ -48,7 +48,8 @@ class Run:
         return self.trainer.config.train
 
     def advance(self, steps, state: TrainState) -> Progress:
-        """Trains from `state` on to the end; returns the progress there.
+        """Trains from `state` on to the end; returns the progress there. A step that was saved
+        when its validation was due is validated first.
 
         steps: `Trainer.steps`, jitted. Raises UserError where training diverges or cannot save,
         and Stopped where a signal ends it.
@@ -65,11 +66,16 @@ class Run:
         if needs := compiled.memory_analysis():
             check(needs.temp_size_in_bytes, "a training step")
         self.monitor.note(f"compiled after {seconds_since_process_start():.1f} s")
+        missing = self._validation_is_missing(start)
         record = (
-            Recorder(self.workdir, start) if is_main_process() else nullcontext(Unrecorded())
+            Recorder(self.workdir, start, missing)
+            if is_main_process()
+            else nullcontext(Unrecorded())
         )
         watched = self.monitor.training(start, training.max_steps)
         with StopRequest() as stop, record as recorder, watched:
+            if missing:
+                self._validate(state, recorder, self._is_last(step))
             while not clock.progress.finished:
                 if received := any_signal(stop.received):
                     self._save_and_stop(received, state)
@@ -89,12 +95,11 @@ class Run:
                 self.monitor.update(step, means)
                 after = _on_host(state.curriculum)
                 self._note(step, self.trainer.curriculum.news(before, after))
-                last = step == training.max_steps or self._out_of_time()
+                last = self._is_last(step)
                 if last or step % training.eval_every == 0:
-                    validation = self.evaluator.validate(state.trained)
-                    _check_finite(validation, step)
-                    recorder.write(step, "eval", validation)
-                    self._validated(state, validation, last)
+                    if self.checkpoints.empty:  # the first validation may run out of memory
+                        self.checkpoints.save(state, clock.book({}, False))
+                    self._validate(state, recorder, last)
         self._note(step, self.trainer.curriculum.verdict(_on_host(state.curriculum)))
         return clock.progress
 
@@ -102,9 +107,17 @@ class Run:
         if line is not None:
             self.monitor.note(f"step {step}: {line}")
 
-    def _validated(self, state: TrainState, validation: dict, last: bool) -> None:
-        """Reports and books a validation, and saves where one is due."""
+    def _validation_is_missing(self, step: int) -> bool:
+        """Whether a run goes on from a step that was saved just before its validation."""
+        due = step % self.training.eval_every == 0 or step >= self.training.max_steps
+        return step > 0 and due and not self.checkpoints.is_validated(step)
+
+    def _validate(self, state: TrainState, recorder: Recorder, last: bool) -> None:
+        """Validates, records and reports it, and saves where a checkpoint is due."""
         step, evaluator, training = int(state.step), self.evaluator, self.training
+        validation = evaluator.validate(state.trained)
+        _check_finite(validation, step)
+        recorder.write(step, "eval", validation)
         self.monitor.validated(step, evaluator.describe(validation))
         if validation["accuracy"] >= SOLVED:
             self.clock.note_solved(step)
@@ -124,13 +137,15 @@ class Run:
         if solved:
             why = f"validation loss {loss:.4g} is within config.train.stop_at_loss"
             return f"stopped, {why}={limits.stop_at_loss:g}"
-        if step == limits.max_steps:
+        if step >= limits.max_steps:
             return "stopped, all of config.train.max_steps are done"
         return f"stopped, config.train.max_minutes={limits.max_minutes:g} are over"
 
-    def _out_of_time(self) -> bool:
-        """Whether a process has used up config.train.max_minutes."""
+    def _is_last(self, step: int) -> bool:
+        """Whether all steps are done, or a process has used up config.train.max_minutes."""
         limit = self.training.max_minutes
+        if step >= self.training.max_steps:
+            return True
         return limit > 0 and any_process(self.clock.minutes >= limit)
 
     def _save_and_stop(self, received, state: TrainState) -> NoReturn:

@@ -70,8 +70,10 @@ def test_validation_chooses_the_rate_and_the_best_seed(command, tmp_path):
     results[0.2, 1] |= {"solved_step": 100, "solved_seconds": 10.0}
     results[0.2, 2] |= {"solved_step": 300, "solved_seconds": 31.0}
     runs = Runs(results)
-    code, _ = command(*PARITY, "--learning_rates=0.1 0.2", "--minutes=2", runs=runs)
+    code, out = command(*PARITY, "--learning_rates=0.1 0.2", "--minutes=2", runs=runs)
     assert code == 0
+    assert out.startswith("4 runs on 1 tasks, 2 minutes each: at most about 8 min\n")
+    assert "2 runs in runs/tasks, 1 at a time; at most about 4 min\n" in out
     lstm = "parity_check/lstm/lr_"
     assert runs.started == [
         (f"{lstm}0.1", 0),
@@ -90,6 +92,7 @@ def test_validation_chooses_the_rate_and_the_best_seed(command, tmp_path):
         "beyond, %: best": "60.00",
         "max": "100.00",
         "median": "70.00",
+        "worst": "60.00",
         "in training, %: best": "90.00",
         "solved": "2/3",
         "steps to solve": "200",

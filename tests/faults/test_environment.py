@@ -96,6 +96,22 @@ STARTS = [
         "JAX finds no device on JAX_PLATFORMS=cuda,",
         marks=pytest.mark.integration,
     ),
+    ({"XLA_FLAGS": "--xla_cpu_fast"}, "XLA cannot start with XLA_FLAGS='--xla_cpu_fast' (Unkn"),
+    pytest.param(
+        {"XLA_FLAGS": "--xla_backend_optimization_level=high"},
+        "XLA cannot start with XLA_FLAGS='--xla_backend_optimization_level=high' (Couldn't",
+        marks=LONGER,
+    ),
+    pytest.param(
+        {"XLA_FLAGS": "flags"}, "XLA cannot start with XLA_FLAGS='flags'", marks=LONGER
+    ),
+    pytest.param({"XLA_FLAGS": " "}, "XLA cannot start with XLA_FLAGS=' '", marks=LONGER),
+    pytest.param(
+        {"XLA_FLAGS": "--xla_force_host_platform_device_count=0"},
+        "XLA cannot start with XLA_FLAGS=",
+        marks=LONGER,
+    ),
+    pytest.param({"XLA_FLAGS": ""}, None, marks=LONGER),
     ({"JAX_DEBUG_NANS": "perhaps"}, "JAX cannot start: invalid truth value 'perhaps'"),
     pytest.param({"JAX_ENABLE_X64": "perhaps"}, None, marks=LONGER),
     ({"JAX_ENABLE_X64": "1"}, None),

@@ -6,6 +6,7 @@ To add a case is to add a line to a table.
 
 import gzip
 import io
+import re
 import zipfile
 
 import numpy as np
@@ -15,6 +16,8 @@ from mocanet_jax.chat import read_texts
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.labelled import read_tsv
 from mocanet_jax.tasks.text.vectors import read_vectors
+from mocanet_jax.tasks.text.vocabulary import FIRST_WORD
+from tests.tasks.text.small_corpus import small_task
 
 TSV = "sentence\tlabel\nA warm café .\t1\nit 's dull\t0\n"
 ROWS = [("A warm café .", 1), ("it 's dull", 0)]
@@ -48,6 +51,11 @@ TABLES = {
     "CSV with quotes": ('sentence,label\n"a ""fine"" film",1\ndull,0\n', QUOTED),
     "CSV, all in quotes": ('"sentence","label"\n"a ""fine"" film","1"\n"dull","0"\n', QUOTED),
     "CSV with line ends": ('sentence,label\n"one\ntwo\tthree",1\ndull,0\n', NEW_LINES),
+    "CSV and columns of one's own": (
+        "genre,sentence,label\nx,A warm café .,1\nx,it 's dull,0\n",
+        ROWS,
+    ),
+    "CSV with spaces": ("sentence, label\nA warm café .,1\nit 's dull, 0\n", ROWS),
     "TSV with quotes": ('sentence\tlabel\n"a ""fine"" film"\t1\ndull\t0\n', QUOTED),
     "TSV, all in quotes": (
         '"sentence"\t"label"\n"one\ntwo\tthree"\t"1"\n"dull"\t"0"\n',
@@ -157,6 +165,22 @@ LISTS = {
     "CSV without quotes": ("id,sentence\n0,good film\n1,dull\n", ["good film", "dull"]),
     "the word alone": ("sentence\ngood film\n", ["good film"]),
     "the word in a text": ("a sentence, dull\ngood\n", ["a sentence, dull", "good"]),
+    "the word between commas": (
+        "One more, sentence, dull.\ngood, sentence\n",
+        ["One more, sentence, dull.", "good, sentence"],
+    ),
+    "the word first": (
+        "Sentence, in short, dull.\ngood\n",
+        ["Sentence, in short, dull.", "good"],
+    ),
+    "the word last": ("dull, sentence\ngood\n", ["dull, sentence", "good"]),
+    "the word between commas without spaces": (
+        "good,sentence,fine\nx\n",
+        ["good,sentence,fine", "x"],
+    ),
+    "the word in quotes": ('"sentence", he said\nx\n', ['"sentence", he said', "x"]),
+    "both words": ("a label, sentence, label\nx\n", ["a label, sentence, label", "x"]),
+    "the index of pandas": (",sentence\n0,good film\n1,dull\n", ["good film", "dull"]),
     "tabs in texts": ("good\tfilm\ndull\n", ["good\tfilm", "dull"]),
     "empty": ("", []),
     "Latin-1": ("caf\xe9\n".encode("latin-1"), ["caf\ufffd"]),
@@ -205,6 +229,11 @@ REFUSED_VECTORS = {
     "cut": (GLOVE + "film 1\n", "line 3: 1 numbers"),
     "no numbers": ("good\n", "line 1: 0 numbers"),
     "commas": ("good,1,2,3\n", "line 1: 0 numbers"),
+    "infinite": ("bad 1 2 3\n\ngood 1 inf 3\n", "line 3: inf is not a finite float32 number"),
+    "minus infinity": ("good 1 2 -Infinity\n", "line 1: -Infinity is not a finite"),
+    "NaN": ("1 3\ngood nan 2 3\n", "line 2: nan is not a finite"),
+    "too large": ("bad 1 2 3\ngood 1 -1e39 3\n", "line 2: -1e39 is not a finite"),
+    "no number": ("good 1 x 3\n", "line 1: could not convert string to float"),
     "binary": (b"2 3\ngood \x00\x00\x80\x3f\x00\x00\x00\xc0", "binary form"),
 }
 
@@ -214,3 +243,27 @@ def test_other_vectors_are_named(tmp_path, form):
     path = tmp_path / "vectors.txt"
     read = lambda: read_vectors(path, ["good"], 3)
     assert_named(read, path, *(REFUSED | REFUSED_VECTORS)[form])
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, -1e39])
+def test_arrays_of_no_finite_numbers_are_named(tmp_path, value):
+    path = tmp_path / "vectors.npz"
+    np.savez(path, words=np.array(["bad", "good"]), vectors=[[1.0, 2.0], [1.0, value]])
+    message = f"vectors.npz, good: {value} is not a finite float32 number"
+    with pytest.raises(UserError, match=re.escape(message)):
+        read_vectors(path, ["good", "bad"], 2)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_vectors_of_any_size_start_at_the_scale_of_the_table(tmp_path, size):
+    """Squares of large numbers overflowed, and every row that the file has was 0."""
+    words = small_task().vocabulary.words
+    path = tmp_path / "vectors.txt"
+    path.write_text(f"{words[0]} {3 * size} {-size}\n{words[1]} {size} {2 * size}\n")
+    table = np.random.default_rng(0).normal(size=(1, FIRST_WORD + len(words), 2))
+    params = {"members": {"embed": {"words": {"embedding": np.float32(table)}}}}
+    task = small_task(pretrained_embeddings=str(path))
+    found = task.initialise(params)["members"]["embed"]["words"]["embedding"]
+    rows = np.asarray(found)[0, FIRST_WORD : FIRST_WORD + 2]
+    assert 0.3 < rows.std() < 3
+    np.testing.assert_allclose(rows / rows[1, 0], [[3, -1], [1, 2]], rtol=1e-5)

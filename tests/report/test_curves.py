@@ -7,6 +7,9 @@ from matplotlib.colors import to_hex
 from mocanet_jax.report import curves, pictures
 from tests.report.drawing import axes_of, drawn
 
+RUN = curves.Run("copy, moca, seed 0", 0.3, 50)
+FREE = RUN._replace(target=None)
+
 
 def training_rows(steps, usage=0.4):
     """Of a run with two experts, validated every 50 steps."""
@@ -59,26 +62,41 @@ def axes(monkeypatch, path):
     ids=["whole run", "one row", "step 0 without a loss", "zero loss", "diverged"],
 )
 def test_learning_curves_of_any_run(rows, path):
-    drawn(curves.learning_curves, rows, 0.3, path=path)
+    drawn(curves.learning_curves, rows, RUN, path=path)
 
 
 def test_learning_curves_of_a_long_run(path):
     rows = [{"step": s, "train/loss": 1 + 0.5 * np.sin(s)} for s in range(100_000)]
-    drawn(curves.learning_curves, rows, None, path=path)
+    drawn(curves.learning_curves, rows, FREE, path=path)
 
 
 def test_learning_curves_show_the_metrics_that_are_there(axes):
     rows = list(training_rows(100))
-    labels = [ax.get_ylabel() for ax in axes(curves.learning_curves, rows, None)]
+    labels = [ax.get_ylabel() for ax in axes(curves.learning_curves, rows, FREE)]
     assert labels == list(curves.PANELS)
     without = [row for row in rows if not {"train/longest", "train/multiplier"} & set(row)]
-    labels = [ax.get_ylabel() for ax in axes(curves.learning_curves, without, None)]
+    labels = [ax.get_ylabel() for ax in axes(curves.learning_curves, without, FREE)]
     assert labels == [curves.LOSS, curves.ACCURACY, curves.USAGE]
+
+
+@pytest.mark.parametrize("evaluated", [None, 0, 50])
+def test_learning_curves_name_the_run_and_mark_the_evaluated_checkpoint(axes, evaluated):
+    """Else nobody knows of which run they are, and which step the reported numbers are of."""
+    run = RUN._replace(title="a $ of task_x, moca, seed 3", evaluated=evaluated)
+    panels = axes(curves.learning_curves, list(training_rows(100)), run)
+    figure = panels[0].figure
+    assert figure.get_suptitle() == r"a \$ of task_x, moca, seed 3"
+    names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert names == ([] if evaluated is None else [f"evaluated: step {evaluated}"])
+    for ax in panels:
+        marks = [line for line in ax.lines if [*line.get_xdata()] == [evaluated] * 2]
+        assert len(marks) == (0 if evaluated is None else 1)
 
 
 def test_usage_is_drawn_by_part_and_against_its_target(axes):
     """In the colours that parts have in every picture."""
-    panels = axes(curves.learning_curves, list(training_rows(50)), 0.3)
+    run = RUN._replace(evaluated=None)
+    panels = axes(curves.learning_curves, list(training_rows(50)), run)
     usage = next(ax for ax in panels if ax.get_ylabel() == curves.USAGE)
     lines = {line.get_label(): line for line in usage.lines}
     heights = {name: set(line.get_ydata()) for name, line in lines.items()}
@@ -96,14 +114,14 @@ def test_usage_is_drawn_by_part_and_against_its_target(axes):
 def test_rows_of_a_resumed_run_replace_those_they_repeat(path):
     first = [{"step": s, "train/loss": 5.0} for s in (1, 2, 3)]
     again = [{"step": s, "train/loss": 1.0} for s in (2, 3)]
-    resumed = drawn(curves.learning_curves, first + again, None, path=path)
+    resumed = drawn(curves.learning_curves, first + again, FREE, path=path)
     np.testing.assert_array_equal(
-        resumed, drawn(curves.learning_curves, first[:1] + again, None, path=path)
+        resumed, drawn(curves.learning_curves, first[:1] + again, FREE, path=path)
     )
 
 
 @pytest.mark.parametrize(
-    "draw", [lambda *a: curves.learning_curves(a[0], None, a[1]), curves.expert_load]
+    "draw", [lambda *a: curves.learning_curves(a[0], FREE, a[1]), curves.expert_load]
 )
 def test_curves_of_nothing_say_so_and_leave_nothing(draw, path):
     with pytest.raises(ValueError, match="nothing to draw"):

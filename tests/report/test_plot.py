@@ -60,7 +60,7 @@ def test_a_run_on_sequences(command, finished, tmp_path):
     code, printed, complaints = command(finished[0], out=tmp_path / "new" / "pictures")
     drawn = tmp_path / "new" / "pictures"
     assert (code, complaints) == (0, "")
-    assert names(drawn) == [*OF_METRICS, "memory_layer_1.png", "spending.png"]
+    assert names(drawn) == [*OF_METRICS, "memory_layer_0.png", "spending.png"]
     assert all(path.read_bytes().startswith(PNG) for path in drawn.iterdir())
     assert all(name in printed for name in names(drawn))
     assert "left out" not in printed

@@ -1,7 +1,8 @@
 """Running a study, and its statistics."""
 
-import math
+import itertools
 import signal
+from types import SimpleNamespace
 
 import pytest
 
@@ -146,6 +147,7 @@ def test_lines_name_variant_seed_accuracy_and_time(tmp_path):
     assert lines == [
         f"2 runs in {tmp_path}, 1 at a time",
         "1 of 2  control  seed 0  accuracy 50.00%  0 s",
+        "about 0 s for 1 more, if each takes as long",
         "2 of 2  no_memory  seed 0  failed: no such data",
     ]
     lines.clear()
@@ -153,17 +155,42 @@ def test_lines_name_variant_seed_accuracy_and_time(tmp_path):
     assert lines[1] == "1 of 1  control  seed 0  accuracy 50.00%  there before"
 
 
-def test_an_interval_of_three_values_by_hand():
-    """Mean 2, deviation 1; Student's 97.5 % quantile with 2 degrees of freedom is 4.3027."""
-    spread = study.spread([1.0, 3.0, 2.0])
-    assert spread.mean == 2.0
-    assert spread.half_width == pytest.approx(4.30265 / math.sqrt(3), rel=1e-5)
-    assert spread.values == (1.0, 3.0, 2.0)
+def test_a_study_says_how_long_it_takes(tmp_path, monkeypatch):
+    """Where minutes are limited, before anything starts; else after the first run that was
+    not there before and ended well. Two processes halve it."""
+    ticks = itertools.count(0, 90)
+    times = SimpleNamespace(monotonic=lambda: next(ticks), sleep=lambda _: None)
+    monkeypatch.setattr(study, "time", times)
+    limited = CONTROL._replace(config={"train": {"max_minutes": 100.0}})
+    lines = []
+    study.conduct([limited], range(3), 2, tmp_path / "a", lines.append, FakeRuns())
+    assert lines[0] == f"3 runs in {tmp_path / 'a'}, 2 at a time; at most about 2 h 30 min"
+    assert len(lines) == 4
+    fake_runs.leave_result(cells(tmp_path, CONTROL)[0])
+    lines.clear()
+    runs = FakeRuns(no_memory=2)
+    study.conduct([CONTROL, OTHER], range(3), 1, tmp_path, lines.append, runs)
+    assert lines[0] == f"6 runs in {tmp_path}, 1 at a time"
+    assert [n for n, line in enumerate(lines) if line.startswith("about ")] == [4]
+    assert lines[3].startswith("3 of 6  control  seed 1  ")
+    assert lines[4] == "about 4 min for 3 more, if each takes as long"
+    lines.clear()
+    study.conduct([CONTROL], range(3), 1, tmp_path, lines.append, FakeRuns())
+    assert not any("about" in line for line in lines), "all results are there"
 
 
-def test_one_value_has_no_interval_and_equal_values_have_none_to_show():
-    assert study.spread([0.25]) == study.Spread(0.25, None, (0.25,))
-    assert study.spread([0.25, 0.25]).half_width == 0.0
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (5400, "1 h 30 min")]
+)
+def test_durations_in_words(seconds, words):
+    assert study.duration(seconds) == words
+
+
+def test_mean_and_range_of_three_values():
+    """One seed that fails and two that do not had an interval of 276 points."""
+    spread = study.Spread((1.0, 0.25, 0.5))
+    assert (spread.lowest, spread.highest) == (0.25, 1.0)
+    assert spread.mean == pytest.approx(1.75 / 3)
 
 
 def test_rows_by_hand():
@@ -179,7 +206,7 @@ def test_rows_by_hand():
     assert (control.seeds, other.seeds) == ((0, 1), (0, 2))
     assert control.measured["accuracy"].values == (0.75, 0.5)
     assert control.difference is None
-    assert other.difference == study.Spread(-0.25, None, (-0.25,))  # seed 0, which both have
+    assert other.difference == study.Spread((-0.25,))  # seed 0, which both have
     assert other.measured["milliseconds_per_step"].mean == 25.0
     assert other.measured["steps"].mean == 200
     assert "exact_match" not in other.measured

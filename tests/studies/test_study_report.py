@@ -43,7 +43,6 @@ def tables(text):
 
 
 def test_a_table_by_hand(ablation, tmp_path):
-    """Half of the interval of 0.90 and 0.92: 12.7062 times 0.01414 over the root of 2."""
     study_report.write_ablation(ablation, tmp_path)
     text = (tmp_path / "ablation.md").read_text()
     head, _, control, other, *_ = tables(text)
@@ -59,22 +58,22 @@ def test_a_table_by_hand(ablation, tmp_path):
         "seconds",
     ]
     cost = ["1,000", "3,000", "40 (25, 100, 50)", "200", "180", "20"]
-    assert control == ["control", "91.00 ± 12.71", "–", *cost]
+    assert control == ["control", "91.00 (90.00 to 92.00)", "–", *cost]
     assert other == ["no_memory", "50.00", "-40.00", *cost]
     assert tables(text)[-2:] == [["control", "90.00", "92.00"], ["no_memory", "50.00", "–"]]
     assert text.startswith("# Ablations of configs/copy.py\n\nWith `model.experts.count=8`.\n")
-    assert "Means over 2 seeds, ± half the width of their 95 % t-interval." in text
+    assert "Means over 2 seeds (lowest to highest seed)." in text
     assert "no_memory, seed 1 failed: no such data" in text
     assert "`no_location` equals the control with this config." in text
 
 
-def test_one_seed_claims_no_interval(tmp_path):
+def test_one_seed_claims_no_range(tmp_path):
     study_report.write_ablation(findings([CONTROL], [outcome(CONTROL, 0)], 1), tmp_path)
     text = (tmp_path / "ablation.md").read_text()
-    assert "±" not in text
-    assert "One seed, so no interval" in text
+    assert "50.00 |" in text
+    assert "One seed, so no range" in text
     row = json.loads((tmp_path / "ablation.json").read_text())["rows"][0]
-    assert row["accuracy"] == {"mean": 0.5, "interval": None, "values": [0.5]}
+    assert row["accuracy"] == {"mean": 0.5, "range": [0.5, 0.5], "values": [0.5]}
 
 
 def test_json_holds_every_seed(ablation, tmp_path):
@@ -83,7 +82,7 @@ def test_json_holds_every_seed(ablation, tmp_path):
     control, other = found["rows"]
     assert control["seeds"] == [0, 1]
     assert control["accuracy"]["values"] == [0.9, 0.92]
-    assert control["accuracy"]["interval"] == pytest.approx([0.782938, 1.037062])
+    assert control["accuracy"]["range"] == [0.9, 0.92]
     assert control["accuracy_minus_control"] is None
     assert other["accuracy_minus_control"]["mean"] == pytest.approx(-0.4)
     assert found["failed"] == [{"name": "no_memory", "seed": 1, "problem": "no such data"}]
@@ -95,7 +94,7 @@ def test_exact_match_is_shown_where_it_was_measured(tmp_path):
     outcomes = [outcome(CONTROL, seed, exact_match=0.25) for seed in range(2)]
     study_report.write_ablation(findings([CONTROL], outcomes), tmp_path)
     head, _, control, *_ = tables((tmp_path / "ablation.md").read_text())
-    assert control[head.index("exact match, %")] == "25.00 ± 0.00"
+    assert control[head.index("exact match, %")] == "25.00 (25.00 to 25.00)"
 
 
 def test_accuracy_against_compute(tmp_path):
@@ -108,9 +107,9 @@ def test_accuracy_against_compute(tmp_path):
     study_report.write_budgets(findings([DYNAMIC, FIXED], outcomes), tmp_path)
     head, _, dynamic, fixed, *_ = tables((tmp_path / "frontier.md").read_text())
     assert head[:4] == ["routing", "accuracy, %", "FLOPs per token", "ms per step"]
-    accuracy, speed = "50.00 ± 0.00", "25.0 ± 0.0"
-    assert dynamic[:4] == ["dynamic, target 0.5", accuracy, "2,000 ± 0", speed]
-    assert fixed[:4] == ["fixed, K = 2", accuracy, "3,000 ± 0", speed]
+    accuracy, speed = "50.00 (50.00 to 50.00)", "25.0 (25.0 to 25.0)"
+    assert dynamic[:4] == ["dynamic, target 0.5", accuracy, "2,000 (2,000 to 2,000)", speed]
+    assert fixed[:4] == ["fixed, K = 2", accuracy, "3,000 (3,000 to 3,000)", speed]
     row = json.loads((tmp_path / "frontier.json").read_text())["rows"][0]
     assert (row["name"], row["target_budget"]) == ("dynamic_0.5", 0.5)
 

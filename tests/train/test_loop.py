@@ -138,7 +138,7 @@ def test_a_run_leaves_its_config_record_and_pictures(finished, tmp_path):
         "lock",
         "curves.png",
         "accuracy_by_length.png",
-        "memory_layer_1.png",
+        "memory_layer_0.png",
     }
     config = json.loads((workdir / "config.json").read_text())
     assert config == json.loads(json.dumps(settings.plain(tiny.config())))

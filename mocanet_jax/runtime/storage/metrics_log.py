@@ -37,6 +37,10 @@ def _row(line: bytes) -> dict | None:
     return row if all(type(value) in (int, float) for value in row.values()) else None
 
 
+def _is_training(row):
+    return any(name.startswith("train/") for name in row)
+
+
 class Unrecorded:
     """Stands in for Recorder in a process that leaves no record."""
 
@@ -48,11 +52,13 @@ class Recorder:
     """Appends metrics of training and validation to metrics.jsonl and TensorBoard.
 
     from_step: rows after this step are dropped first, since a resumed run writes them again.
+    validates: whether it also writes the validation of that step again.
     Raises UserError where the files cannot be written.
     """
 
-    def __init__(self, workdir: Path, from_step: int):
-        rows = [row for row in read_metrics(workdir) if row["step"] <= from_step]
+    def __init__(self, workdir: Path, from_step: int, validates: bool = False):
+        stays = lambda row: row["step"] < from_step + (not validates or _is_training(row))
+        rows = [row for row in read_metrics(workdir) if stays(row)]
         self._path = workdir / "metrics.jsonl"
         try:
             replace_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -13,6 +13,11 @@ from typing import NamedTuple
 
 SENTENCE, LABEL = "sentence", "label"
 
+OTHERS = frozenset(
+    ("", "idx", "index", "id", "guid", "split", "source", "score", "sentiment", "length")
+)
+"""Further columns that files of commas have beside sentences; the first is that of an index."""
+
 MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32"),
     (b"\x00\x00\xfe\xff", "utf-32"),
@@ -71,15 +76,24 @@ class Table(NamedTuple):
 
 
 def table(text: str) -> Table | None:
-    """Reads a text whose first line names a column `sentence`; None for any other. Iterating
-    over the rows raises ValueError where quotes are wrong."""
+    """Reads a text whose first line names a column `sentence`; None for any other, as for prose
+    with that word between commas. Iterating over the rows raises ValueError where quotes are
+    wrong."""
     header = text.partition("\n")[0]
     for separator in ("\t", ","):
         names = [_bare(name).strip().lower() for name in header.split(separator)]
-        if SENTENCE in names and (separator == "\t" or len(names) > 1):
+        if SENTENCE in names and (separator == "\t" or _names_columns(header, names)):
             quoted = separator == "," or header.startswith('"')
             return Table(names, _quoted(text, separator) if quoted else _plain(text))
     return None
+
+
+def _names_columns(header, names):
+    """Whether a line with commas is a header: of known names, or with a label and no space."""
+    known = {SENTENCE, LABEL} | OTHERS
+    return len(names) > 1 and (
+        known.issuperset(names) or (LABEL in names and " " not in header)
+    )
 
 
 def _plain(text):

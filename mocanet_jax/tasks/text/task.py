@@ -203,7 +203,7 @@ class TextTask:
         found = read_vectors(local_path(self.pretrained_embeddings), words, table.shape[-1])
         if not found:
             raise UserError(f"{self.pretrained_embeddings} has no word of the vocabulary")
-        spread = np.std(list(found.values()))
+        spread = np.std(list(found.values()), dtype=np.float64)  # squares may overflow
         if not spread > 0:
             raise UserError(f"{self.pretrained_embeddings}: all numbers are the same")
         scale = table.std() / spread

@@ -33,11 +33,13 @@ def read_vectors(path: Path, words: Iterable[str], width: int) -> dict[str, np.n
             )
         if word in wanted:
             try:
-                found[word] = np.array(vector, np.float32)
+                with np.errstate(over="ignore"):  # it is reported below
+                    found[word] = np.array(vector, np.float32)
             except ValueError as error:
                 raise UserError(f"{where}: {error}") from error
-            if not np.all(np.isfinite(found[word])):
-                raise UserError(f"{where}: a number is not finite")
+            for number, written in zip(found[word], vector, strict=True):
+                if not np.isfinite(number):
+                    raise UserError(f"{where}: {written} is not a finite float32 number")
     return found
 
 

@@ -68,12 +68,15 @@ class Checkpoints:
         """Returns when all is on disk and steps that are no longer needed are deleted. To be
         called by every process; each writes its part.
 
-        loss: of validation, by which the best is chosen; None of a step without one.
+        loss: of validation, by which the best is chosen; None of a step without one, which a
+        later call with one replaces.
         Raises UserError where it cannot be written; what was there before stays, and nothing
         more can be saved.
         """
         step, record = int(state.step), Record(progress, loss, self.task)
         try:
+            if step in self._standings and not self.is_validated(step):
+                self._delete([step])
             if is_main_process():
                 replace_text(self._workdir / SAVING, str(step))
             items = ocp.args.Composite(
@@ -119,6 +122,15 @@ class Checkpoints:
 
     def latest_step(self) -> int | None:
         return max(self.steps(), default=None)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no checkpoint was there at the start, and none was saved since."""
+        return not self._standings
+
+    def is_validated(self, step: int) -> bool:
+        """Whether a step is kept, with its validation."""
+        return self._standings.get(step) is not None
 
     def best_step(self) -> int | None:
         """The step to use (selection.best); None where none was validated."""

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.imports import search_also
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.train.config import ABLATIONS
 from mocanet_jax.train.config.settings import MOCA
 
@@ -38,6 +39,7 @@ def split(name: str) -> tuple[Path, str]:
 
     Raises UserError where there is no such file.
     """
+    local_path(name)
     for path_name, argument in _splits(name):
         for path in _paths(path_name):
             if os.path.isfile(path):  # which is False for names that are too long

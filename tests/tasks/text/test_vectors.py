@@ -41,7 +41,7 @@ def test_an_npz_file_gives_the_same(glove, tmp_path):
     [
         (b"good 1 2\n", "line 1: 2 numbers, but config.model.width is 3"),
         (b"bad 1 2 3\ngood 1 x 3\n", "line 2: could not convert string to float"),
-        (b"good 1 nan 3\n", "line 1: a number is not finite"),
+        (b"good 1 nan 3\n", "line 1: nan is not a finite float32 number"),
         (b"good 1 2 3\n\xff\xfe", "not UTF-8 text"),
     ],
 )

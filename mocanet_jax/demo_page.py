@@ -17,8 +17,8 @@ SIDE, MAIN = 2, 5
 """Widths of controls and of answers, relative."""
 
 STYLE = f"""
-.gradio-container {{ max-width: 1240px !important; margin: 0 auto !important }}
-.gradio-container main, .gradio-container .wrap {{ width: 100% !important }}
+.gradio-container {{ width: 100% !important; max-width: 1240px !important }}
+.gradio-container {{ margin: 0 auto !important }}
 .gradio-container .html-container {{ padding: 0 !important }}
 footer {{ display: none !important }}
 #title {{ padding: 4px 0 0 !important; font-size: 14px }}

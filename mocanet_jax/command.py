@@ -6,6 +6,7 @@
     mocanet eval runs/copy                    the same, by its directory
     mocanet generate runs/tiny_shakespeare    text from a language model
     mocanet chat runs/sst2                    type a sentence, get its sentiment
+    mocanet demo runs/sst2                    a page in the browser: words, gates, pointers
     mocanet plot runs/copy                    pictures of a run, or of several
     mocanet export runs/copy --out=model      files that need JAX alone
     mocanet quality runs/sst2                 which checkpoint to use
@@ -42,6 +43,7 @@ ENTRIES = {
     "train": Entry("main", "config", ("--mode=train",)),
     "eval": Entry("main", "config", ("--mode=eval",)),
     "chat": Entry("chat", "workdir"),
+    "demo": Entry("demo", "workdir"),
     "generate": Entry("generate", "workdir"),
     "plot": Entry("plot", "workdir"),
     "export": Entry("export", "workdir"),

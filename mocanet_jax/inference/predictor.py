@@ -3,6 +3,7 @@
 Axes: B batch, T time, L words of one text, C classes, E experts, S slots.
 """
 
+import copy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,14 +47,17 @@ class Explanation(NamedTuple):
     experts: int [readings, L, K], the experts each word used, −1 for a choice whose gate was
         closed, or None. A reading is one of a layer, of a member, of a direction, in this
         order, forwards first.
-    slots: int [readings, L, H], the slot that each memory head wrote most
-        strongly at the word, −1 where it did not write, or None.
+    slots, read_slots: int [readings, L, H], the slot that each memory head wrote, and read,
+        most strongly at the word, −1 where its gate was closed, or None.
+    spending: what each word cost, float [L]; means over readings.
     """
 
     prediction: Prediction
     influence: np.ndarray
     experts: np.ndarray | None
     slots: np.ndarray | None
+    read_slots: np.ndarray | None
+    spending: Spending
 
 
 class TextPredictor:
@@ -74,71 +78,103 @@ class TextPredictor:
         self.temperature = self.validation["temperature"]
         self._logits = jax.jit(lambda *batch: self._apply(*batch)[0])
         self._layers = jax.jit(lambda *batch: self._apply(*batch)[1])
+        self._rows = jax.jit(self._apply_to_rows)
+
+    def with_multiplier(self, multiplier: float) -> "TextPredictor":
+        """The same model at another λ ≥ 0, in logits; it shares the compiled programs."""
+        other, place = copy.copy(self), self.trained.multiplier.sharding
+        multiplier = jax.device_put(np.float32(multiplier), place)
+        other.trained = self.trained._replace(multiplier=multiplier)
+        return other
 
     def _apply(self, trained, tokens, mask):
         logits, _, aux = trained.apply(self.model, tokens, mask=mask)
         return jnp.mean(logits, axis=0), aux.layers
 
+    def _apply_to_rows(self, trained, tokens, masks):
+        """Logits [B, C] of one text, [1, T, …], under each of B masks, and the auxiliary
+        outputs under the first."""
+        rows = len(masks)
+        logits, layers = self._apply(trained, jnp.repeat(tokens, rows, axis=0), masks)
+        # Arrays of texts are [N, directions · B, T, …]; sums over texts have fewer axes.
+        first = lambda x: x[:, ::rows] if x.ndim > 2 else x
+        return logits, jax.tree.map(first, layers)
+
     def predict(self, text: str) -> Prediction | None:
         """None for a text without a word."""
-        words = tokenize(text)
-        read, cut = words[:MAX_WORDS], max(0, len(words) - MAX_WORDS)
-        if not read:
+        words, cut = _read(text)
+        if not words:
             return None
-        tokens, mask = self._pad(read)
-        logits = self._logits(self.trained, tokens, mask)
-        known = [word in self.task.vocabulary for word in read]
-        return Prediction(read, cut, known, probabilities(logits, self.temperature)[0])
+        return self._prediction(words, cut, self._logits(self.trained, *self._pad(words)))
 
     def explain(self, text: str) -> Explanation | None:
         """Leaves out each word in turn; None for a text without a word."""
-        prediction = self.predict(text)
-        if prediction is None:
+        words, cut = _read(text)
+        if not words:
             return None
-        count, predicted = len(prediction.words), prediction.predicted
-        tokens, mask = self._pad(prediction.words)
-        layers = self._layers(self.trained, tokens, mask)
-        whole = prediction.probabilities[predicted]
-        at_once = max(1, MAX_WORDS // mask.shape[1])
-        influence = []
-        for start in range(0, count, at_once):
-            without = np.repeat(mask, at_once, axis=0)
-            rows = np.arange(min(at_once, count - start))
-            without[rows, start + rows] = False
-            logits = self._logits(self.trained, np.repeat(tokens, at_once, axis=0), without)
-            p = probabilities(logits[: len(rows)], self.temperature)
-            influence.append(whole - p[:, predicted])
-        influence = np.concatenate(influence)
+        tokens, mask = self._pad(words)
+        count, at_once = len(words), max(2, MAX_WORDS // mask.shape[1])
+        masks = np.repeat(mask, at_once * -(-(1 + count) // at_once), axis=0)
+        masks[1 + np.arange(count), np.arange(count)] = False
+        logits, layers = [], None
+        for start in range(0, len(masks), at_once):
+            rows = self._rows(self.trained, tokens, masks[start : start + at_once])
+            logits.append(rows[0])
+            layers = rows[1] if layers is None else layers
+        logits, layers = np.concatenate(logits), jax.device_get(layers)
+        prediction = self._prediction(words, cut, logits[:1])
+        predicted, whole = prediction.predicted, prediction.confidence
+        p = probabilities(logits[1 : 1 + count], self.temperature)
+        influence = whole - p[:, predicted]
         if count == 1:  # nothing is left to compare with but not knowing
             influence[:] = whole - 1 / len(self.classes)
-        return Explanation(prediction, influence, *_engaged(layers, count))
+        engaged = _engaged(layers, count)
+        return Explanation(prediction, influence, *engaged, self._spent(layers, count))
 
     def spending(self, prediction: Prediction) -> Spending:
         """What the words of a prediction cost, float [L]: means over members, layers and
         directions."""
         layers = jax.device_get(self._layers(self.trained, *self._pad(prediction.words)))
+        return self._spent(layers, len(prediction.words))
+
+    def _spent(self, layers, count):
         spent = spending(self.model.layer, layers)
-        per_word = lambda part: np.mean(_readings(part, len(prediction.words)), axis=0)
-        return Spending(*map(per_word, spent))
+        return Spending(*(np.mean(_readings(part, count), axis=0) for part in spent))
+
+    def _prediction(self, words, cut, logits):
+        known = [word in self.task.vocabulary for word in words]
+        return Prediction(words, cut, known, probabilities(logits, self.temperature)[0])
 
     def _pad(self, words):
         return self.task.pad([words], self.task.fitting_length(len(words)))
 
 
+def _read(text):
+    """The words that are read, and the number of those that are not."""
+    words = tokenize(text)
+    return words[:MAX_WORDS], max(0, len(words) - MAX_WORDS)
+
+
 def _engaged(layers, count):
-    """Experts and most strongly written slots, in the order of the words."""
-    experts, slots = [], []
-    for layer in jax.device_get(layers):
+    """Experts and most strongly written and read slots, in the order of the words."""
+    experts, written, read = [], [], []
+    for layer in layers:
         if layer.experts is not None:
             experts += _readings(
                 np.where(layer.experts.computed, layer.experts.indices, -1), count
             )
         if layer.memory is not None:
-            chosen = [_strongest(trace.write) for trace in layer.memory.traces]
-            chosen = np.concatenate(chosen, axis=-1)
-            slots += _readings(np.where(layer.memory.writes > 0, chosen, -1), count)
+            memory, traces = layer.memory, layer.memory.traces
+            written += _readings(_slots([t.write for t in traces], memory.writes), count)
+            read += _readings(_slots([t.read for t in traces], memory.reads), count)
     stacked = lambda parts: np.stack(parts) if parts else None
-    return stacked(experts), stacked(slots)
+    return stacked(experts), stacked(written), stacked(read)
+
+
+def _slots(addresses, gates):
+    """The slot that each head accessed most strongly, −1 where its gate was closed."""
+    chosen = np.concatenate([_strongest(address) for address in addresses], axis=-1)
+    return np.where(gates > 0, chosen, -1)
 
 
 def _strongest(address):

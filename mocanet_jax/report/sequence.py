@@ -1,5 +1,6 @@
 """The final evaluation of a sequence task, as a table and pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from mocanet_jax.core.addressing import dense_weights
+from mocanet_jax.core.addressing import Address
 from mocanet_jax.evaluate.results import SequenceResults
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.nn.config import LayerConfig
@@ -17,7 +18,7 @@ from mocanet_jax.report import sequence_pictures
 from mocanet_jax.report.sequence_pictures import Answered, MemoryView
 from mocanet_jax.report.terminal import table
 from mocanet_jax.runtime.random_streams import TEST, stream
-from mocanet_jax.tasks.synthetic.sequence import SequenceTask
+from mocanet_jax.tasks.synthetic.sequence import Batch, SequenceTask
 
 EXAMPLE_LENGTH = 40
 
@@ -51,8 +52,13 @@ def example(config, model: SequenceModel, task: SequenceTask, trained: Trained) 
     length = min(EXAMPLE_LENGTH, task.longest)
     batch = task.sample(stream(config.seed, TEST), 1, (length, length), length)
     apply = jax.jit(lambda t: t.apply(model, batch.tokens, mask=batch.mask))
-    logits, _, aux = jax.device_get(apply(trained))
-    batch = jax.device_get(batch)
+    logits, _, aux = apply(trained)
+    return example_of(task, batch, logits, aux.layers)
+
+
+def example_of(task: SequenceTask, batch: Batch, logits, layers: Sequence[LayerAux]) -> Example:
+    """The first sequence of a batch, from what a model made of the batch."""
+    batch, logits, layers = jax.device_get((batch, logits, layers))
     live = int(batch.mask[0].sum())
     sequence = Answered(
         batch.tokens[0, :live],
@@ -63,7 +69,7 @@ def example(config, model: SequenceModel, task: SequenceTask, trained: Trained) 
         task.marker,
     )
     first = lambda x: x[0, :live] if np.ndim(x) > 1 else x  # all but sums are [1, T, …]
-    return Example(sequence, jax.tree.map(first, aux.layers))
+    return Example(sequence, jax.tree.map(first, layers))
 
 
 def memory_views(config: LayerConfig | None, example: Example) -> dict[str, MemoryView]:
@@ -81,7 +87,7 @@ def _view(config: LayerConfig, aux: LayerAux, sequence: Answered, name: str) -> 
     num_slots = config.memory.num_slots
 
     def dense(addresses):  # of kinds of heads, each [T, H, A], together [H, S, T]
-        weights = [dense_weights(address, num_slots) for address in addresses]
+        weights = [_dense(address, num_slots) for address in addresses]
         return np.transpose(np.concatenate(weights, axis=1), (1, 2, 0))
 
     def pointers(positions):  # [T, H], NaN for heads without pointers
@@ -108,6 +114,13 @@ def _view(config: LayerConfig, aux: LayerAux, sequence: Answered, name: str) -> 
         num_experts=config.num_experts,
         layer=name,
     )
+
+
+def _dense(address: Address, num_slots: int) -> np.ndarray:
+    """As addressing.dense_weights, without a program for each length."""
+    dense = np.zeros((*address.indices.shape[:-1], num_slots))
+    np.put_along_axis(dense, address.indices, address.weights, axis=-1)
+    return dense
 
 
 def show(console: Console, results: SequenceResults, trained: tuple[int, int]) -> None:

@@ -3,13 +3,15 @@
 import os
 import signal
 import sys
+import threading
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
     """Within it the first SIGTERM or SIGINT is noted, for the loop to act on when its step is
-    done; the second ends the process at once, with 128 + its number.
+    done; the second ends the process at once, with 128 + its number. Signals come to the main
+    thread alone; in another one none is noted.
 
     received: the signal, or None.
     """
@@ -26,7 +28,9 @@ class StopRequest:
         os.write(sys.stderr.fileno(), f"{name}: finishing the step, then saving\n".encode())
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._note) for number in STOPPING}
+        alone = threading.current_thread() is not threading.main_thread()
+        caught = () if alone else STOPPING
+        self._before = {number: signal.signal(number, self._note) for number in caught}
         return self
 
     def __exit__(self, *exception):

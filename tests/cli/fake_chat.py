@@ -37,4 +37,4 @@ class Fake:
         count = len(predicted.words)
         influence = np.linspace(0.3, -0.1, count)
         experts = np.stack([np.full((count, 1), 3), np.arange(count)[:, None]])
-        return Explanation(predicted, influence, experts, 7 + experts)
+        return Explanation(predicted, influence, experts, 7 + experts, None, None)

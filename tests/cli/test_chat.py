@@ -131,7 +131,7 @@ def test_explain_without_a_word_explains_nothing(session):
 
 def test_a_model_without_memory_and_experts_explains_words_alone():
     """Otherwise an ablation cannot be looked at."""
-    explained = Explanation(prediction(), np.array([0.0]), None, None)
+    explained = Explanation(prediction(), np.array([0.0]), *[None] * 4)
     lines = list(answers.explanation(explained, CLASSES))
     assert [line.split() for line in lines[:2]] == [["word", "points"], ["good", "+0.0"]]
     assert len(lines) == 3
@@ -140,7 +140,7 @@ def test_a_model_without_memory_and_experts_explains_words_alone():
 def test_several_experts_and_heads_stand_together():
     """Otherwise entries of one layer read like those of several."""
     experts, slots = np.array([[[1, 2]], [[0, 3]]]), np.array([[[15, 4]], [[6, 7]]])
-    explained = Explanation(prediction(), np.array([0.2]), experts, slots)
+    explained = Explanation(prediction(), np.array([0.2]), experts, slots, None, None)
     assert list(answers.explanation(explained, CLASSES))[1].split()[3:] == [
         "1+2",
         "0+3",
@@ -153,7 +153,7 @@ def test_of_a_long_text_the_strongest_words_are_explained_in_reading_order():
     """Otherwise the screen fills with words without influence."""
     words = [f"w{i}" for i in range(100)]
     influence = np.where(np.arange(100) % 3 == 0, 0.1, 0.001)
-    explained = Explanation(prediction(words=words), influence, None, None)
+    explained = Explanation(prediction(words=words), influence, *[None] * 4)
     lines = list(answers.explanation(explained, CLASSES))
     shown = [line.split()[0] for line in lines[1:41]]
     assert shown == sorted(shown, key=words.index)

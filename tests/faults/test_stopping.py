@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -116,3 +117,17 @@ def test_handlers_are_put_back():
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert stop.received is None
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_another_thread_notes_no_signal():
+    """Signals come to the main thread alone; a server that trains in another would crash."""
+    before, ends = signal.getsignal(signal.SIGINT), []
+
+    def train():
+        with signals.StopRequest() as stop:
+            ends.append((stop.received, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert ends == [(None, before)]

@@ -109,7 +109,7 @@ def test_influence_is_what_the_probability_loses_without_the_word(trained, text)
     words, explained = text.split(), trained.explain(text)
     predicted = explained.prediction.predicted
     whole = trained.predict(text).probabilities
-    np.testing.assert_allclose(explained.prediction.probabilities, whole, atol=1e-6)
+    np.testing.assert_allclose(explained.prediction.probabilities, whole, atol=1e-5)
     without = [trained.predict(" ".join(words[:i] + words[i + 1 :])) for i in range(len(words))]
     lost = [whole[predicted] - other.probabilities[predicted] for other in without]
     np.testing.assert_allclose(explained.influence, lost, atol=1e-5)
@@ -132,6 +132,7 @@ def test_every_word_has_experts_and_slots(trained, text):
     for chosen, of in (
         (explained.experts, layer.num_experts),
         (explained.slots, layer.memory.num_slots),
+        (explained.read_slots, layer.memory.num_slots),
     ):
         assert chosen.min() >= -1
         assert chosen.max() < of
@@ -180,3 +181,29 @@ def test_a_checkpoint_that_is_not_there_is_refused(finished_text):
     """Otherwise a mistyped step shows as a traceback out of Orbax."""
     with pytest.raises(UserError, match="99"):
         TextPredictor(finished_text[0], step=99)
+
+
+def test_a_higher_multiplier_closes_gates_with_the_same_program(trained):
+    """A slider that compiles at each of its steps answers after seconds."""
+    text = "the dull plot is warm"
+    highest = trained.model.layer.max_multiplier
+    trained.explain(text)
+    programs = trained._rows._cache_size()
+    explained = [trained.with_multiplier(s * highest).explain(text) for s in (0.0, 0.03, 1.0)]
+    first, second, last = (one.spending.total.mean() for one in explained)
+    assert first >= second >= last == 0
+    assert first > 0
+    for engaged in explained[-1][2:5]:
+        assert (engaged == -1).all()
+    assert trained._rows._cache_size() == programs
+
+
+def test_what_an_explanation_spends_is_that_of_the_prediction(trained):
+    """Otherwise the rows of texts without a word are mixed into it."""
+    explained = trained.explain("the dull plot is warm")
+    spent = trained.spending(explained.prediction)
+    for one, other in zip(explained.spending, spent, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    used = (explained.read_slots >= 0).mean(axis=(0, 2))
+    share = trained.model.layer.unit_shares.read * trained.model.layer.num_heads
+    np.testing.assert_allclose(explained.spending.reads, share * used, atol=1e-6)

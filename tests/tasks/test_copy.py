@@ -163,3 +163,16 @@ def test_impossible_lengths_are_refused(lengths):
     """Otherwise sampling clips them silently to something else."""
     with pytest.raises(ValueError, match="lengths need 1 ≤ shortest"):
         CopyTask(*lengths)
+
+
+def test_a_sequence_of_ones_own_payload_is_like_a_drawn_one():
+    """Otherwise a typed sequence is of another task than the one that was trained on."""
+    batch = drawn()
+    for row in range(4):
+        payload, delay, _, _ = parts(batch, row)
+        padded = np.ones((1, FIT), np.int32)
+        padded[0, : len(payload)] = payload
+        one = lambda number: np.full((1, 1), number, np.int32)
+        own = TASK.sequences(padded, one(len(payload)), one(delay))
+        for found, expected in zip(own, batch, strict=True):
+            np.testing.assert_array_equal(found[0], expected[row])

@@ -47,7 +47,15 @@ class CopyTask(SequenceTask):
         length = jax.random.randint(length_key, column, lengths[0], lengths[1] + 1)
         delay = jax.random.randint(delay_key, column, MIN_DELAY, MAX_DELAY + 1)
         payload = jax.random.randint(payload_key, (batch, fit), 1, NUM_SYMBOLS + 1)
+        return self.sequences(payload, length, delay)
 
+    def sequences(self, payload: jax.Array, length: jax.Array, delay: jax.Array) -> Batch:
+        """B sequences of the first symbols of each payload.
+
+        payload: int [B, fit], symbols in [1, NUM_SYMBOLS]. length: int [B, 1], at most fit.
+        delay: blanks before the marker, int [B, 1], at most MAX_DELAY.
+        """
+        fit = payload.shape[1]
         step = jnp.arange(self.num_steps(fit))[None]
         marker = length + delay
         since_marker = step - marker - 1

@@ -22,27 +22,19 @@ from mocanet_jax.runtime.storage.plain_paths import local_path
 
 DEFAULT_WORKDIR = "runs/sst2"
 
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, f"A training run of a text classifier; {DEFAULT_WORKDIR} if it is there."
-)
-COPY = flags.DEFINE_string(
-    "copy", "runs/copy", "A run of the copy task; it is trained on first use where none is."
-)
-LANGUAGE = flags.DEFINE_string("language", None, "A training run of a language model, if any.")
-PORT = flags.DEFINE_integer("port", 7860, "Where the page is served, on this machine alone.")
-
 HOST = "127.0.0.1"
 EXAMPLE = "A warm, funny film that's never less than engaging!"
 
 
 def main() -> None:
+    given = flags.FLAGS
     check_extra()
-    check_port(PORT.value)
+    check_port(given.port)
     backend.prepare()
     compilation_cache.enable()
     backend.start()
     print("loading ...", flush=True)
-    sentiment, language = load_sentiment(WORKDIR.value), load_language(LANGUAGE.value)
+    sentiment, language = load_sentiment(given.workdir), load_language(given.language)
     if sentiment:  # XLA compiles beside the imports of Gradio
         example = (EXAMPLE, sentiment.multiplier)
         threading.Thread(target=sentiment.answer, args=example, daemon=True).start()
@@ -50,9 +42,9 @@ def main() -> None:
     from mocanet_jax import demo_page
     from mocanet_jax.report.page import CopyAnswers
 
-    copies = CopyAnswers(local_path(COPY.value))
+    copies = CopyAnswers(local_path(given.copy))
     try:
-        serve(demo_page.build(sentiment, copies, language), demo_page.LOOK)
+        serve(demo_page.build(sentiment, copies, language), demo_page.LOOK, given.port)
     except KeyboardInterrupt:
         cli.leave("", 130)
 
@@ -97,21 +89,27 @@ def load_language(workdir: str | None):
     return Generator(local_path(workdir))
 
 
-def serve(page, look: dict) -> None:
+def serve(page, look: dict, port: int) -> None:
     """Serves the page until it is interrupted."""
     page.queue(default_concurrency_limit=4)
     page.launch(
         server_name=HOST,
-        server_port=PORT.value,
+        server_port=port,
         share=False,
         ssr_mode=False,
         quiet=True,
         prevent_thread_lock=True,
         **look,
     )
-    print(f"open http://{HOST}:{PORT.value} in a browser; Ctrl-C ends it", flush=True)
+    print(f"open http://{HOST}:{port} in a browser; Ctrl-C ends it", flush=True)
     threading.Event().wait()
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string(
+        "workdir", None, f"A run of a text classifier; {DEFAULT_WORKDIR} if it is there."
+    )
+    flags.DEFINE_string("copy", "runs/copy", "A run of the copy task; trained on first use.")
+    flags.DEFINE_string("language", None, "A training run of a language model, if any.")
+    flags.DEFINE_integer("port", 7860, "Where the page is served, on this machine alone.")
     cli.run(main)

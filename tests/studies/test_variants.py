@@ -81,7 +81,8 @@ def test_another_ablation_of_the_same_name_is_refused():
     """Otherwise docs and tables describe other runs."""
 
     def load(arguments):
-        return ConfigDict({"model": {"memory": {"heads": {"ring": {"count": 1}}}}})
+        parts = {"memory": {"heads": {"ring": {"count": 1}}}, "ngrams": {}, "cache": {}}
+        return ConfigDict({"model": parts})
 
     with pytest.raises(UserError, match=r"mine.py:no_memory is not the ablation"):
         variants.ablations(load, train_config.with_ablations, "mine.py", {}, ["no_memory"])

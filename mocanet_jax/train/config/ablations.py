@@ -11,15 +11,7 @@ POINTERS = ("mocanet_jax.nn.heads.pointers", "PointerHead")
 def no_memory(config: ConfigDict) -> None:
     for head in config.model.memory.heads.values():
         head.count = 0
-    no_ngrams(config)
-    no_cache(config)
-
-
-def no_ngrams(config: ConfigDict) -> None:
     config.model.ngrams.orders = ()
-
-
-def no_cache(config: ConfigDict) -> None:
     config.model.cache.num_slots = 0
 
 
@@ -73,8 +65,6 @@ ABLATIONS = {
     f.__name__: f
     for f in (
         no_memory,
-        no_ngrams,
-        no_cache,
         no_experts,
         no_controller,
         no_location,

@@ -213,16 +213,15 @@ def language_config() -> ConfigDict:
     config.model.controller.kind = "lstm"
     config.model.tied_head = False
     config.model.budget.routing = "topk"
-    config.model.ngrams.orders = (2, 3, 4)
-    config.model.ngrams.dropout = 0.5
+    config.model.cache.num_slots = 256
     config.model.dropout = 0.1
     config.model.experts.hidden_dim = 256
     config.model.budget.base_cost = 0.0
     config.train.learning_rate = 5e-3
     config.train.batch_size = 16
-    config.train.max_steps = 3000
-    config.train.eval_every = 200
-    config.train.save_every = 200
+    config.train.max_steps = 2200
+    config.train.eval_every = 550
+    config.train.save_every = 550
     config.train.log_every = 20
     config.train.state_noise = 0.0  # streams go on from states of their own
     return config

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.nn.models import deltanet, lstm, transformer
+from mocanet_jax.nn import lstm
+from mocanet_jax.nn.models import deltanet, transformer
 from tests.nn.models.test_baseline import SPECS
 
 

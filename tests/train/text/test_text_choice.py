@@ -175,22 +175,24 @@ def test_a_run_that_goes_on_needs_its_files_before_its_first_step(
 
 
 @pytest.mark.parametrize(
-    ("of_training", "of_validation", "message"),
+    ("of_training", "of_validation", "message", "kept"),
     [
-        (float("nan"), 0.5, "training diverged: loss is nan at step 1"),
-        (float("inf"), 0.5, "training diverged: loss is inf at step 1"),
-        (1.0, float("nan"), "training diverged: held_out_loss is nan at step 2"),
+        (float("nan"), 0.5, "training diverged: loss is nan at step 1", []),
+        (float("inf"), 0.5, "training diverged: loss is inf at step 1", []),
+        (1.0, float("nan"), "training diverged: held_out_loss is nan at step 2", ["2"]),
     ],
 )
 def test_training_that_diverges_says_so(
-    counted, tmp_path, monkeypatch, of_training, of_validation, message
+    counted, tmp_path, monkeypatch, of_training, of_validation, message, kept
 ):
-    """Otherwise it goes on for nothing, and its record is no JSON."""
+    """Otherwise it goes on for nothing, and its record is no JSON. Steps before the first
+    validation are kept, unvalidated."""
     monkeypatch.setattr(counted, "loss", of_training)
     with pytest.raises(UserError, match=message):
         counted([of(of_validation, 0.5, 0.5)])
     assert all(np.isfinite(list(row.values())).all() for row in read_metrics(tmp_path / "run"))
-    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+    steps = (tmp_path / "run" / "checkpoints").iterdir()
+    assert [step.name for step in steps] == kept
 
 
 def of(held_out_loss, loss, accuracy):

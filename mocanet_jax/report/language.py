@@ -98,7 +98,8 @@ def coloured(
         shares["wrote"] = mean([memory.writes for memory in memories])
         shares["read"] = mean([memory.reads for memory in memories])
     if aux.copied is not None:
-        shares["copied"] = np.asarray(aux.copied)[0]
+        # As the loss, of the prediction of each token, which was made at the one before.
+        shares["copied"] = np.append(0.0, np.asarray(aux.copied)[0, :-1])
     return ColouredText(_texts(task.vocabulary, ids[:-1]), shares, nats)
 
 

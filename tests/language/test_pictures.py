@@ -63,4 +63,5 @@ def test_copies_are_coloured(finished_language):
     ids = run.task.held_out["valid"].ids[:20]
     shares = language.coloured(run.model, run.task, run.trained, ids).shares
     assert set(shares) == {"spent", "wrote", "read", "copied"}
+    assert not shares["copied"][:2].any()  # nothing stands before the first two
     assert (shares["copied"][2:] > 0).all()

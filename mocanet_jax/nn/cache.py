@@ -17,9 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core.cache import CacheState, Entries, empty_cache, with_copies
-from mocanet_jax.core.ngrams import last_unmasked, previous
 from mocanet_jax.core.precision import full, product
-from mocanet_jax.core.rows import taken
+from mocanet_jax.core.rows import last_unmasked, previous, taken
 from mocanet_jax.nn.parameters import declared
 
 SHARPNESS_START = 8.0

@@ -20,12 +20,10 @@ from mocanet_jax.nn.layer import LayerAux, LayerState, MocaLayer
 class ModelState(NamedTuple):
     """What a model carries from one segment of a sequence to the next.
 
-    layers: of every layer. ngrams: the last tokens, int32 [B, R], of a memory of n-grams.
-    cache: of a cache. None where there is none.
+    layers: of every layer. cache: of a cache; None where there is none.
     """
 
     layers: tuple[LayerState, ...]
-    ngrams: jax.Array | None = None
     cache: RecentState | None = None
 
 

@@ -40,8 +40,8 @@ def component_costs(
     else:
         width = params["embed"]["embedding"].shape[-1]
         flops["embedding and head"] = 2.0 * width * model.vocab_size
-    if isinstance(model, MocaNet):
-        flops |= {n: part.flops(width) for n, part in model.lookups().items()}
+    if isinstance(model, MocaNet) and model.cache:
+        flops["cache"] = model.cache.flops(width)
     parameters = dict.fromkeys([*flops, "norms"], 0)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         parameters[_component(path, own)] += leaf.size
@@ -113,12 +113,11 @@ def _words_and_attention_flops(spec: ClassifierSpec, params):
 
 def _component(path, parts) -> str:
     """Which of the `parts` of a layer a parameter belongs to, or what else. What stands
-    outside of the layers and is no norm, n-gram or cache is the embedding or the head."""
+    outside of the layers and is no norm and no cache is the embedding or the head."""
     names = path_names(path)
     if not names[0].startswith("layers"):
-        outside = ("ngrams", "cache")
-        named = names[0] if names[0] in outside else "embedding and head"
-        return "norms" if names[0] == "norm" else named
+        outside = {"norm": "norms", "cache": "cache"}
+        return outside.get(names[0], "embedding and head")
     part = names[1]
     if part == "projections":
         part = "memory" if names[2].endswith("_value") else "router"

@@ -17,7 +17,6 @@ from mocanet_jax.nn.heads import Head
 from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
 from mocanet_jax.nn.models.protocol import Model
 from mocanet_jax.nn.models.sequence import MocaNet
-from mocanet_jax.nn.ngrams import NgramConfig
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.imports import import_object
 from mocanet_jax.runtime.sharding import Layout
@@ -108,10 +107,10 @@ def _build_moca(config, task):
     try:
         layer = layer_config(m)
         if not isinstance(task, TextTask):
-            ngrams, cache = _model_memories(m)
+            cache = CacheConfig(**m.cache) if m.cache.num_slots else None
             if cache and not isinstance(task, LanguageTask):
                 raise ValueError("cache.num_slots is for language models")
-            return MocaNet(task.vocab_size, m.num_layers, layer, m.tied_head, ngrams, cache)
+            return MocaNet(task.vocab_size, m.num_layers, layer, m.tied_head, cache)
         spec = ClassifierSpec(
             vocab_size=task.vocab_size,
             num_classes=len(task.classes),
@@ -124,16 +123,6 @@ def _build_moca(config, task):
     except ValueError as error:
         raise UserError(f"config.model: {error}") from error
     return MocaClassifier(spec)
-
-
-def _model_memories(model: ConfigDict) -> tuple[NgramConfig | None, CacheConfig | None]:
-    ngrams, cache = model.ngrams, model.cache
-    return (
-        NgramConfig(tuple(ngrams.orders), ngrams.num_slots, ngrams.width, ngrams.dropout)
-        if ngrams.orders
-        else None,
-        CacheConfig(cache.num_slots, cache.width) if cache.num_slots else None,
-    )
 
 
 def layer_config(model: ConfigDict) -> LayerConfig:

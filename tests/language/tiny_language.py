@@ -30,7 +30,6 @@ def config(file: Path, **changes) -> ConfigDict:
     config.model.budget.base_cost = 0.05
     config.model.memory.update(num_slots=4, head_width=0)
     config.model.memory.heads.association.count = 1
-    config.model.ngrams.update(orders=(2, 3), num_slots=16, width=4, dropout=0.0)
     config.model.cache.update(num_slots=4, width=4)
     config.model.experts.update(count=2, hidden_dim=8)
     config.train.update(batch_size=STREAMS, max_steps=STEPS, warmup_steps=1, log_every=1)

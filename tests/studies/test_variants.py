@@ -81,7 +81,7 @@ def test_another_ablation_of_the_same_name_is_refused():
     """Otherwise docs and tables describe other runs."""
 
     def load(arguments):
-        parts = {"memory": {"heads": {"ring": {"count": 1}}}, "ngrams": {}, "cache": {}}
+        parts = {"memory": {"heads": {"ring": {"count": 1}}}, "cache": {}}
         return ConfigDict({"model": parts})
 
     with pytest.raises(UserError, match=r"mine.py:no_memory is not the ablation"):

@@ -14,7 +14,6 @@ from mocanet_jax.core.precision import product
 from mocanet_jax.nn import stack
 from mocanet_jax.nn.cache import Cache, CacheConfig
 from mocanet_jax.nn.config import LayerConfig
-from mocanet_jax.nn.ngrams import NgramConfig, NgramMemory
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
 UNTIED_START = 0.02
@@ -31,15 +30,14 @@ class MocaNet(nn.Module):
 
     tied_head: False for a head with parameters of its own; embeddings then start at a standard
         deviation of 0.02 (as those of GPT-2) and not at 1, which on text learns far faster.
-    ngrams: a memory of n-grams that is added to the embeddings (nn/ngrams.py). cache: of the
-        last tokens, whose copies compete with the logits (nn/cache.py). None for neither.
+    cache: of the last tokens, whose copies compete with the logits (nn/cache.py); None for
+        none.
     """
 
     vocab_size: int
     num_layers: int
     layer: LayerConfig
     tied_head: bool = True
-    ngrams: NgramConfig | None = None
     cache: CacheConfig | None = None
 
     token_shape: ClassVar[tuple[()]] = ()
@@ -56,19 +54,11 @@ class MocaNet(nn.Module):
         self.layers = stack.build(self.layer, self.num_layers)
         self.norm = nn.RMSNorm(dtype=dtype)
         self.drop = nn.Dropout(self.layer.dropout)
-        if self.ngrams:
-            self.ngram_memory = NgramMemory(self.ngrams, self.layer.width, dtype, name="ngrams")
         if self.cache:
             self.copies = Cache(self.cache, name="cache")
         if not self.tied_head:
             shape = (self.layer.width, self.vocab_size)
             self.head = self.param("head", nn.initializers.lecun_normal(), shape)
-
-    @nn.nowrap
-    def lookups(self) -> dict[str, NgramConfig | CacheConfig]:
-        """The memories outside of the layers that there are, by name."""
-        both = {"ngrams": self.ngrams, "cache": self.cache}
-        return {name: config for name, config in both.items() if config}
 
     @nn.nowrap
     def slots_for(self, growth: Fraction, steps: int) -> int | None:
@@ -85,8 +75,6 @@ class MocaNet(nn.Module):
             content heads do not.
         """
         state = stack.initial_state(self.layers, batch, num_slots)
-        if self.ngrams:
-            state = state._replace(ngrams=self.ngram_memory.initial_state(batch))
         if self.cache:
             state = state._replace(cache=self.copies.initial_state(batch, num_slots))
         return state
@@ -132,13 +120,9 @@ class MocaNet(nn.Module):
         if state is None:
             state = self.initial_state(tokens.shape[0])
         settings = stack.RunSettings(train, hardness, multiplier)
-        x, recent = self.embed(tokens), None
-        if self.ngrams:
-            read, recent = self.ngram_memory(tokens, mask, state.ngrams, train)
-            x = x + read.astype(x.dtype)
-        x = self.drop(x, deterministic=not train)
+        x = self.drop(self.embed(tokens), deterministic=not train)
         x, after, aux = stack.run(self.layers, x, mask, state, settings)
-        state = after._replace(ngrams=recent, cache=state.cache)
+        state = after._replace(cache=state.cache)
         return self.drop(self.norm(x), deterministic=not train), state, aux
 
     def logits(self, features: jax.Array) -> jax.Array:

@@ -11,7 +11,6 @@ POINTERS = ("mocanet_jax.nn.heads.pointers", "PointerHead")
 def no_memory(config: ConfigDict) -> None:
     for head in config.model.memory.heads.values():
         head.count = 0
-    config.model.ngrams.orders = ()
     config.model.cache.num_slots = 0
 
 

@@ -53,12 +53,6 @@ MODEL = {
         "balance_loss_weight": (0.01, "of the load-balancing loss"),
         "z_loss_weight": (0.001, "of the router z-loss, with fixed routing"),
     },
-    "ngrams": {
-        "orders": ((), "n of each table of n-grams that is added to the embeddings"),
-        "num_slots": (4096, "S, slots of each table"),
-        "width": (64, "P, width of a slot"),
-        "dropout": (0.0, "share of slots that training reads as zeros"),
-    },
     "cache": {
         "num_slots": (0, "S, last tokens that a language model may copy; can be enlarged"),
         "width": (64, "K, width of their keys"),

@@ -1,5 +1,5 @@
-"""Memories outside of the layers, n-grams and the cache, and the LSTM as a controller: what a
-model reads does not depend on how its sequence is cut.
+"""The cache of a model, and the LSTM as a controller: what a model reads does not depend on how
+its sequence is cut.
 
 Axes: B batch, T time.
 """
@@ -7,30 +7,22 @@ Axes: B batch, T time.
 from itertools import pairwise
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.core.ngrams import BEGINNING, ngram_addresses
 from mocanet_jax.nn.cache import CacheConfig
-from mocanet_jax.nn.config import ControllerConfig
+from mocanet_jax.nn.config import ControllerConfig, LayerConfig
 from mocanet_jax.nn.models.sequence import MocaNet
-from mocanet_jax.nn.ngrams import NgramConfig, NgramMemory
 from tests.nn import small
 
 B, T, S = 3, 12, 4
-NGRAMS, CACHE = NgramConfig((2, 4), 20, 3), CacheConfig(S, 5)
+CACHE = CacheConfig(S, 5)
 MASK = np.random.default_rng(5).random((B, T)) < 0.7
 
 
-def net(**changes) -> MocaNet:
-    layer = small.layer(heads=(), **changes)
-    return MocaNet(small.VOCABULARY, 1, layer, False, NGRAMS, CACHE)
-
-
 def of_kind(kind) -> MocaNet:
-    model = net()
-    return model.clone(layer=model.layer.__class__(8, ControllerConfig(kind=kind), None, None))
+    layer = LayerConfig(8, ControllerConfig(kind=kind), None, None)
+    return MocaNet(small.VOCABULARY, 1, layer, False, CACHE)
 
 
 @pytest.mark.usefixtures("float64")
@@ -64,33 +56,6 @@ def test_padding_does_not_count():
         np.testing.assert_allclose(padded[row][MASK[row]], alone[0], atol=1e-9)
 
 
-def test_what_n_grams_read_by_hand():
-    """The slots of the table, side by side, times a matrix."""
-    memory = NgramMemory(NGRAMS, 8)
-    tokens, mask = small.random_tokens(B, T).astype(np.int32), np.ones((B, T), bool)
-    recent = memory.initial_state(B)
-    assert recent.shape == (B, 3)
-    assert (recent == BEGINNING).all()
-    params = memory.init(jax.random.key(0), tokens, mask, recent)["params"]
-    read, _ = memory.apply({"params": params}, tokens, mask, recent)
-    at, _ = ngram_addresses(tokens, mask, recent, NGRAMS.orders, NGRAMS.num_slots)
-    rows = np.concatenate([params["table"][n][at[..., n]] for n in range(2)], axis=-1)
-    np.testing.assert_allclose(read, rows @ params["output"], atol=1e-6)
-
-
-def test_dropout_leaves_out_whole_slots():
-    """Else what is left of a slot gives away which n-gram it was."""
-    memory = NgramMemory(NgramConfig((2, 4), 20, 3, dropout=0.5), 6)
-    tokens, mask = small.random_tokens(B, T).astype(np.int32), np.ones((B, T), bool)
-    recent = memory.initial_state(B)
-    params = {"table": jnp.ones((2, 20, 3)), "output": jnp.eye(6)}
-    rngs = {"dropout": jax.random.key(0)}
-    read, _ = memory.apply({"params": params}, tokens, mask, recent, train=True, rngs=rngs)
-    slots = np.asarray(read).reshape(B, T, 2, 3)
-    assert set(slots.ravel().tolist()) == {0.0, 2.0}
-    assert (slots.min(axis=-1) == slots.max(axis=-1)).all()
-
-
 def test_a_cache_learns_and_can_be_enlarged():
     """More slots find more tokens with the same parameters; fewer are refused."""
     model = of_kind("gated")
@@ -116,10 +81,6 @@ def test_features_alone_do_not_say_what_is_copied():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: NgramConfig((1, 2)), "must rise from at least 2"),
-        (lambda: NgramConfig((3, 2)), "must rise from at least 2"),
-        (lambda: NgramConfig((2,), 0), "ngrams.num_slots"),
-        (lambda: NgramConfig((2,), dropout=1.0), "ngrams.dropout"),
         (lambda: CacheConfig(0), "cache.num_slots"),
         (lambda: ControllerConfig(kind="gru"), "controller.kind"),
     ],

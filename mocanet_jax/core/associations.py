@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core.addressing import Address
+from mocanet_jax.core.rows import held_in_ring, scan_chunks
 
 CHUNK_SIZE = 256
 """C. A write that its gate excludes receives the gradient of what it would have contributed to
@@ -93,24 +94,8 @@ def recall(
     chex.assert_rank([query, key, value, strength], [4, 4, 4, 3])
     chex.assert_equal_shape_prefix([query, key, value, strength], 3)
     chex.assert_type([query, key, value, strength, sink], float)
-    length = query.shape[1]
-    size = min(chunk_size, length)
-    chunks = -(-length // size)
-
-    def by_chunk(x):  # [B, T, …] → [chunks, B, C, …]; what is padded does not write
-        x = jnp.pad(x, ((0, 0), (0, chunks * size - length)) + ((0, 0),) * (x.ndim - 2))
-        return jnp.moveaxis(x.reshape(x.shape[0], chunks, size, *x.shape[2:]), 1, 0)
-
-    def whole(x):  # [chunks, B, C, …] → [B, T, …]
-        x = jnp.moveaxis(x, 0, 1)
-        return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
-
-    state, outputs = jax.lax.scan(
-        lambda state, chunk: _chunk(state, chunk, sink, score),
-        state,
-        jax.tree.map(by_chunk, entries),
-    )
-    reads, slots = jax.tree.map(whole, outputs)
+    run = lambda state, chunk: _chunk(state, chunk, sink, score)
+    state, (reads, slots) = scan_chunks(run, state, entries, chunk_size)
     return reads, state, slots
 
 
@@ -122,9 +107,8 @@ def _chunk(state, entries, sink, score):
     numbers = state.count[..., None] + jnp.cumsum(strength > 0, axis=2, dtype=jnp.int32)
     count = numbers[..., -1]
 
-    # The latest write of every slot: the greatest number up to `count` of its remainder.
     slots = jnp.arange(num_slots)[None, None]
-    held = state.count[..., None] - jnp.mod(state.count[..., None] - 1 - slots, num_slots)
+    held = held_in_ring(state.count, num_slots)
     token = jnp.arange(strength.shape[2])
     earlier = (token[None, :] <= token[:, None])[None, None]
     live = jnp.concatenate(

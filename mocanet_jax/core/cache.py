@@ -16,6 +16,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mocanet_jax.core.rows import held_in_ring, scan_chunks
+
 CHUNK_SIZE = 256
 """C: tokens whose scores are in memory at a time, [B, C, S + C]."""
 
@@ -59,26 +61,14 @@ def with_copies(
     comes from copies."""
     chex.assert_rank([logits, *entries], [3, 3, 3, 2, 2, 2])
     chex.assert_equal_shape_prefix([logits, *entries], 2)
-    length = logits.shape[1]
-    size = min(CHUNK_SIZE, length)
-    chunks = -(-length // size)
-    if chunks == 1:
+    if logits.shape[1] <= CHUNK_SIZE:
         return _chunk(logits, state, entries)
 
-    def by_chunk(x):  # [B, T, …] → [chunks, B, C, …]; what is padded is not kept
-        x = jnp.pad(x, ((0, 0), (0, chunks * size - length)) + ((0, 0),) * (x.ndim - 2))
-        return jnp.moveaxis(x.reshape(x.shape[0], chunks, size, *x.shape[2:]), 1, 0)
-
-    def whole(x):
-        x = jnp.moveaxis(x, 0, 1)
-        return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
-
-    def one(state, chunk):
+    def run(state, chunk):
         logits, state, share = _chunk(chunk[0], state, chunk[1])
         return state, (logits, share)
 
-    state, outputs = jax.lax.scan(one, state, jax.tree.map(by_chunk, (logits, entries)))
-    logits, share = jax.tree.map(whole, outputs)
+    state, (logits, share) = scan_chunks(run, state, (logits, entries), CHUNK_SIZE)
     return logits, state, share
 
 
@@ -86,10 +76,7 @@ def _chunk(logits, state, entries):
     query, key, bias, token, live = entries
     num_slots = state.keys.shape[1]
     numbers = state.count[:, None] + jnp.cumsum(live, axis=1, dtype=jnp.int32)
-    # The latest entry of every slot: the greatest number up to `count` of its remainder.
-    slots = jnp.arange(num_slots)[None]
-    count = state.count[:, None]
-    held = count - jnp.mod(count - 1 - slots, num_slots)  # ≤ 0 for a slot that is empty
+    held = held_in_ring(state.count, num_slots)
     steps = jnp.arange(query.shape[1])
     earlier = (steps[None, :] <= steps[:, None])[None] & live[:, None, :]
     found = jnp.concatenate(

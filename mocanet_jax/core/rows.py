@@ -1,10 +1,13 @@
-"""Gather and scatter of the rows of a sequence by number.
+"""Gather and scatter of the rows of a sequence by number, rings of rows, and chunks.
 
 Each sequence by itself, under vmap, so that the compiler knows that sequences are independent:
 a batch split over devices needs no collectives here.
 
 Axes: B batch, N rows, D width.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,3 +47,34 @@ def previous(mask: jax.Array) -> jax.Array:
     places = jnp.where(mask, jnp.arange(mask.shape[1])[None], 0)
     last = jax.lax.cummax(places.astype(jnp.int32), axis=1)
     return jnp.pad(last[:, :-1], ((0, 0), (1, 0)))
+
+
+def held_in_ring(count: jax.Array, num_slots: int) -> jax.Array:
+    """The latest write of every slot of a ring, int32 [..., S], after `count` writes, int32
+    [...], where write n, from 1 on, goes to slot (n − 1) mod S: the greatest number up to
+    `count` of its remainder, at most 0 for a slot that is empty."""
+    count = count[..., None]
+    slots = jnp.arange(num_slots).reshape((1,) * (count.ndim - 1) + (-1,))
+    return count - jnp.mod(count - 1 - slots, num_slots)
+
+
+def scan_chunks(run: Callable, state: Any, sequences: Any, chunk_size: int) -> tuple[Any, Any]:
+    """Runs sequences, a pytree of arrays [B, T, …], in chunks of C steps, one after another.
+
+    run: (state, chunk [B, C, …]) → (state', outputs [B, C, …]). The last chunk is padded with
+    zeros. Returns the last state, and the outputs [B, T, …].
+    """
+    length = jax.tree.leaves(sequences)[0].shape[1]
+    size = min(chunk_size, length)
+    chunks = -(-length // size)
+
+    def by_chunk(x):  # [B, T, …] → [chunks, B, C, …]
+        x = jnp.pad(x, ((0, 0), (0, chunks * size - length)) + ((0, 0),) * (x.ndim - 2))
+        return jnp.moveaxis(x.reshape(x.shape[0], chunks, size, *x.shape[2:]), 1, 0)
+
+    def whole(x):  # [chunks, B, C, …] → [B, T, …]
+        x = jnp.moveaxis(x, 0, 1)
+        return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
+
+    state, outputs = jax.lax.scan(run, state, jax.tree.map(by_chunk, sequences))
+    return state, jax.tree.map(whole, outputs)

@@ -37,9 +37,10 @@ def read_vectors(path: Path, words: Iterable[str], width: int) -> dict[str, np.n
                     found[word] = np.array(vector, np.float32)
             except ValueError as error:
                 raise UserError(f"{where}: {error}") from error
-            for number, written in zip(found[word], vector, strict=True):
-                if not np.isfinite(number):
-                    raise UserError(f"{where}: {written} is not a finite float32 number")
+            finite = np.isfinite(found[word])
+            if not finite.all():
+                written = vector[np.argmin(finite)]
+                raise UserError(f"{where}: {written} is not a finite float32 number")
     return found
 
 

@@ -2,10 +2,15 @@
 
     logit'_t(v) = log( exp logit_t(v) + Σ_{i: x_i = v} exp s_{t, i} )
 
-over the entries i, which hold the token x_i under a key of what came before it. Tokens that the
-model gives and tokens that are copied compete in one softmax, as in CopyNet (Gu et al., 2016,
+over the entries i, which hold the token x_i under a key of what came before it, and
+
+    s_{t, i} = q_t·k_i + b_t − β log(1 + age_{t, i})
+
+where age counts the entries that were added since. Tokens that the model gives and tokens that are copied compete in one softmax, as in CopyNet (Gu et al., 2016,
 eq. 4); keys as in the continuous cache (Grave et al., 2017) and the pointer sentinel (Merity et
-al., 2017).
+al., 2017). Copies lose weight with a power of their age, as memories of people do and as words
+come back in text (Anderson and Schooler, 1991), so that a cache may be far larger than the one
+that was trained.
 
 Axes: B batch, T time, S slots, K width of keys, V vocabulary, C tokens of a chunk.
 """
@@ -34,9 +39,8 @@ class CacheState(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """What each token brings. query, key: float [B, T, K]. bias: float [B, T], added to the
-    scores of a query. token: int32 [B, T], what is kept under the key. live: bool [B, T],
-    whether it is kept."""
+    """What each token brings. query, key: float [B, T, K], q and k. bias: float [B, T], b.
+    token: int32 [B, T], what is kept under the key. live: bool [B, T], whether it is kept."""
 
     query: jax.Array
     key: jax.Array
@@ -54,41 +58,39 @@ def empty_cache(batch: int, num_slots: int, key_width: int) -> CacheState:
 
 
 def with_copies(
-    logits: jax.Array, state: CacheState, entries: Entries
+    logits: jax.Array, state: CacheState, entries: Entries, forgetting: jax.Array | float = 0.0
 ) -> tuple[jax.Array, CacheState, jax.Array]:
-    """logits: float [B, T, V]. Returns logits' [B, T, V], where a token finds its own entry
+    """logits: float [B, T, V]. forgetting: float [], β. Returns logits' [B, T, V], where a token finds its own entry
     and the S − 1 before it, the next state, and the share [B, T] in [0, 1] of probability that
     comes from copies."""
     chex.assert_rank([logits, *entries], [3, 3, 3, 2, 2, 2])
     chex.assert_equal_shape_prefix([logits, *entries], 2)
     if logits.shape[1] <= CHUNK_SIZE:
-        return _chunk(logits, state, entries)
+        return _chunk(logits, state, entries, forgetting)
 
     def run(state, chunk):
-        logits, state, share = _chunk(chunk[0], state, chunk[1])
+        logits, state, share = _chunk(chunk[0], state, chunk[1], forgetting)
         return state, (logits, share)
 
     state, (logits, share) = scan_chunks(run, state, (logits, entries), CHUNK_SIZE)
     return logits, state, share
 
 
-def _chunk(logits, state, entries):
+def _chunk(logits, state, entries, forgetting):
     query, key, bias, token, live = entries
     num_slots = state.keys.shape[1]
     numbers = state.count[:, None] + jnp.cumsum(live, axis=1, dtype=jnp.int32)
     held = held_in_ring(state.count, num_slots)
     steps = jnp.arange(query.shape[1])
     earlier = (steps[None, :] <= steps[:, None])[None] & live[:, None, :]
-    found = jnp.concatenate(
-        [
-            (held[:, None] > 0) & (numbers[..., None] - held[:, None] < num_slots),
-            earlier & (numbers[..., None] - numbers[:, None] < num_slots),
-        ],
-        axis=-1,
-    )  # [B, C, S + C]
+    written = jnp.concatenate([held, numbers], axis=1)
+    age = numbers[..., None] - written[:, None]  # [B, C, S + C]
+    of_state = jnp.broadcast_to((held > 0)[:, None], (*numbers.shape, num_slots))
+    found = jnp.concatenate([of_state, earlier], axis=-1) & (age < num_slots)
     keys = jnp.concatenate([state.keys, key], axis=1)
     tokens = jnp.concatenate([state.tokens, token], axis=1)
     scores = jnp.einsum("bck,bnk->bcn", query, keys) + bias[..., None]
+    scores -= forgetting * jnp.log1p(jnp.maximum(age, 0).astype(scores.dtype))
     scores = jnp.where(found, scores, -jnp.inf)
     logits, share = _joined(logits, scores, tokens)
 

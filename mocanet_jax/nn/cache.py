@@ -4,7 +4,7 @@ A token x_{t+1} is kept under a key of the features f_t that predicted it, and f
 features of later tokens (core/cache.py). Keys and queries are one map, so that what stands in
 the same place is found from the start.
 
-    k_t = W f_t / |W f_t|,    s_{t, i} = sharpness · k_t·k_i + b · f_t + b_0
+    k_t = W f_t / |W f_t|,    q_t = sharpness · k_t,    b_t = b · f_t + b_0
 
 Axes: B batch, T time, D width, S slots, K width of keys, V vocabulary.
 """
@@ -83,6 +83,7 @@ class Cache(nn.Module):
         kernel = self.param("key", init, (features.shape[-1], self.config.width))
         constant = nn.initializers.constant
         sharpness = declared(self, "sharpness", constant(SHARPNESS_START), (), decay=False)
+        forgetting = declared(self, "forgetting", constant(0.0), (), decay=False)
         bias = nn.Dense(
             1,
             kernel_init=nn.initializers.zeros,
@@ -101,7 +102,7 @@ class Cache(nn.Module):
             token=tokens.astype(jnp.int32),
             live=mask & taken(began, before),
         )
-        logits, kept, share = with_copies(logits, state.entries, entries)
+        logits, kept, share = with_copies(logits, state.entries, entries, forgetting)
         last_key = last_unmasked(state.key, key, mask)
         began = state.began | jnp.any(mask, axis=1, keepdims=True)
         return logits, RecentState(last_key, began, kept), share

@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import budget
+from mocanet_jax.core.lstm import LstmState
 from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.controller import Controller, ControllerState
 from mocanet_jax.nn.counters import Counters, CounterState
 from mocanet_jax.nn.experts import Experts, ExpertsAux
-from mocanet_jax.nn.lstm import Lstm, LstmState
+from mocanet_jax.nn.lstm import Lstm
 from mocanet_jax.nn.memory import Memory, MemoryAux
 from mocanet_jax.nn.projections import FusedProjections
 from mocanet_jax.nn.router import Router

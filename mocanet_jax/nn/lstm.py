@@ -1,27 +1,16 @@
-"""A layer of LSTM (Hochreiter and Schmidhuber, 1997; forget gates of Gers et al., 2000).
-
-    i, f, g, o = W z_t + U h_{t−1} + b
-    c_t = σ(f) ⊙ c_{t−1} + σ(i) ⊙ tanh(g)
-    h_t = σ(o) ⊙ tanh(c_t)
+"""A layer of LSTM (core/lstm.py).
 
 Axes: B batch, T time, D width.
 """
-
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mocanet_jax.core.lstm import LstmState, lstm
+
 FORGET_START = 1.0
 """Initial bias of the forget gate (Jozefowicz et al., 2015)."""
-
-
-class LstmState(NamedTuple):
-    """hidden, cell: float [B, D]."""
-
-    hidden: jax.Array
-    cell: jax.Array
 
 
 class Lstm(nn.Module):
@@ -43,22 +32,9 @@ class Lstm(nn.Module):
         self, z: jax.Array, mask: jax.Array, state: LstmState
     ) -> tuple[jax.Array, LstmState]:
         """z: [B, T, D]; mask: bool [B, T]. Returns h, [B, T, D], and the next state."""
-        gates = nn.Dense(4 * self.width, bias_init=_remembering, name="input")(z)
+        inputs = nn.Dense(4 * self.width, bias_init=_remembering, name="input")(z)
         recurrent = self.param("recurrent", _orthogonal, (self.width, 4 * self.width))
-
-        def step(before, x):
-            gates, live = x
-            i, f, g, o = jnp.split(gates + before.hidden @ recurrent, 4, axis=-1)
-            cell = nn.sigmoid(f) * before.cell + nn.sigmoid(i) * jnp.tanh(g)
-            hidden = nn.sigmoid(o) * jnp.tanh(cell)
-            after = LstmState(
-                jnp.where(live, hidden, before.hidden), jnp.where(live, cell, before.cell)
-            )
-            return after, after.hidden
-
-        time_major = (jnp.swapaxes(gates, 0, 1), jnp.swapaxes(mask, 0, 1)[..., None])
-        state, hidden = jax.lax.scan(step, state, time_major)
-        return jnp.swapaxes(hidden, 0, 1), state
+        return lstm(inputs, recurrent, mask, state)
 
 
 def _remembering(key, shape, dtype=jnp.float32):

@@ -27,6 +27,9 @@ def drawn(seed, share=0.7, length=T):
     return rng.normal(size=(B, length, V)).astype(np.float32), entries
 
 
+FORGETTING = 0.7
+
+
 def naive(logits, entries, num_slots):
     """Token by token, with a list of what was kept."""
     joined, shares = np.zeros_like(logits), np.zeros(logits.shape[:2])
@@ -37,8 +40,9 @@ def naive(logits, entries, num_slots):
                 kept = [*kept, (entries.key[b, t], entries.token[b, t])][-num_slots:]
             weights = np.exp(logits[b, t].astype(float))
             own = weights.sum()
-            for key, token in kept:
-                weights[token] += np.exp(entries.query[b, t] @ key + entries.bias[b, t])
+            for age, (key, token) in enumerate(reversed(kept)):
+                score = entries.query[b, t] @ key + entries.bias[b, t]
+                weights[token] += np.exp(score) / (1 + age) ** FORGETTING
             joined[b, t], shares[b, t] = np.log(weights), 1 - own / weights.sum()
     return joined, shares
 
@@ -55,7 +59,7 @@ def test_copies_are_those_of_a_loop(seed, cut, chunk):
         patch.setattr(cache, "CHUNK_SIZE", chunk)
         for part in parts:
             if part[0].shape[1]:
-                joined, state, share = with_copies(part[0], state, part[1])
+                joined, state, share = with_copies(part[0], state, part[1], FORGETTING)
                 found.append(joined)
                 shares.append(share)
     expected, expected_shares = naive(logits, entries, S)
@@ -78,7 +82,7 @@ def test_with_nothing_kept_logits_are_as_they_were():
 def test_more_slots_find_more():
     """The same entries in a larger ring: what a smaller one forgot is found."""
     logits, entries = drawn(3, share=1.0)
-    run = lambda slots: with_copies(logits, empty_cache(B, slots, K), entries)
+    run = lambda slots: with_copies(logits, empty_cache(B, slots, K), entries, FORGETTING)
     few, many = run(2), run(T)
     np.testing.assert_allclose(few[0][:, :2], many[0][:, :2], atol=1e-6)
     assert (many[2][:, 2:] > few[2][:, 2:]).all()

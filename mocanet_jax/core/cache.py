@@ -6,11 +6,11 @@ over the entries i, which hold the token x_i under a key of what came before it,
 
     s_{t, i} = q_t·k_i + b_t − β log(1 + age_{t, i})
 
-where age counts the entries that were added since. Tokens that the model gives and tokens that are copied compete in one softmax, as in CopyNet (Gu et al., 2016,
-eq. 4); keys as in the continuous cache (Grave et al., 2017) and the pointer sentinel (Merity et
-al., 2017). Copies lose weight with a power of their age, as memories of people do and as words
-come back in text (Anderson and Schooler, 1991), so that a cache may be far larger than the one
-that was trained.
+where age counts the entries that were added since. Tokens that the model gives and tokens that
+are copied compete in one softmax, as in CopyNet (Gu et al., 2016, eq. 4); keys as in the
+continuous cache (Grave et al., 2017) and the pointer sentinel (Merity et al., 2017). Copies lose
+weight with a power of their age, as words that were used come back in text (Anderson and
+Schooler, 1991), so that a cache may be far larger than the one that was trained.
 
 Axes: B batch, T time, S slots, K width of keys, V vocabulary, C tokens of a chunk.
 """
@@ -60,9 +60,9 @@ def empty_cache(batch: int, num_slots: int, key_width: int) -> CacheState:
 def with_copies(
     logits: jax.Array, state: CacheState, entries: Entries, forgetting: jax.Array | float = 0.0
 ) -> tuple[jax.Array, CacheState, jax.Array]:
-    """logits: float [B, T, V]. forgetting: float [], β. Returns logits' [B, T, V], where a token finds its own entry
-    and the S − 1 before it, the next state, and the share [B, T] in [0, 1] of probability that
-    comes from copies."""
+    """logits: float [B, T, V]. forgetting: float [], β. Returns logits' [B, T, V], where a
+    token finds its own entry and the S − 1 before it, the next state, and the share [B, T] in
+    [0, 1] of probability that comes from copies."""
     chex.assert_rank([logits, *entries], [3, 3, 3, 2, 2, 2])
     chex.assert_equal_shape_prefix([logits, *entries], 2)
     if logits.shape[1] <= CHUNK_SIZE:

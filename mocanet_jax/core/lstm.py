@@ -1,4 +1,4 @@
-"""The recurrence of an LSTM (Hochreiter and Schmidhuber, 1997; forget gates of Gers et al., 2000).
+"""The recurrence of an LSTM (Hochreiter and Schmidhuber, 1997; Gers et al., 2000).
 
     i, f, g, o = x_t + h_{t−1} U
     c_t = σ(f) ⊙ c_{t−1} + σ(i) ⊙ tanh(g)

@@ -8,8 +8,8 @@ over the entries i, which hold the token x_i under a key of what came before it,
 
 where age counts the entries that were added since. Tokens that the model gives and tokens that
 are copied compete in one softmax, as in CopyNet (Gu et al., 2016, eq. 4); keys as in the
-continuous cache (Grave et al., 2017) and the pointer sentinel (Merity et al., 2017). Copies lose
-weight with a power of their age, as words that were used come back in text (Anderson and
+continuous cache (Grave et al., 2017) and the pointer sentinel (Merity et al., 2017). Copies
+lose weight with a power of their age, as words that were used come back in text (Anderson and
 Schooler, 1991), so that a cache may be far larger than the one that was trained.
 
 Axes: B batch, T time, S slots, K width of keys, V vocabulary, C tokens of a chunk.

@@ -18,7 +18,7 @@ Axes: B batch, T time, E experts, K active experts.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import chex
 import jax
@@ -31,26 +31,28 @@ PRESSURE_BAND = 0.1
 """Width of usage around the target, as a share of it, over which the pressure sets in."""
 
 
+Routing = Literal["dynamic", "topk", "random"]
+
+
 @dataclass(frozen=True)
 class BudgetConfig:
     """routing: "dynamic" engages a part only where its gate is open, with K and A as ceilings;
-        "topk" engages K experts, a write and a read at every token.
+        "topk" engages K experts, a write and a read at every token; "random", a control, as
+        "topk", with each expert drawn at each token by chance, with probability τ.
     target: τ in [0, 1], share of the FLOPs of everything on. It sizes the experts' room in
         training, too.
     base_cost: nats for the full compute, whatever the target; ≥ 0.
     multiplier_rate: step size of λ, in logits; ≥ 0.
     """
 
-    routing: Literal["dynamic", "topk"] = "dynamic"
+    routing: Routing = "dynamic"
     target: float = 1.0
     base_cost: float = 0.05
     multiplier_rate: float = 0.3
 
     def __post_init__(self):
-        if self.routing not in ("dynamic", "topk"):
-            raise ValueError(
-                f'budget.routing must be "dynamic" or "topk", not {self.routing!r}'
-            )
+        if self.routing not in (kinds := get_args(Routing)):
+            raise ValueError(f"budget.routing must be one of {kinds}, not {self.routing!r}")
         if not 0 <= self.target <= 1:
             raise ValueError(f"budget.target must be in [0, 1], not {self.target}")
         for name in ("base_cost", "multiplier_rate"):

@@ -222,6 +222,6 @@ class LayerConfig:
     @property
     def mean_experts(self) -> float:
         """Experts that a token can use on average if the whole budget goes to them."""
-        if not self.dynamic:
+        if self.budget.routing == "topk":
             return self.experts.top_k
         return min(self.experts.top_k, self.budget.target / self.unit_shares.expert)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core import dispatch, gating
+from mocanet_jax.core.budget import Routing
 from mocanet_jax.nn import partition
 from mocanet_jax.nn.parameters import declared
 
@@ -83,19 +84,23 @@ class Experts(nn.Module):
     expert: any module that maps [..., D] to [..., D], each token by itself, with parameters
         alone (no state, no random numbers).
     count: E. top_k: K.
-    dynamic: logits are margins above the experts' threshold (core/gating.py), and only experts
-        above it compute; without, every token uses its K best.
+    routing: "dynamic", logits are margins above the experts' threshold (core/gating.py), and
+        only experts above it compute; "topk", every token uses its K best; "random", every
+        token uses each expert with probability mean_k / E, at most K, whatever the logits:
+        another draw at each step of training, one for ever in evaluation.
     mean_k: experts that a token uses on average, which sizes the room for tokens.
     capacity_factor: room per expert in training, as a multiple of the even share. In
         evaluation every expert has room for every token, so that nothing is dropped.
     exploration: share of tokens that in training try their best expert though its gate is
-        closed, so that it learns what it would contribute; needs the "router" rng.
+        closed, so that it learns what it would contribute.
+
+    Training needs the "router" rng where experts are tried or drawn.
     """
 
     expert: nn.Module
     count: int
     top_k: int
-    dynamic: bool
+    routing: Routing
     mean_k: float
     capacity_factor: float
     exploration: float
@@ -129,7 +134,7 @@ class Experts(nn.Module):
             gates.indices,
             computed,
             dispatch.load_balance_loss(logits, gates.indices, live, mask),
-            jnp.zeros(()) if self.dynamic else dispatch.router_z_loss(logits, mask),
+            dispatch.router_z_loss(logits, mask) if self.routing == "topk" else jnp.zeros(()),
             jnp.int32(dropped),
         )
 
@@ -144,7 +149,13 @@ class Experts(nn.Module):
 
     def _choose(self, logits, mask, train):
         """Gates, and which of their choices take a place: bool [B, T, K]."""
-        if not self.dynamic:
+        if self.routing == "random":
+            key = self.make_rng("router") if train else jax.random.key(0)
+            chance = jax.random.uniform(key, logits.shape)
+            lowest, indices = jax.lax.top_k(-chance, self.top_k)
+            drawn = -lowest < self.mean_k / self.count
+            return dispatch.Gates(indices, jnp.ones_like(lowest)), drawn & mask[..., None]
+        if self.routing == "topk":
             best = partial(dispatch.top_k_gates, k=self.top_k)
             gates = partition.by_sequence(best, logits)
             return gates, jnp.broadcast_to(mask[..., None], gates.indices.shape)

@@ -92,7 +92,7 @@ class MocaLayer(nn.Module):
                 config.experts.expert,
                 config.experts.count,
                 config.experts.top_k,
-                config.dynamic,
+                config.budget.routing,
                 config.mean_experts,
                 config.experts.capacity_factor,
                 config.experts.exploration,

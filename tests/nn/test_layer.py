@@ -230,7 +230,8 @@ def test_experts_are_the_dense_mixture_of_what_found_room(train, factor, dynamic
     z, logits = rng.normal(size=(B, T, D)), rng.normal(size=(B, T, E))
     mask = rng.random((B, T)) < 0.8
     expand, bias, contract = (rng.normal(size=s) for s in ((E, D, F), (E, F), (E, F, D)))
-    net = Experts(MlpExpert(F), E, K, dynamic, K, factor, exploration=0.0)
+    routing = "dynamic" if dynamic else "topk"
+    net = Experts(MlpExpert(F), E, K, routing, K, factor, exploration=0.0)
     each = {"expand": {"kernel": expand, "bias": bias}, "contract": {"kernel": contract}}
     params = {"params": {"each": each}}
     run = jax.jit(net.apply, static_argnums=4)

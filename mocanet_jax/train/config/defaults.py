@@ -58,7 +58,10 @@ MODEL = {
         "width": (64, "K, width of their keys"),
     },
     "budget": {
-        "routing": ("dynamic", "dynamic: gates; topk: K experts, a write and a read a token"),
+        "routing": (
+            "dynamic",
+            "dynamic: gates; topk: K experts, a write and a read a token; random: by chance",
+        ),
         "target": (1.0, "τ, share in [0, 1] of the FLOPs of everything on"),
         "base_cost": (0.05, "nats for the full compute, whatever the target"),
         "base_cost_when_grown": (1.0, "factor on base_cost once training lengths are grown"),
@@ -208,6 +211,7 @@ def language_config() -> ConfigDict:
     config.model.tied_head = False
     config.model.budget.routing = "topk"
     config.model.cache.num_slots = 256
+    config.eval.slots_factor = 4
     config.model.dropout = 0.1
     config.model.experts.hidden_dim = 256
     config.model.budget.base_cost = 0.0

@@ -52,7 +52,8 @@ class BudgetConfig:
 
     def __post_init__(self):
         if self.routing not in (kinds := get_args(Routing)):
-            raise ValueError(f"budget.routing must be one of {kinds}, not {self.routing!r}")
+            known = ", ".join(kinds)
+            raise ValueError(f"budget.routing must be one of {known}, not {self.routing!r}")
         if not 0 <= self.target <= 1:
             raise ValueError(f"budget.target must be in [0, 1], not {self.target}")
         for name in ("base_cost", "multiplier_rate"):

@@ -18,10 +18,42 @@ from mocanet_jax.runtime.storage.files import read_json
 from mocanet_jax.studies.variants import CONTROL, Variant
 from mocanet_jax.train.checkpoints.workdir import differing_fields
 
-SCORE = "eval/accuracy"
+
+class Score(NamedTuple):
+    """What runs are compared by. entry: of result.json, of which `scale` times is in the unit,
+    "%" or none. digits: after the point. least_range: of an axis, in the unit."""
+
+    name: str
+    entry: str
+    label: str
+    unit: str
+    scale: float
+    digits: int
+    least_range: float
+
+    @property
+    def heading(self) -> str:
+        return f"{self.label}, {self.unit}" if self.unit else self.label
+
+    def text(self, value: float, sign: str = "") -> str:
+        """In its unit. sign: "+" shows it of positive numbers, too."""
+        return f"{self.scale * value:{sign}.{self.digits}f}"
+
+
+BITS = Score(
+    "bits_per_character", "eval/bits_per_character", "bits per character", "", 1.0, 4, 0.02
+)
+ACCURACY = Score("accuracy", "eval/accuracy", "accuracy", "%", 100.0, 2, 2.0)
+EXACT_MATCH = Score("exact_match", "eval/exact_match", "exact match", "%", 100.0, 2, 2.0)
+
+
+def score_of(result: dict) -> Score:
+    """Bits per character of a language model, else accuracy."""
+    return BITS if BITS.entry in result else ACCURACY
+
+
 MEASURES = {
-    "accuracy": SCORE,
-    "exact_match": "eval/exact_match",
+    **{score.name: score.entry for score in (BITS, ACCURACY, EXACT_MATCH)},
     "parameters": "parameters",
     "flops_per_token": "eval/flops_per_token",
     "usage": "eval/usage",
@@ -103,12 +135,14 @@ class Spread(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a variant reached. seeds: of the runs that ended well; values are in their order.
+    """What a variant reached. score: that it is compared by. seeds: of the runs that ended
+    well; values are in their order.
     measured: by the names of MEASURES, and milliseconds_per_step; what results do not hold
-    is absent. difference: in accuracy to the control, seed by seed, of seeds that both have.
+    is absent. difference: in the score to the control, seed by seed, of seeds that both have.
     """
 
     variant: Variant
+    score: Score
     seeds: tuple[int, ...]
     measured: dict[str, Spread]
     difference: Spread | None
@@ -125,6 +159,11 @@ class Findings(NamedTuple):
     rows: list[Row]
     equal: list[str]
     failed: list[Outcome]
+
+    @property
+    def score(self) -> Score:
+        """Of its rows, of which there is at least one."""
+        return self.rows[0].score
 
 
 def run(
@@ -234,7 +273,9 @@ def _line(outcome):
     if outcome.result is None:
         return f"{name}  failed: {outcome.problem}"
     seconds = "there before" if outcome.seconds is None else f"{outcome.seconds:.0f} s"
-    return f"{name}  accuracy {outcome.result[SCORE]:.2%}  {seconds}"
+    score = score_of(outcome.result)
+    reached = score.text(outcome.result[score.entry])
+    return f"{name}  {score.label} {reached}{score.unit}  {seconds}"
 
 
 def rows(variants: Iterable[Variant], outcomes: Iterable[Outcome]) -> list[Row]:
@@ -254,13 +295,17 @@ def rows(variants: Iterable[Variant], outcomes: Iterable[Outcome]) -> list[Row]:
 
 def _row(variant, results, control):
     seeds = tuple(sorted(results))
+    score = score_of(results[seeds[0]])
     measured = [_measures(results[seed]) for seed in seeds]
     shared = [name for name in measured[0] if all(name in one for one in measured)]
     differences = [
-        results[seed][SCORE] - control[seed][SCORE] for seed in seeds if seed in control
+        results[seed][score.entry] - control[seed][score.entry]
+        for seed in seeds
+        if seed in control
     ]
     return Row(
         variant,
+        score,
         seeds,
         {name: Spread(tuple(one[name] for one in measured)) for name in shared},
         Spread(tuple(differences)) if differences else None,

@@ -1,8 +1,9 @@
-"""Pictures of a study: what ablations reach, and accuracy against compute.
+"""Pictures of a study: what ablations reach, and a score against compute.
 
 Points are means over seeds, bars the range of the seeds, small dots single seeds.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from mocanet_jax.report.pictures import BLUE, INK, ORANGE, save, tidy
-from mocanet_jax.studies.study import Row, Spread
+from mocanet_jax.report.pictures import BLUE, GREEN, INK, ORANGE, PURPLE, save, tidy
+from mocanet_jax.studies.study import EXACT_MATCH, Row, Score, Spread
 from mocanet_jax.studies.variants import CONTROL
 
-SCORES = {"accuracy": "accuracy, %", "exact_match": "exact match, %"}
 COSTS = {
     "flops_per_token": "realised forward FLOPs per token (thousands)",
     "milliseconds_per_step": "milliseconds per training step",
@@ -25,50 +25,53 @@ SCALE = {"flops_per_token": 1e-3, "milliseconds_per_step": 1.0}
 
 
 def ablation(rows: list[Row], path: Path) -> None:
-    """A line for each variant and a panel for each score, in percent, with the mean in
-    figures. The dashed line is the control's mean."""
-    scores = [name for name in SCORES if any(name in row.measured for row in rows)]
+    """A line for each variant and a panel for each score, with the mean in figures. The
+    dashed line is the control's mean."""
+    has = lambda score: any(score.name in row.measured for row in rows)
+    scores = [rows[0].score] + ([EXACT_MATCH] if has(EXACT_MATCH) else [])
     figure = Figure((9.0, 1.2 + 0.42 * len(rows)), dpi=160, layout="constrained")
     panels = figure.subplots(1, len(scores), sharey=True, squeeze=False)[0]
-    for ax, name in zip(panels, scores, strict=True):
+    for ax, score in zip(panels, scores, strict=True):
         tidy(ax)
-        ax.set_xlabel(SCORES[name], fontsize=10)
-        for place, row in enumerate(rows):
-            if name in row.measured:
-                _line(ax, place, row.measured[name], row.variant.name == CONTROL)
-        ax.set_xlim(*_limits([row.measured[name] for row in rows if name in row.measured]))
+        ax.set_xlabel(score.heading, fontsize=10)
+        measured = {p: r.measured[score.name] for p, r in enumerate(rows) if has(score)}
+        for place, spread in measured.items():
+            _line(ax, place, spread, score, rows[place].variant.name == CONTROL)
+        ax.set_xlim(*_limits(measured.values(), score))
     panels[0].set_yticks(range(len(rows)), [row.variant.name for row in rows], fontsize=10)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     figure.supxlabel(NOTE, fontsize=9)
     save(figure, path)
 
 
-def _line(ax, place, spread, is_control):
+def _line(ax, place, spread, score, is_control):
     colour = ORANGE if is_control else BLUE
-    mean, ends = 100 * spread.mean, [100 * spread.lowest, 100 * spread.highest]
+    mean, *ends = score.scale * np.array([spread.mean, spread.lowest, spread.highest])
     if is_control:
         ax.axvline(mean, color=ORANGE, linewidth=1.2, linestyle=(0, (4, 2)))
     if len(spread.values) > 1:
         ax.plot(ends, [place, place], color=colour, linewidth=2.2, alpha=0.6)
-        seeds = 100 * np.array(spread.values)
+        seeds = score.scale * np.array(spread.values)
         ax.plot(seeds, np.full(len(seeds), place + 0.25), "o", color=INK, markersize=2.5)
     ax.plot(mean, place, "o", color=colour, markersize=7, zorder=3)
-    seeds = f" ({ends[0]:.2f} to {ends[1]:.2f})" if len(spread.values) > 1 else ""
+    low, high = score.text(spread.lowest), score.text(spread.highest)
+    seeds = f" ({low} to {high})" if len(spread.values) > 1 else ""
     beside = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 9}
-    ax.text(1.01, place, f"{mean:.2f}{seeds}", **beside)
+    ax.text(1.01, place, f"{score.text(spread.mean)}{seeds}", **beside)
 
 
-def _limits(spreads: list[Spread]) -> tuple[float, float]:
-    """The range of a panel in percent: all seeds and a margin; at least 2 points wide."""
-    values = [value for spread in spreads for value in spread.values]
+def _limits(spreads: Iterable[Spread], score: Score) -> tuple[float, float]:
+    """The range of an axis: all seeds and a margin."""
+    values = [score.scale * value for spread in spreads for value in spread.values]
     low, high = min(values), max(values)
-    middle, width = 50 * (low + high), max(100 * (high - low), 2.0)
+    middle, width = (low + high) / 2, max(high - low, score.least_range)
     return middle - 0.55 * width, middle + 0.55 * width
 
 
 def budgets(rows: list[Row], path: Path) -> None:
-    """Accuracy against realised FLOPs per token and against time per training step, dynamic
-    routing and a fixed choice as two series; a point is named by its target or its K."""
+    """The score against realised FLOPs per token and against time per training step, a series
+    for each way of choosing experts; a point is named by its target or its K."""
+    score = rows[0].score
     figure = Figure((9.0, 4.6), dpi=160, layout="constrained")
     panels = figure.subplots(1, len(COSTS), sharey=True)
     for ax, (cost, label) in zip(panels, COSTS.items(), strict=True):
@@ -76,15 +79,15 @@ def budgets(rows: list[Row], path: Path) -> None:
         ax.set_xlabel(label, fontsize=10)
         of = lambda kind: [row for row in rows if row.variant.settings["routing"] == kind]
         extent = np.maximum(np.ptp(_points(rows, cost), axis=0), 1e-9)
-        _series(ax, cost, of("dynamic"), DYNAMIC, extent)
-        _series(ax, cost, of("topk"), FIXED, extent)
+        for kind, style in STYLES.items():
+            _series(ax, cost, of(kind), style, extent)
         ax.margins(x=0.12)
-    panels[0].set_ylabel("accuracy, %", fontsize=10)
-    panels[0].set_ylim(*_limits([row.measured["accuracy"] for row in rows]))
+    panels[0].set_ylabel(score.heading, fontsize=10)
+    panels[0].set_ylim(*_limits([row.measured[score.name] for row in rows], score))
     figure.legend(
         *panels[0].get_legend_handles_labels(),
         loc="outside upper center",
-        ncols=2,
+        ncols=len(STYLES),
         frameon=False,
     )
     figure.supxlabel(NOTE, fontsize=9)
@@ -92,9 +95,10 @@ def budgets(rows: list[Row], path: Path) -> None:
 
 
 def _points(rows, cost):
-    """Means of cost and accuracy as they are drawn, [rows, 2]."""
-    spent = SCALE[cost] * _means([row.measured[cost] for row in rows])
-    return np.stack([spent, 100 * _means([row.measured["accuracy"] for row in rows])], axis=1)
+    """Means of cost and score as they are drawn, [rows, 2]."""
+    spent = [SCALE[cost] * row.measured[cost].mean for row in rows]
+    reached = [row.score.scale * row.measured[row.score.name].mean for row in rows]
+    return np.stack([spent, reached], axis=1)
 
 
 class Style(NamedTuple):
@@ -106,8 +110,13 @@ class Style(NamedTuple):
     label_place: tuple[int, int]
 
 
-DYNAMIC = Style(BLUE, "o-", "dynamic, by target", (5, 5))
-FIXED = Style(ORANGE, "s--", "fixed, by K", (5, -13))
+STYLES = {
+    "dynamic": Style(BLUE, "o-", "dynamic, by target", (5, 5)),
+    "topk": Style(ORANGE, "s--", "fixed, by K", (5, -13)),
+    "smaller": Style(GREEN, "^:", "one smaller expert, by target", (5, 5)),
+    "random": Style(PURPLE, "x-.", "by chance, by target", (5, 5)),
+}
+"""By the routing of a variant's settings."""
 
 
 def _series(ax, cost, rows, style, extent):
@@ -116,13 +125,13 @@ def _series(ax, cost, rows, style, extent):
         return
     colour, line, name, label_place = style
     spent = [row.measured[cost] for row in rows]
-    reached = [row.measured["accuracy"] for row in rows]
+    reached, scale = [row.measured[row.score.name] for row in rows], rows[0].score.scale
     points = _points(rows, cost)
     x, y = points.T
-    bars = {"xerr": SCALE[cost] * _ranges(spent), "yerr": 100 * _ranges(reached)}
+    bars = {"xerr": SCALE[cost] * _ranges(spent), "yerr": scale * _ranges(reached)}
     ax.errorbar(x, y, **bars, fmt=line, color=colour, label=name, elinewidth=1, capsize=2)
     for one, other in zip(spent, reached, strict=True):
-        seeds = SCALE[cost] * np.array(one.values), 100 * np.array(other.values)
+        seeds = SCALE[cost] * np.array(one.values), scale * np.array(other.values)
         ax.plot(*seeds, "o", color=INK, markersize=2, zorder=3)
     for at, text in _labels(rows, points, extent):
         ax.annotate(
@@ -147,10 +156,6 @@ def _labels(rows, points, extent):
             text = f"{labels.pop()[1]}, {text}"
         labels.append((point, text))
     return labels
-
-
-def _means(spreads):
-    return np.array([spread.mean for spread in spreads])
 
 
 def _ranges(spreads):

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from mocanet_jax.runtime.storage.files import replace_text, write_json
 from mocanet_jax.studies import study_pictures
-from mocanet_jax.studies.study import Findings, Outcome, Row, Spread
+from mocanet_jax.studies.study import ACCURACY, EXACT_MATCH, Findings, Outcome, Row, Spread
 
 ABSENT = "–"
 R = TypeVar("R")
@@ -15,15 +15,16 @@ Column = tuple[str, Callable[[Row], str]]
 
 def write_ablation(findings: Findings, out: Path) -> None:
     """ablation.md, ablation.json and ablation.png in `out`."""
-    columns = [("", lambda row: row.variant.name), *ABLATION_COLUMNS]
+    columns = [("", lambda row: row.variant.name), *_scores(findings), *ABLATION_COLUMNS]
     _write(findings, out / "ablation", "Ablations of", columns)
     study_pictures.ablation(findings.rows, out / "ablation.png")
 
 
 def write_budgets(findings: Findings, out: Path) -> None:
     """frontier.md, frontier.json and frontier.png in `out`."""
-    columns = [("routing", _routing), *BUDGET_COLUMNS]
-    _write(findings, out / "frontier", "Accuracy against compute:", columns)
+    columns = [("routing", _routing), *_scores(findings), *BUDGET_COLUMNS]
+    title = f"{findings.score.label.capitalize()} against compute:"
+    _write(findings, out / "frontier", title, columns)
     study_pictures.budgets(findings.rows, out / "frontier.png")
 
 
@@ -47,7 +48,7 @@ def _row_as_json(row):
     spreads = {name: _spread_as_json(spread) for name, spread in row.measured.items()}
     difference = row.difference and _spread_as_json(row.difference)
     own = {"name": row.variant.name, **row.variant.settings, "seeds": list(row.seeds)}
-    return own | spreads | {"accuracy_minus_control": difference}
+    return own | spreads | {f"{row.score.name}_minus_control": difference}
 
 
 def _spread_as_json(spread):
@@ -56,7 +57,7 @@ def _spread_as_json(spread):
 
 
 def markdown(findings: Findings, title: str, columns: list[Column]) -> str:
-    """A table of means, a table of each seed's accuracy, and what is missing from them.
+    """A table of means, a table of each seed's score, and what is missing from them.
 
     columns: a heading, and what a row says under it; the first names the row.
     """
@@ -70,8 +71,8 @@ def markdown(findings: Findings, title: str, columns: list[Column]) -> str:
     paragraphs.append(f"{spread} Usage is the share of everything that this model could use.")
     rows, name = findings.rows, columns[0]
     shown = [(head, say) for head, say in columns if any(say(row) != ABSENT for row in rows)]
-    seeds = [(f"seed {seed}", _accuracy_of(seed)) for seed in range(findings.num_seeds)]
-    paragraphs += [table(rows, shown), "Accuracy of each seed, %:"]
+    seeds = [(f"seed {seed}", _score_of(seed)) for seed in range(findings.num_seeds)]
+    paragraphs += [table(rows, shown), f"{findings.score.heading.capitalize()} of each seed:"]
     paragraphs.append(table(rows, [name, *seeds]))
     paragraphs += [f"`{name}` equals the control with this config." for name in findings.equal]
     paragraphs += _over_budget(rows)
@@ -115,10 +116,9 @@ def table(rows: Sequence[R], columns: Sequence[tuple[str, Callable[[R], str]]]) 
     return "\n".join(f"| {' | '.join(line)} |" for line in [heads, rule, *cells])
 
 
-def percent(spread: Spread, sign: str = "") -> str:
-    """A share with its range over seeds, in percent or percentage points. sign: "+" shows it
-    of positive numbers, too."""
-    return _with_range(spread, lambda value: f"{100 * value:{sign}.2f}")
+def percent(spread: Spread) -> str:
+    """A share with its range over seeds, in percent."""
+    return _with_range(spread, ACCURACY.text)
 
 
 def _number(spread, digits):
@@ -141,7 +141,7 @@ def _mean(digits):
 def _difference(row):
     if row.difference is None:
         return ABSENT
-    return percent(row.difference, "+")
+    return _with_range(row.difference, lambda value: row.score.text(value, "+"))
 
 
 def _usage(row):
@@ -152,25 +152,27 @@ def _usage(row):
 
 def _routing(row):
     settings = row.variant.settings
-    if settings["routing"] == "dynamic":
-        return f"dynamic, target {settings['target_budget']:g}"
-    return f"fixed, K = {settings['top_k_experts']}"
+    if settings["routing"] == "topk":
+        return f"fixed, K = {settings['top_k_experts']}"
+    return f"{settings['routing']}, target {settings['target_budget']:g}"
 
 
-def _accuracy_of(seed):
+def _score_of(seed):
     def say(row):
         if seed not in row.seeds:
             return ABSENT
-        return f"{100 * row.measured['accuracy'].values[row.seeds.index(seed)]:.2f}"
+        return row.score.text(row.measured[row.score.name].values[row.seeds.index(seed)])
 
     return say
 
 
-SCORES = [
-    ("accuracy, %", _measured("accuracy", percent)),
-    ("difference, points", _difference),
-    ("exact match, %", _measured("exact_match", percent)),
-]
+def _scores(findings) -> list[Column]:
+    score = findings.score
+    own = lambda of: (of.heading, _measured(of.name, lambda s: _with_range(s, of.text)))
+    points = "points" if score is ACCURACY else "bits"
+    return [own(score), (f"difference, {points}", _difference), own(EXACT_MATCH)]
+
+
 SPENT = [
     ("usage, % (experts, writes, reads)", _usage),
     ("steps", _measured("steps", _mean(0))),
@@ -178,13 +180,11 @@ SPENT = [
     ("seconds", _measured("wall_seconds", _mean(0))),
 ]
 ABLATION_COLUMNS = [
-    *SCORES,
     ("parameters", _measured("parameters", _mean(0))),
     ("FLOPs per token", _measured("flops_per_token", _mean(0))),
     *SPENT,
 ]
 BUDGET_COLUMNS = [
-    *SCORES,
     ("FLOPs per token", _measured("flops_per_token", lambda spread: _number(spread, 0))),
     ("ms per step", _measured("milliseconds_per_step", lambda spread: _number(spread, 1))),
     *SPENT,

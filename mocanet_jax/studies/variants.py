@@ -7,6 +7,7 @@ hand.
 
 from collections.abc import Callable, Iterable
 from functools import reduce
+from itertools import product
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -15,6 +16,7 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train.config.settings import is_moca, plain
 
 CONTROL = "control"
+CONTROLS = ("random", "smaller")
 VARIED_BY_BUDGETS = ("model.budget.routing", "model.budget.target")
 
 Load = Callable[[list[str]], ConfigDict]
@@ -76,9 +78,17 @@ def ablations(
 
 
 def budgets(
-    load: Load, file: str, overrides: dict, targets: Iterable[float], top_k: Iterable[int]
+    load: Load,
+    file: str,
+    overrides: dict,
+    targets: Iterable[float],
+    top_k: Iterable[int],
+    controls: Iterable[str] = (),
 ) -> list[Variant]:
     """Dynamic routing under each target budget, and a fixed choice of no expert and of each K.
+
+    controls: of CONTROLS, under each target, too: "random", experts drawn by chance at that
+    share; "smaller", a single expert with the FLOPs of that share, on at every token.
 
     With dynamic routing K is only a ceiling; it is the highest of `top_k` unless `overrides`
     set it, so that both can spend the same. Raises UserError for an override of what is varied.
@@ -88,19 +98,30 @@ def budgets(
             raise UserError(f"--config.{field} is what the study varies; leave it out")
     top_k = sorted({0, *top_k})
     free = {"model.experts.top_k": max(top_k)} | overrides
+    targets, controls = sorted(set(targets)), set(controls)
+    if unknown := controls - set(CONTROLS):
+        raise UserError(f"controls are {' and '.join(CONTROLS)}, not {', '.join(unknown)}")
+    kinds = ["dynamic", "random"] if "random" in controls else ["dynamic"]
     variants = []
-    for target in sorted(set(targets)):
-        settings = {"routing": "dynamic", "target_budget": target}
-        own = {"model.budget.routing": "dynamic", "model.budget.target": target}
-        variants.append(_variant(load, f"dynamic_{target:g}", file, free | own, settings))
+    for routing, target in product(kinds, targets):
+        settings = {"routing": routing, "target_budget": target}
+        own = {"model.budget.routing": routing, "model.budget.target": target}
+        variants.append(_variant(load, f"{routing}_{target:g}", file, free | own, settings))
     if variants and not is_moca(variants[0].config):
         name = variants[0].config["model"]["name"]
         raise UserError(f"config.model.name={name} is a model without a budget")
+    fixed = _ablated(file, "fixed_topk")
     for k in top_k:
         own = {"model.experts.top_k": k} if k else {"model.experts.count": 0}
         settings = {"routing": "topk", "top_k_experts": k}
-        path = _ablated(file, "fixed_topk")
-        variants.append(_variant(load, f"topk_{k}", path, overrides | own, settings))
+        variants.append(_variant(load, f"topk_{k}", fixed, overrides | own, settings))
+    experts = variants[0].config["model"]["experts"]
+    for target in targets if "smaller" in controls else ():
+        settings = {"routing": "smaller", "target_budget": target}
+        hidden = max(1, round(target * experts["count"] * experts["hidden_dim"]))
+        own = {"count": 1, "top_k": 1, "hidden_dim": hidden}
+        own = {f"model.experts.{field}": value for field, value in own.items()}
+        variants.append(_variant(load, f"smaller_{target:g}", fixed, overrides | own, settings))
     return variants
 
 

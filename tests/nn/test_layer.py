@@ -26,7 +26,10 @@ from tests.nn import small
         ({"num_experts": -1}, "experts.count must be at least 1, not -1"),
         ({"counters": (3, 1)}, "controller.counters must have sizes from 2 on, not (3, 1)"),
         ({"counters": (2.5,)}, "controller.counters must have sizes from 2 on, not (2.5,)"),
-        ({"routing": "best"}, 'budget.routing must be "dynamic" or "topk", not \'best\''),
+        (
+            {"routing": "best"},
+            "budget.routing must be one of dynamic, topk, random, not 'best'",
+        ),
         ({"target": -0.1}, "budget.target must be in [0, 1], not -0.1"),
         ({"target": 1.5}, "budget.target must be in [0, 1], not 1.5"),
         ({"exploration": 2.0}, "experts.exploration must be in [0, 1], not 2.0"),
@@ -262,6 +265,26 @@ def test_experts_are_the_dense_mixture_of_what_found_room(train, factor, dynamic
     np.testing.assert_array_equal(aux.computed, computed)
     assert aux.dropped == dropped
     assert (dropped > 0) == (room == 3)
+
+
+def test_random_routing_ignores_the_logits_and_keeps_its_share():
+    """A control: in evaluation it always draws the same, in training by its key."""
+    B, T, D, E = 4, 256, 3, 4
+    net = Experts(MlpExpert(2), E, E, "random", 0.5 * E, 3.0, exploration=0.0)
+    z, mask = jnp.ones((B, T, D)), jnp.ones((B, T), bool)
+    logits = jax.random.normal(jax.random.key(0), (B, T, E))
+    params = net.init(jax.random.key(1), z, logits, mask, False)
+
+    def chosen(logits, train=False, seed=0):
+        rngs = {"router": jax.random.key(seed)}
+        _, aux = net.apply(params, z, logits, mask, train, rngs=rngs)
+        used = jax.nn.one_hot(aux.indices, E) * aux.computed[..., None]
+        return np.asarray(used.sum(axis=-2))
+
+    np.testing.assert_array_equal(chosen(logits), chosen(-logits, seed=1))
+    assert (chosen(logits, True, 1) != chosen(logits, True, 2)).any()
+    for used in (chosen(logits), chosen(logits, True, 1)):
+        np.testing.assert_allclose(used.mean(axis=(0, 1)), 0.5, atol=0.06)
 
 
 def test_controller_by_hand():

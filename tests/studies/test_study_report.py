@@ -9,6 +9,8 @@ from tests.studies.fake_runs import failed, outcome, variant
 
 CONTROL, OTHER = variant("control"), variant("no_memory")
 DYNAMIC = variant("dynamic_0.5", routing="dynamic", target_budget=0.5)
+RANDOM = variant("random_0.5", routing="random", target_budget=0.5)
+SMALLER = variant("smaller_0.5", routing="smaller", target_budget=0.5)
 FIXED = variant("topk_2", routing="topk", top_k_experts=2)
 
 
@@ -114,6 +116,18 @@ def test_accuracy_against_compute(tmp_path):
     assert (row["name"], row["target_budget"]) == ("dynamic_0.5", 0.5)
 
 
+def test_language_models_are_compared_by_bits(tmp_path):
+    """Their accuracy says little; fewer bits are better, and the difference has its sign."""
+    of = lambda which, bits: outcome(which, 0, bits_per_character=bits)
+    outcomes = [of(CONTROL, 2.0), of(OTHER, 2.125)]
+    study_report.write_ablation(findings([CONTROL, OTHER], outcomes, 1), tmp_path)
+    head, _, control, other, *_ = tables((tmp_path / "ablation.md").read_text())
+    assert head[:3] == ["", "bits per character", "difference, bits"]
+    assert (control[1:3], other[1:3]) == (["2.0000", "–"], ["2.1250", "+0.1250"])
+    row = json.loads((tmp_path / "ablation.json").read_text())["rows"][1]
+    assert row["bits_per_character_minus_control"]["mean"] == pytest.approx(0.125)
+
+
 @pytest.mark.parametrize("kind", ["ablation", "one seed", "frontier", "one series"])
 def test_pictures_are_whole_and_900_pixels_wide_or_more(kind, ablation, tmp_path):
     """Whatever is missing; a title, a label or a bar that cannot be drawn would warn."""
@@ -122,7 +136,7 @@ def test_pictures_are_whole_and_900_pixels_wide_or_more(kind, ablation, tmp_path
     elif kind == "one seed":
         study_report.write_ablation(findings([OTHER], [outcome(OTHER, 0)], 1), tmp_path)
     else:
-        variants = [DYNAMIC, FIXED] if kind == "frontier" else [DYNAMIC]
+        variants = [DYNAMIC, FIXED, RANDOM, SMALLER] if kind == "frontier" else [DYNAMIC]
         outcomes = [outcome(one, 0) for one in variants]
         study_report.write_budgets(findings(variants, outcomes, 1), tmp_path)
     (picture,) = tmp_path.glob("*.png")

@@ -106,6 +106,25 @@ def test_budgets_of_both_kinds():
     assert found[4].settings == {"routing": "topk", "top_k_experts": 2}
 
 
+def test_controls_spend_what_the_targets_allow():
+    """Of 4 experts of 128 hidden units a target of 0.25 is one of 128, or each by chance."""
+    found = budgets(COPY, {}, [0.25, 0.5], [1], ["smaller", "random"])
+    assert [variant.name for variant in found][2:4] == ["random_0.25", "random_0.5"]
+    assert [variant.name for variant in found][-2:] == ["smaller_0.25", "smaller_0.5"]
+    models = [variant.config["model"] for variant in found]
+    assert models[3]["budget"]["routing"] == "random"
+    assert models[3]["budget"]["target"] == 0.5
+    smaller = [models[place]["experts"] for place in (-2, -1)]
+    whole = cli.config_of([f"--config={COPY}"]).model.experts
+    total = whole.count * whole.hidden_dim
+    assert [(e["count"], e["hidden_dim"]) for e in smaller] == [
+        (1, total // 4),
+        (1, total // 2),
+    ]
+    with pytest.raises(UserError, match=r"controls are random and smaller, not larger"):
+        budgets(COPY, {}, [0.5], [1], ["larger"])
+
+
 def test_a_ceiling_can_be_set_and_what_is_varied_cannot():
     dynamic, *_ = budgets(COPY, {"model.experts.top_k": 3}, [0.5], [1])
     assert dynamic.config["model"]["experts"]["top_k"] == 3

@@ -74,7 +74,7 @@ from tests.train import tiny
         ),
         (
             {"model__budget__routing": "all"},
-            'budget.routing must be "dynamic" or "topk"',
+            "budget.routing must be one of dynamic, topk, random",
         ),
         (
             {

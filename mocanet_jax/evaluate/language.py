@@ -66,9 +66,7 @@ class LanguageEvaluator:
         """layout: of the parameters that will be given; None for those on one device."""
         self.model, self.task, self.config = model, task, config
         self.layout = layout or one_device()
-        factor = config.eval.slots_factor
-        enlarged = factor > 1 and model.layer is not None
-        slots = model.slots_for(Fraction(factor), 0) if enlarged else None
+        slots = evaluated_slots(model, config)
         self._step = self.layout.jit(
             partial(_step, model, task, slots),
             out_shardings=self.layout.replicated,
@@ -121,6 +119,15 @@ class LanguageEvaluator:
             sums = jax.tree.map(np.float64, jax.device_get(sums))
             total = sums if total is None else jax.tree.map(np.add, total, sums)
         return total
+
+
+def evaluated_slots(model: SequenceModel, config: ConfigDict) -> int | None:
+    """The `num_slots` of `initial_state` in evaluation and generation: config.eval.slots_factor
+    times those of training; None for as many."""
+    factor = config.eval.slots_factor
+    if factor == 1 or model.layer is None:
+        return None
+    return model.slots_for(Fraction(factor), 0)
 
 
 def _step(model, task, num_slots, trained, state, ids, now: Pass) -> tuple[Sums, jax.Array]:

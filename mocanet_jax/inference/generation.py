@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mocanet_jax.evaluate.language import evaluated_slots
 from mocanet_jax.inference.restore import restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.corpora.task import LanguageTask
@@ -83,6 +84,7 @@ class Generator:
         self.step, self.config, self.model = run.step, run.config, run.model
         self.tokenizer: Tokenizer = run.task.vocabulary
         self._trained = run.trained
+        self._slots = evaluated_slots(self.model, run.config)
         window = self.model.window
         # After half of a window was read again there has to be room for a block.
         self._block = BLOCK if window is None else max(1, min(BLOCK, window // 2))
@@ -149,7 +151,7 @@ class Generator:
         window = self.model.window
         if window is not None and len(ids) >= window:
             ids = ids[-max(1, window // 2) :]
-        state = self._trained.initial_state(self.model, 1)
+        state = self._trained.initial_state(self.model, 1, self._slots)
         for start in range(0, len(ids), PROMPT_BLOCK):
             part = ids[start : start + PROMPT_BLOCK]
             fill = PROMPT_BLOCK - len(part)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from mocanet_jax.report.pictures import (
     BLUE,
@@ -47,6 +47,7 @@ LABEL_BOX = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
 
 LOSS, ACCURACY, USAGE = "loss (nats)", "accuracy", "usage (share)"
 MULTIPLIER, LENGTH = "multiplier λ (logits)", "longest (symbols)"
+STEPS, MINUTES = "training step", "minutes"
 COUNT_MAP = colour_map("count", [GREY, "#8FD3BE", "#00805D"])
 
 
@@ -117,7 +118,8 @@ def learning_curves(rows: Rows, run: Run, path: Path) -> None:
     panels = {name: lines for name, lines in panels.items() if lines}
     if not panels:
         raise ValueError("nothing to draw: no row has a loss, accuracy, usage, λ or length")
-    figure, axes = _stacked(panels, [rows])
+    figure, grid = _stacked(panels, [rows])
+    axes = grid[:, 0]
     figure.suptitle(plain_text(run.title), x=0.01, ha="left", weight="bold", color=INK)
     for (name, lines), ax in zip(panels.items(), axes, strict=True):
         for line in lines:
@@ -138,26 +140,31 @@ def learning_curves(rows: Rows, run: Run, path: Path) -> None:
 
 
 def comparison(runs: dict[str, tuple[Rows, float | None]], path: Path) -> None:
-    """Accuracy, loss, usage and λ of several runs, laid over each other.
+    """Accuracy, loss, usage and λ of several runs, laid over each other: against the training
+    step and, where all have them, against minutes since the start of the process.
 
     runs: by the names of the legend, the rows of each and its target of usage, None where
         there is none.
     """
     there = set().union(*(row for rows, _ in runs.values() for row in rows))
     panels = {name: keys for name, keys in COMPARED.items() if there & set(keys)}
-    figure, axes = _stacked(panels, [rows for rows, _ in runs.values()])
+    timed = all(any("train/minutes" in row for row in rows) for rows, _ in runs.values())
+    over = (STEPS, MINUTES) if timed else (STEPS,)
+    figure, grid = _stacked(panels, [rows for rows, _ in runs.values()], over)
     names = []
     for i, (name, (rows, target)) in enumerate(runs.items()):
         colour, dash = RUNS[i % len(RUNS)], DASHES[i // len(RUNS) % len(DASHES)]
         names.append(_handle(plain_text(name), colour, 2.2, dash))
-        for (panel, keys), ax in zip(panels.items(), axes, strict=True):
-            for key in keys:
+        for (panel, keys), axes in zip(panels.items(), grid, strict=True):
+            for key, (x, ax) in itertools.product(keys, zip(over, axes, strict=True)):
                 thin = key.startswith("train/") and len(keys) > 1
-                _curve(ax, rows, Line(key, "", colour, 0.7 if thin else 2.2, dash), band=False)
+                line = Line(key, "", colour, 0.7 if thin else 2.2, dash)
+                _curve(ax, rows, line, x, band=False)
             if panel == USAGE and target is not None:
-                ax.axhline(target, color=colour, linewidth=1.2, linestyle=TARGET_DASH)
-    for panel, ax in zip(panels, axes, strict=True):
-        _limits(ax, panel)
+                for ax in axes:
+                    ax.axhline(target, color=colour, linewidth=1.2, linestyle=TARGET_DASH)
+    for panel, axes in zip(panels, grid, strict=True):
+        _limits(axes[0], panel)
     widths = [_handle("validation, λ", DARK_GREY, 2.2), _handle("training", DARK_GREY, 0.7)]
     if any(target is not None for _, target in runs.values()):
         widths.append(_handle("target", DARK_GREY, 1.2, TARGET_DASH))
@@ -244,18 +251,29 @@ def _numbered(row, key):
     return np.array([row[key.format(n)] for n in range(count)])
 
 
-def _stacked(panels: dict[str, object], runs: Sequence[Rows]) -> tuple[Figure, list[Axes]]:
-    """A figure with axes of these names, one below the other, over the steps of all runs."""
-    figure = Figure((9.0, 2.2 * len(panels) + 0.5), dpi=160, layout="constrained")
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for name, ax in zip(panels, axes, strict=True):
-        tidy(ax)
-        ax.set_ylabel(name, fontsize=9)
-    last = max(1, *(row["step"] for rows in runs for row in rows))
-    ax.set(xlabel="training step", xlim=(-0.02 * last, 1.02 * last))
-    ax.locator_params(axis="x", nbins=10, integer=True)
-    figure.align_ylabels(axes)
-    return figure, list(axes)
+def _stacked(
+    panels: dict[str, object], runs: Sequence[Rows], over: Sequence[str] = (STEPS,)
+) -> tuple[Figure, np.ndarray]:
+    """A figure with rows of these names, one below the other, and a column over each of `over`
+    of all runs: axes [panels, over]."""
+    figure = Figure((9.0 * len(over), 2.2 * len(panels) + 0.5), dpi=160, layout="constrained")
+    grid = figure.subplots(len(panels), len(over), sharex="col", sharey="row", squeeze=False)
+    for name, axes in zip(panels, grid, strict=True):
+        for ax in axes:
+            tidy(ax)
+        axes[0].set_ylabel(name, fontsize=9)
+    for x, ax in zip(over, grid[-1], strict=True):
+        ends = [_place(row, key, x) for rows in runs for row in rows for key in row]
+        last = max(1e-3 if x == MINUTES else 1, *(end for end in ends if end is not None))
+        ax.set(xlabel=x, xlim=(-0.02 * last, 1.02 * last))
+        ax.locator_params(axis="x", nbins=10, integer=x == STEPS)
+    figure.align_ylabels(grid[:, 0])
+    return figure, grid
+
+
+def _place(row, key, x):
+    """Of a metric on the axis x; None where its row does not say."""
+    return row["step"] if x == STEPS else row.get(f"{key.split('/')[0]}/minutes")
 
 
 def _handle(label, colour, width, dash="-"):
@@ -266,8 +284,11 @@ def _handle(label, colour, width, dash="-"):
 def _limits(ax, panel):
     if panel == LOSS:
         ax.set_yscale("log")
-        low, high = np.log10(ax.get_ylim())
-        ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
+        low, high = ax.get_ylim()
+        digits = np.array([1, 2, 5, 10, 20])
+        below, above = (10 ** np.floor(np.log10(end)) * digits for end in (low, high))
+        ax.set_ylim(below[below <= low].max(), above[above >= high].min())
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter("{x:g}")
     elif panel in (ACCURACY, USAGE):
         ax.set_ylim(-0.03, 1.03)
@@ -276,10 +297,14 @@ def _limits(ax, panel):
         ax.set_ylim(-0.03 * highest, 1.03 * highest)
 
 
-def _curve(ax, rows, line, band=True):
-    values = {row["step"]: row[line.key] for row in rows if line.key in row}
+def _curve(ax, rows, line, x=STEPS, band=True):
+    values = {
+        row["step"]: (_place(row, line.key, x), row[line.key])
+        for row in rows
+        if line.key in row and _place(row, line.key, x) is not None
+    }
     floor = 0 if line.key.endswith("loss") else -np.inf
-    series = [pair for pair in sorted(values.items()) if floor < pair[1] < np.inf]
+    series = [values[step] for step in sorted(values) if floor < values[step][1] < np.inf]
     if not series:
         return
     bins = np.array_split(np.array(series, float), min(len(series), 400))

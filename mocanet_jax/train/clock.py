@@ -25,6 +25,11 @@ class Clock:
         start on."""
         return (self._earlier + time.monotonic() - self._made) / 60
 
+    @property
+    def wall_minutes(self) -> float:
+        """Since the process started, and those of earlier parts of the run."""
+        return (self._earlier + seconds_since_process_start()) / 60
+
     def restart(self) -> None:
         """Starts a window; what came before it is not training time."""
         self._started = time.monotonic()
@@ -50,6 +55,6 @@ class Clock:
         self.progress = self.progress._replace(
             validation=validation,
             finished=finished,
-            wall_seconds=self._earlier + seconds_since_process_start(),
+            wall_seconds=60 * self.wall_minutes,
         )
         return self.progress

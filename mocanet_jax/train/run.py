@@ -90,6 +90,7 @@ class Run:
                 means["skipped"] = self._check_faults(jax.device_get(faults), state)
                 means["tokens_per_second"] = clock.close_window(means["tokens"] * taken)
                 means["learning_rate"] = float(schedule(step - 1))
+                means["minutes"] = clock.wall_minutes
                 _check_finite(means, step)
                 recorder.write(step, "train", means)
                 self.monitor.update(step, means)
@@ -117,7 +118,7 @@ class Run:
         step, evaluator, training = int(state.step), self.evaluator, self.training
         validation = evaluator.validate(state.trained)
         _check_finite(validation, step)
-        recorder.write(step, "eval", validation)
+        recorder.write(step, "eval", validation | {"minutes": self.clock.wall_minutes})
         self.monitor.validated(step, evaluator.describe(validation))
         if validation["accuracy"] >= SOLVED:
             self.clock.note_solved(step)

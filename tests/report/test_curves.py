@@ -149,6 +149,28 @@ def test_a_comparison_has_one_colour_and_name_a_run(axes):
     assert of_run(styles[1][0]) == {0.2}
 
 
+def test_runs_that_tell_their_minutes_are_compared_by_them_too(axes):
+    """A model of fewer steps a minute would else look better than it is. Rows of older runs,
+    without minutes, are compared by steps alone."""
+    rows = [{"step": n, "train/task_loss": 3.0 / n, "train/minutes": n / 2} for n in (1, 2, 3)]
+    rows += [{"step": 3, "eval/loss": 1.25, "eval/minutes": 1.75}]
+    slow = [{**row, "train/minutes": 2 * row.get("train/minutes", 0)} for row in rows[:3]]
+    by_step, by_minute = axes(curves.comparison, {"fast": (rows, None), "slow": (slow, None)})
+    assert (by_step.get_xlabel(), by_minute.get_xlabel()) == ("training step", "minutes")
+    places = [list(line.get_xdata()) for line in by_minute.lines]
+    assert places == [[0.5, 1.0, 1.5], [1.75], [1.0, 2.0, 3.0]]
+    assert [list(line.get_xdata()) for line in by_step.lines] == [[1, 2, 3], [3], [1, 2, 3]]
+    old = [{"step": 1, "train/task_loss": 3.0}]
+    assert len(axes(curves.comparison, {"fast": (rows, None), "old": (old, None)})) == 1
+
+
+def test_the_axis_of_losses_ends_close_to_them(axes):
+    """A whole decade would leave most of the panel empty."""
+    rows = [{"step": n, "train/loss": loss} for n, loss in enumerate([3.1, 1.7, 1.3])]
+    panel, *_ = axes(curves.learning_curves, rows, FREE)
+    assert panel.get_ylim() == pytest.approx((1.0, 5.0))
+
+
 NAMED = [("runs/copy", 0.1, 0.25), ("_a $5 run$", 0.2, None), ("longer" * 10, 0.3, 0.5)]
 
 

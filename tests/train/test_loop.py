@@ -24,7 +24,7 @@ from mocanet_jax.train.checkpoints.checkpoint import Checkpoints, Progress
 from mocanet_jax.train.config import settings
 from tests.train import tiny
 
-TIMING = ("train/tokens_per_second",)
+TIMING = ("train/tokens_per_second", "train/minutes", "eval/minutes")
 OF_THE_CLOCK = ("wall_seconds", "train_seconds", "train_tokens_per_second")
 
 

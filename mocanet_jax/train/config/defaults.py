@@ -172,7 +172,10 @@ LANGUAGE_FIELDS = {
     "eval": {
         "segment": (512, "tokens of a stream that are read at a time"),
         "streams": (16, "documents that are read beside each other"),
-        "slots_factor": (1, "memories and cache have so many times the slots of training"),
+        "slots_factor": (
+            1,
+            "memory and cache have so many times the slots they had in training",
+        ),
         "validation_tokens": (100_000, "most tokens of the validation split while training"),
     }
 }

@@ -6,7 +6,7 @@ vocabulary, as the models of this package do.
 Axes: B batch, T time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -67,6 +67,20 @@ def lstm_stream(width: int, vocab_size: int, bare: bool) -> Callable:
             token = head(state[0]).argmax(-1)
 
     return step
+
+
+def lstm_text(width: int, vocab_size: int) -> Iterator[int]:
+    """Tokens without end, each drawn by its probability, from nn.LSTMCell with embedding and
+    head."""
+    embed, head = nn.Embedding(vocab_size, width), nn.Linear(width, vocab_size)
+    cell = nn.LSTMCell(width, width)
+    state, token = (torch.zeros(1, width), torch.zeros(1, width)), torch.zeros(1, dtype=int)
+    while True:
+        with torch.inference_mode():
+            state = cell(embed(token), state)
+            token = torch.multinomial(head(state[0]).softmax(-1), 1)[0]
+            number = int(token)
+        yield number
 
 
 def transformer_stream(width: int, vocab_size: int, context: int) -> Callable:

@@ -29,6 +29,9 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the choice of tokens.")
 STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the best by default.")
 FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "What to print.")
 
+MOST_NAMED = 10
+"""Unknown characters or words of a prompt."""
+
 
 def main() -> None:
     if not WORKDIR.value:
@@ -47,6 +50,9 @@ def main() -> None:
     streams.accept_anything()
     generator = Generator(local_path(WORKDIR.value), STEP.value)
     prompt = sys.stdin.read().removesuffix("\n") if PROMPT.value == "-" else PROMPT.value
+    if unknown := generator.tokenizer.unknown(prompt):
+        named = ", ".join(map(repr, unknown[:MOST_NAMED])) + ", …" * (len(unknown) > MOST_NAMED)
+        print(f"note: not in the training text, read as unknown: {named}", file=sys.stderr)
     pieces = generator.stream(prompt, sampling, LENGTH.value, SEED.value)
     show = _print_json if FORMAT.value == "json" else _print_text
     try:

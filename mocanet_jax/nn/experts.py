@@ -67,12 +67,15 @@ def expert_flops(expert: nn.Module, width: int) -> float:
 
 
 class ExpertsAux(NamedTuple):
-    """indices: int32 [B, T, K]. computed: bool [B, T, K], the choices that did compute.
+    """indices: int32 [B, T, K]. computed: bool [B, T, K], the choices that did compute. wanted:
+    bool [B, T, K], those that compute in evaluation: before any was dropped for want of room,
+    and without what was tried though its gate is closed.
     balance_loss, z_loss: float []. dropped: int32 [], choices that found no room.
     """
 
     indices: jax.Array
     computed: jax.Array
+    wanted: jax.Array
     balance_loss: jax.Array
     z_loss: jax.Array
     dropped: jax.Array
@@ -89,8 +92,9 @@ class Experts(nn.Module):
         token uses each expert with probability mean_k / E, at most K, whatever the logits:
         another draw at each step of training, one for ever in evaluation.
     mean_k: experts that a token uses on average, which sizes the room for tokens.
-    capacity_factor: room per expert in training, as a multiple of the even share. In
-        evaluation every expert has room for every token, so that nothing is dropped.
+    capacity_factor: room per expert, as a multiple of the even share. In training what finds
+        none is dropped. In evaluation nothing is: where a choice finds no room, all experts
+        compute all tokens.
     exploration: share of tokens that in training try their best expert though its gate is
         closed, so that it learns what it would contribute.
 
@@ -116,23 +120,31 @@ class Experts(nn.Module):
         # Operands of products have the type of z (core/precision.py).
         parameters = jax.tree.map(lambda leaf: leaf.astype(z.dtype), parameters)
         apply = lambda p, x: expert.apply({"params": p}, x)
-        gates, live = self._choose(logits, mask, train)
+        gates, wanted, live = self._choose(logits, mask, train)
         gates = gates._replace(weights=gates.weights.astype(z.dtype))
-        capacity = dispatch.expert_capacity(
-            z.shape[1], self.count, self.mean_k, self.capacity_factor if train else None
-        )
-        if capacity < z.shape[1]:
-            plan = dispatch.plan_dispatch(gates.indices, live, self.count, capacity)
-            output = _dispatched(apply, parameters, z, gates, plan)
-            computed, dropped = plan.kept, plan.dropped
+        choices = gates.indices.size  # no number where a program for any B is exported
+        few = isinstance(choices, int) and GATHER_BELOW * choices <= self.count
+        mix = dispatch.gathered_mixture if few else dispatch.dense_mixture
+        everywhere = lambda: mix(apply, parameters, z, gates, live)
+        length, computed, dropped = z.shape[1], live, 0
+        capacity = length
+        if isinstance(length, int) and not few:
+            capacity = dispatch.expert_capacity(
+                length, self.count, self.mean_k, self.capacity_factor
+            )
+        if capacity == length:
+            output = everywhere()
         else:
-            choices = gates.indices.size  # no number where a program for any B is exported
-            few = isinstance(choices, int) and GATHER_BELOW * choices <= self.count
-            mix = dispatch.gathered_mixture if few else dispatch.dense_mixture
-            output, computed, dropped = mix(apply, parameters, z, gates, live), live, 0
+            plan = dispatch.plan_dispatch(gates.indices, live, self.count, capacity)
+            in_room = lambda: _dispatched(apply, parameters, z, gates, plan)
+            if train:
+                output, computed, dropped = in_room(), plan.kept, plan.dropped
+            else:
+                output = jax.lax.cond(plan.dropped == 0, in_room, everywhere)
         return output, ExpertsAux(
             gates.indices,
             computed,
+            wanted,
             dispatch.load_balance_loss(logits, gates.indices, live, mask),
             dispatch.router_z_loss(logits, mask) if self.routing == "topk" else jnp.zeros(()),
             jnp.int32(dropped),
@@ -148,25 +160,28 @@ class Experts(nn.Module):
         return init
 
     def _choose(self, logits, mask, train):
-        """Gates, and which of their choices take a place: bool [B, T, K]."""
+        """Gates, which of their choices compute in evaluation, and which take a place now:
+        bool [B, T, K]."""
         if self.routing == "random":
             key = self.make_rng("router") if train else jax.random.key(0)
             chance = jax.random.uniform(key, logits.shape)
             lowest, indices = jax.lax.top_k(-chance, self.top_k)
             drawn = -lowest < self.mean_k / self.count
-            return dispatch.Gates(indices, jnp.ones_like(lowest)), drawn & mask[..., None]
+            live = drawn & mask[..., None]
+            return dispatch.Gates(indices, jnp.ones_like(lowest)), live, live
         if self.routing == "topk":
             best = partial(dispatch.top_k_gates, k=self.top_k)
             gates = partition.by_sequence(best, logits)
-            return gates, jnp.broadcast_to(mask[..., None], gates.indices.shape)
+            live = jnp.broadcast_to(mask[..., None], gates.indices.shape)
+            return gates, live, live
         margins, indices = partition.by_sequence(partial(jax.lax.top_k, k=self.top_k), logits)
-        live = margins > 0
+        live = wanted = (margins > 0) & mask[..., None]
         if train and self.exploration:
             key = self.make_rng("router")
-            tried = jax.random.bernoulli(key, self.exploration, mask.shape)
+            tried = mask & jax.random.bernoulli(key, self.exploration, mask.shape)
             live = live.at[..., 0].set(live[..., 0] | tried)
         gates = dispatch.Gates(indices, gating.expert_weight(margins))
-        return gates, live & mask[..., None]
+        return gates, wanted, live
 
 
 def _dispatched(apply, parameters, z, gates, plan):

@@ -35,7 +35,8 @@ class LayerState(NamedTuple):
 
 
 class LayerAux(NamedTuple):
-    """What a layer did. expert_logits: float [B, T, E]. usage: FLOPs spent. expected_share:
+    """What a layer did. expert_logits: float [B, T, E]. usage: FLOPs of what is engaged, which
+    evaluation spends; in training, too, what finds no room counts. expected_share:
     share of the FLOPs that gates are expected to spend, float [], differentiable, a mean over
     unmasked tokens; 0 where routing is fixed. penalty: quantisation penalty, float [], a mean
     over unmasked tokens."""
@@ -173,15 +174,15 @@ class MocaLayer(nn.Module):
 
     def _usage(self, memory, experts, mask):
         config = self.config
-        computed = jnp.zeros((*mask.shape, config.num_experts), bool)
+        wanted = jnp.zeros((*mask.shape, config.num_experts), bool)
         top_k = config.experts.top_k if experts else 0
         if experts is not None:
             chosen = nn.one_hot(experts.indices, config.num_experts, dtype=bool)
-            computed = jnp.any(chosen & experts.computed[..., None], axis=-2)
+            wanted = jnp.any(chosen & experts.wanted[..., None], axis=-2)
         writes = reads = jnp.zeros(mask.shape)
         if memory is not None:
             writes, reads = (jnp.mean(g, axis=-1) for g in (memory.writes, memory.reads))
-        return budget.usage(computed, writes, reads, mask, config.flops, top_k)
+        return budget.usage(wanted, writes, reads, mask, config.flops, top_k)
 
     def _expected_share(self, expert_logits, memory, experts, mask):
         shares, margins = self.config.unit_shares, []

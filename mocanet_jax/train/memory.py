@@ -35,6 +35,14 @@ def check_memory(config: ConfigDict, task: Task, like: TrainState, devices: int)
         f"a batch of config.train.batch_size={training.batch_size:,} sequences of "
         f"{_num_steps(task, task.lengths.longest):,} steps",
     )
+    if isinstance(task, LanguageTask):
+        lanes = min(config.eval.streams, len(task.held_out["valid"].starts))
+        segment = config.eval.segment
+        check(
+            lanes * segment * task.vocab_size * FLOAT,
+            f"an evaluation of {lanes} streams with config.eval.segment={segment:,}",
+            "a smaller config.eval.segment or config.eval.streams needs less",
+        )
     if isinstance(task, SequenceTask):
         longest = max((task.longest, *config.eval.lengths, *config.eval.long_lengths))
         tokens = max(_tokens(config.eval, task, fit) for fit in {task.longest, longest})

@@ -10,6 +10,7 @@ from mocanet_jax.runtime import memory
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train import loop
 from mocanet_jax.train.memory import check_memory
+from tests.language import tiny_language
 from tests.train import tiny
 from tests.train.text import tiny_text
 
@@ -43,6 +44,16 @@ def test_what_no_machine_holds_is_refused_with_an_estimate(tmp_path, case):
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_evaluation_of_a_language_model_is_estimated(tmp_path):
+    """A segment of a million tokens for each of many documents has logits that fill any
+    machine, and they are first needed at the first validation."""
+    file = tmp_path / "text.txt"
+    file.write_text(tiny_language.text())
+    config = tiny_language.config(file, eval__segment=2_000_000_000)
+    with pytest.raises(UserError, match=r"an evaluation of 1 streams with config.eval.segment"):
+        loop.train(config, tmp_path / "run")
 
 
 def test_what_fits_is_not_refused(tmp_path, monkeypatch):

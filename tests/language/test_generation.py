@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import mocanet_jax as moca
+from mocanet_jax.evaluate.language import evaluated_slots
 from mocanet_jax.inference.generation import BLOCK, Generator, Sampling, sample
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train import loop
@@ -23,7 +24,13 @@ def test_greedy_tokens_are_those_of_reading_the_whole(generator):
     prompt = generator.tokenizer.encode("ada meets ").tolist()
     made = list(generator.tokens(prompt, Sampling(temperature=0.0), BLOCK + 4))
     text = jnp.array([prompt + made])
-    logits = jax.jit(lambda t, x: t.apply(generator.model, x)[0])(generator._trained, text)
+    slots = evaluated_slots(generator.model, generator.config)
+
+    def whole(trained, tokens):
+        state = trained.initial_state(generator.model, 1, slots)
+        return trained.apply(generator.model, tokens, state)[0]
+
+    logits = jax.jit(whole)(generator._trained, text)
     expected = np.asarray(logits[0, len(prompt) - 1 : -1]).argmax(axis=-1)
     assert made == expected.tolist()
 

@@ -206,13 +206,21 @@ def test_a_closed_expert_receives_a_gradient_where_it_is_explored():
 
 
 @in_float64
-def test_the_tried_tokens_are_counted_as_spent():
-    """Computed experts count as spent, whether their weight is 0 or not."""
-    params = small.random_params(small.model(1, **TRYING))
-    params = changed(params, "router_expert']['bias", lambda bias: bias - 3)
-    _, (_, aux) = trained(0.5)(params, jax.random.key(0))
-    tried = np.asarray(aux.layers[0].experts.computed).sum()
-    assert 0 < tried == aux.usage.load.sum() == aux.usage.counts[1]
+@pytest.mark.parametrize("capacity_factor", [0.1, 3.0])
+def test_training_counts_what_evaluation_spends(capacity_factor):
+    """The multiplier is moved by it: a choice that found no room counts, else the usage of
+    evaluation lies above the target; a token that only tries an expert does not."""
+    changes = TRYING | {"exploration": 0.5, "capacity_factor": capacity_factor}
+    net = small.model(1, **changes)
+    params = small.random_params(net)
+    settings = {"multiplier": small.MULTIPLIER, "rngs": {"router": jax.random.key(0)}}
+    _, _, now = net.apply(params, TOKENS, None, MASK, train=True, **settings)
+    _, _, later = net.apply(params, TOKENS, None, MASK, **settings)
+    assert (now.dropped > 0) == (capacity_factor == 0.1)
+    if not now.dropped:
+        assert now.layers[0].experts.computed.sum() > now.usage.load.sum(), "nothing was tried"
+    np.testing.assert_array_equal(now.usage.load, later.usage.load)
+    np.testing.assert_array_equal(now.usage.counts, later.usage.counts)
 
 
 def shape_of(train, rngs=None, **changes):

@@ -37,6 +37,7 @@ class Tokenizer:
         size: numbers besides the boundary
         encode(text): [tokens], of `dtype`; never the boundary
         decode_plain(ids): the text of numbers without a boundary
+        unknown(text): what of it has no number of its own, each once, in order
     """
 
     documents: bool
@@ -71,6 +72,9 @@ class Tokenizer:
         return "\n".join(
             [self.decode_plain(first), *(self.decode_plain(p[1:]) for p in others)]
         )
+
+    def unknown(self, text: str) -> list[str]:
+        return []
 
     def fields(self) -> dict:
         """As values of JSON, for `tokenizer_of`."""
@@ -118,6 +122,9 @@ class Characters(Tokenizer):
         points = _code_points(text)
         return self._numbers[np.minimum(points, len(self._numbers) - 1)]
 
+    def unknown(self, text: str) -> list[str]:
+        return [c for c in dict.fromkeys(text) if c not in self.alphabet]
+
     def decode_plain(self, ids) -> str:
         return "".join([(self.alphabet + REPLACEMENT)[i] for i in ids.tolist()])
 
@@ -154,6 +161,9 @@ class Words(Tokenizer):
         return np.fromiter(
             map(self._numbers.get, words, repeat(0)), self.dtype, count=len(words)
         )
+
+    def unknown(self, text: str) -> list[str]:
+        return [word for word in dict.fromkeys(_words(text)) if word not in self._numbers]
 
     def decode_plain(self, ids) -> str:
         """White space is a space each, but for line ends."""

@@ -180,6 +180,11 @@ class Checkpoints:
             ) from error
 
     def _check(self, step):
+        if not (self._directory / str(step)).is_dir():
+            there = ", ".join(map(str, self.steps())) or "none"
+            raise UserError(
+                f"{self._directory} has no checkpoint of step {step}; there: {there}"
+            )
         if problem := inspection.problem(self._workdir, step):
             raise UserError(f"checkpoint {step} in {self._directory}: {problem}")
 

@@ -220,9 +220,9 @@ def language_config() -> ConfigDict:
     config.model.budget.base_cost = 0.0
     config.train.learning_rate = 5e-3
     config.train.batch_size = 16
-    config.train.max_steps = 2200
-    config.train.eval_every = 550
-    config.train.save_every = 550
+    config.train.max_steps = 3300
+    config.train.eval_every = 825
+    config.train.save_every = 825
     config.train.log_every = 20
     config.train.state_noise = 0.0  # streams go on from states of their own
     return config

@@ -80,6 +80,14 @@ def test_characters_are_sorted_and_others_unknown():
     assert tokenizer.decode([1, 2, 3]) == "bc\ufffd"
 
 
+def test_what_a_tokenizer_does_not_know_is_named():
+    """Each once, in order: else a prompt is read as something else without a word."""
+    assert Characters(False, "abc ").unknown("a xcyx") == ["x", "y"]
+    words = Words(False, ("<unk>", "<eos>", "a"))
+    assert words.unknown("a b\na c b") == ["b", "c"]
+    assert Bytes(False).unknown("ü") == []
+
+
 def test_words_are_numbered_by_frequency():
     """Hand-made: `the` occurs three times, `sat` and `.` twice; a line end is <eos>, and <unk>
     in the text is the unknown word."""

@@ -107,18 +107,38 @@ def _chunk(logits, state, entries, forgetting):
 
 def _joined(logits, scores, tokens):
     """logits' and the share of copies. scores: [B, C, N]; tokens: int32 [B, N]."""
-    highest = jnp.maximum(
-        jnp.max(logits, axis=-1, keepdims=True), jnp.max(scores, axis=-1, keepdims=True)
+    form = _over_entries if logits.shape[-1] > tokens.shape[-1] else _over_vocabulary
+    copied, own = (
+        jax.nn.logsumexp(jax.lax.stop_gradient(x), axis=-1) for x in (scores, logits)
     )
-    highest = jax.lax.stop_gradient(highest)
-    copies = jnp.exp(scores - highest)
+    share = jax.nn.sigmoid(copied - own)
+    return jax.vmap(form)(logits, scores, tokens), share
 
-    def by_token(copies, tokens):  # [C, N] → [C, V]
-        empty = jnp.zeros((len(copies), logits.shape[-1]), copies.dtype)
-        return empty.at[:, tokens].add(copies)
 
-    own = jnp.exp(logits - highest)
-    total = own + jax.vmap(by_token)(copies, tokens)
-    share = jnp.sum(copies, axis=-1) / jnp.sum(total, axis=-1)
-    smallest = jnp.finfo(total.dtype).tiny  # a logit 87 below the highest is as good as none
-    return highest + jnp.log(total + smallest), share
+def _over_vocabulary(logits, scores, tokens):
+    """Of one sequence: logits [C, V], scores [C, N], tokens [N]. A pass over the V tokens."""
+    highest = _highest(logits, scores)
+    copies = jnp.zeros_like(logits).at[:, tokens].add(jnp.exp(scores - highest))
+    return highest + jnp.log(jnp.exp(logits - highest) + copies + _smallest(logits))
+
+
+def _over_entries(logits, scores, tokens):
+    """The same, where V is larger than N: only tokens of entries change, and those of equal
+    tokens are added up by a product with an [N, N] of equality."""
+    own = jnp.take(logits, tokens, axis=-1)
+    highest = _highest(own, scores)
+    equal = (tokens[:, None] == tokens[None, :]).astype(logits.dtype)
+    copies = jnp.exp(scores - highest) @ equal
+    joined = highest + jnp.log(jnp.exp(own - highest) + copies + _smallest(logits))
+    # Every entry of a token brings its part of the change.
+    return logits.at[:, tokens].add((joined - own) / jnp.sum(equal, axis=0)[None])
+
+
+def _highest(logits, scores):
+    highest = jnp.maximum(jnp.max(logits, axis=-1), jnp.max(scores, axis=-1))
+    return jax.lax.stop_gradient(highest)[:, None]
+
+
+def _smallest(logits):
+    """A logit 87 below the highest is as good as none."""
+    return jnp.finfo(logits.dtype).tiny

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mocanet_jax.inference.restore import restored
 from mocanet_jax.nn.layer import LayerAux
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.synthetic.copy import NUM_SYMBOLS, CopyTask
@@ -21,6 +20,7 @@ from mocanet_jax.train.checkpoints.record import latest_record
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.loop import SILENT, train
 from mocanet_jax.train.monitor import Monitor
+from mocanet_jax.train.restore import restored
 
 DELAY = 4
 """Blanks between a payload and the marker."""

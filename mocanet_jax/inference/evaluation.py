@@ -6,13 +6,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mocanet_jax.inference.restore import restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.sharding import build_layout
 from mocanet_jax.train.build import build_evaluator
 from mocanet_jax.train.checkpoints.workdir import CHANGEABLE, differing_fields
 from mocanet_jax.train.config import base_config
 from mocanet_jax.train.config.settings import check_settings, override, plain
+from mocanet_jax.train.restore import restored
 from mocanet_jax.train.result import EVALUATION, EvaluatedCheckpoint, Result, final_result
 
 OF_THE_MODEL = ("task", "model")

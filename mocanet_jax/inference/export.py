@@ -15,13 +15,13 @@ from jax import export as jax_export
 from ml_collections import ConfigDict
 
 from mocanet_jax.inference import export_guide, safetensors
-from mocanet_jax.inference.restore import Restored, restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.files import new_directory, write_json
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.corpora.task import LanguageTask
 from mocanet_jax.tasks.text import tokenizer
 from mocanet_jax.tasks.text.task import TextTask
+from mocanet_jax.train.restore import Restored, restored
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

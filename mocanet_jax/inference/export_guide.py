@@ -5,11 +5,11 @@ from string import Template
 
 import jax
 
-from mocanet_jax.inference.restore import Restored
 from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.models.words import UNKNOWN_WORD
 from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.tasks.text.vocabulary import FIRST_WORD, NGRAM_LENGTHS
+from mocanet_jax.train.restore import Restored
 
 INTRODUCTION = Template("""\
 # A trained MOCA-Net

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mocanet_jax.evaluate.language import evaluated_slots
-from mocanet_jax.inference.restore import restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.corpora.task import LanguageTask
 from mocanet_jax.tasks.corpora.tokenizers import REPLACEMENT, Tokenizer
+from mocanet_jax.train.restore import restored
 
 BLOCK = 16
 """Tokens of one dispatch; a sequence of any length is read and written in such blocks."""

@@ -13,11 +13,11 @@ import numpy as np
 
 from mocanet_jax.evaluate.calibration import probabilities
 from mocanet_jax.evaluate.spending import Spending, spending
-from mocanet_jax.inference.restore import restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.labelled import MAX_WORDS
 from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.tasks.text.tokenizer import tokenize
+from mocanet_jax.train.restore import restored
 
 
 class Prediction(NamedTuple):

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from mocanet_jax.evaluate.spending import spending
 from mocanet_jax.inference.predictor import TextPredictor
-from mocanet_jax.inference.restore import restored
 from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.report import curves, language_pictures, sequence_pictures, text_pictures
 from mocanet_jax.report import language as language_report
@@ -23,6 +22,7 @@ from mocanet_jax.tasks.registry import task_class
 from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.train.checkpoints.workdir import read_config
 from mocanet_jax.train.config.settings import budget_target
+from mocanet_jax.train.restore import restored
 
 SENTENCES, SENTENCE_LENGTH = 5, 18
 """Of the validation set: how many are drawn where no text is given, and their most words."""

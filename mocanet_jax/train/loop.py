@@ -14,6 +14,7 @@ from mocanet_jax.runtime.backend import check_precision
 from mocanet_jax.runtime.processes import barrier, is_main_process
 from mocanet_jax.runtime.sharding import build_layout, check_batch
 from mocanet_jax.runtime.storage.lock import locked
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.train.build import build_evaluator, build_model, build_task
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints
 from mocanet_jax.train.checkpoints.inspection import inspected
@@ -35,6 +36,7 @@ from mocanet_jax.train.result import EvaluatedCheckpoint, Evaluator, Result, fin
 from mocanet_jax.train.run import Run
 from mocanet_jax.train.state import TrainState, initial_params
 from mocanet_jax.train.trainer import Trainer
+from mocanet_jax.train.transfer import started_from
 
 SILENT = Silent()
 
@@ -53,7 +55,9 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
     ready = prepared(config, workdir)
     evaluator, like = ready.evaluator, ready.abstract_state()
     check_memory(config, evaluator.task, like, evaluator.layout.mesh.size)
-    fresh = None if inspected(workdir).sound else ready.first_state(like)
+    fresh, origin = None, []
+    if not inspected(workdir).sound:
+        fresh, origin = ready.first_state(like)
     barrier("the directory was looked at")
     if is_main_process():
         make_workdir(workdir)
@@ -63,7 +67,7 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
             claim_workdir(workdir, plain(config))
             evaluator.task.save(workdir)
         monitor.note(f"{workdir}: {_described(config)}")
-        for line in checkpoints.set_aside:
+        for line in (*origin, *checkpoints.set_aside):
             monitor.note(f"{workdir}: {line}")
         state, kept_task = fresh, {}
         progress = Progress(plain(config), {}, 0.0, 0.0, 0.0, False)
@@ -109,15 +113,18 @@ class Prepared(NamedTuple):
     def _placed(self, like):
         return self.evaluator.layout.shardings(like, self.declarations.split_axis)
 
-    def first_state(self, like: TrainState) -> TrainState:
-        """Before the first step. Reads the task's data; raises UserError where it cannot."""
+    def first_state(self, like: TrainState) -> tuple[TrainState, list[str]]:
+        """Before the first step, and where its parameters are from, where that is another run.
+        Reads the task's data; raises UserError where it cannot."""
         trainer, placed = self.trainer, self._placed(like)
         trainer.task.record()  # reads every file before anything is written
         trainer.task.batches.select(trainer.config.train.batch_size, 0, 1)
         initial = self.evaluator.layout.jit(trainer.initial_state, out_shardings=placed)
         state = initial(np.uint32(trainer.config.seed))
-        state = state.with_params(trainer.task.initialise(state.params))
-        return jax.device_put(state, placed)
+        params, lines = trainer.task.initialise(state.params), []
+        if source := trainer.config.train.init_from:
+            params, lines = started_from(local_path(source), trainer.task, params)
+        return jax.device_put(state.with_params(params), placed), lines
 
     def steps(self, like: TrainState):
         """`Trainer.steps`, jitted; it gives the memory of its state away."""

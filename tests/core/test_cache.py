@@ -2,7 +2,9 @@
 
 from functools import partial
 
+import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -66,6 +68,27 @@ def test_copies_are_those_of_a_loop(seed, cut, chunk):
     np.testing.assert_allclose(np.concatenate(found, axis=1), expected, atol=1e-5)
     np.testing.assert_allclose(np.concatenate(shares, axis=1), expected_shares, atol=1e-6)
     np.testing.assert_array_equal(state.count, entries.live.sum(axis=1))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_both_forms_of_the_sum_agree(share):
+    """In value and gradient: over all V tokens, and over entries alone, of which some have the
+    same token and some are not found."""
+    rng = np.random.default_rng(0)
+    C, N = 4, 9
+    logits, scores = rng.normal(size=(C, V)), rng.normal(size=(C, N))
+    scores = np.where(rng.random((C, N)) < share, scores, -np.inf).astype(np.float32)
+    logits, tokens = jnp.float32(logits), rng.integers(0, V, N)
+    weights = rng.normal(size=(C, V)).astype(np.float32)
+    results = []
+    for form in (cache._over_vocabulary, cache._over_entries):
+        loss = lambda x, s, form=form: (form(x, s, tokens) * weights).sum()
+        results.append((form(logits, scores, tokens), jax.grad(loss, (0, 1))(logits, scores)))
+    chex.assert_trees_all_close(*results, atol=2e-6)
+    expected = np.exp(logits)
+    for n, token in enumerate(tokens):
+        expected[:, token] += np.exp(scores[:, n])
+    np.testing.assert_allclose(results[0][0], np.log(expected), atol=1e-5)
 
 
 def test_with_nothing_kept_logits_are_as_they_were():

@@ -9,11 +9,11 @@ import pytest
 
 from mocanet_jax.evaluate.spending import spending
 from mocanet_jax.inference.predictor import TextPredictor
-from mocanet_jax.inference.restore import restored
 from mocanet_jax.nn.config import ExpertsConfig, LayerConfig, MemoryConfig
 from mocanet_jax.nn.experts import MlpExpert
 from mocanet_jax.nn.heads import Content, Ring
 from mocanet_jax.report import sequence as sequence_report
+from mocanet_jax.train.restore import restored
 from tests.nn import small
 
 CONFIG = LayerConfig(

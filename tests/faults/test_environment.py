@@ -10,9 +10,9 @@ import sys
 import jax
 import pytest
 
-from mocanet_jax.inference.restore import restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train import loop
+from mocanet_jax.train.restore import restored
 from tests.processes import ROOT, python
 from tests.train import tiny
 

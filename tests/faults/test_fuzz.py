@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from mocanet_jax import cli
 from mocanet_jax.inference.predictor import TextPredictor
-from mocanet_jax.inference.restore import restored
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text import labelled
 from mocanet_jax.train import loop
 from mocanet_jax.train.checkpoints.inspection import inspected
+from mocanet_jax.train.restore import restored
 from tests.train import tiny
 from tests.train.test_loop import contents
 

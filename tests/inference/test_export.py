@@ -13,12 +13,12 @@ import pytest
 
 from mocanet_jax.inference import export
 from mocanet_jax.inference.predictor import TextPredictor
-from mocanet_jax.inference.restore import Restored, restored
 from mocanet_jax.runtime.sharding import one_device
 from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.train import build
 from mocanet_jax.train.checkpoints.checkpoint import Progress
 from mocanet_jax.train.config.settings import plain
+from mocanet_jax.train.restore import Restored, restored
 from mocanet_jax.train.state import initial_trained
 from tests.train import tiny
 

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from mocanet_jax.inference.restore import restored
 from mocanet_jax.report import language, language_pictures
 from mocanet_jax.report.language_pictures import ColouredText
 from mocanet_jax.tasks.corpora.tokenizers import Words
+from mocanet_jax.train.restore import restored
 from tests.report.drawing import drawn
 
 TEXT = ColouredText(

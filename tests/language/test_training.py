@@ -42,7 +42,7 @@ def test_a_step_begins_where_the_step_before_ended(file):
     what is carried is the state of the first segment of every stream."""
     config = tiny_language.config(file, train__learning_rate=1e-30, train__weight_decay=0.0)
     ready = prepared(config, Path("none"))
-    state = ready.first_state(ready.abstract_state())
+    state = ready.first_state(ready.abstract_state())[0]
     params, batches = jax.device_get(state.params), ready.trainer.task.batches
     chosen = batches.select(STREAMS, 0, STEPS)
     assert chosen.reset[0].all()

@@ -34,5 +34,5 @@ def config(file: Path, **changes) -> ConfigDict:
     config.model.experts.update(count=2, hidden_dim=8)
     config.train.update(batch_size=STREAMS, max_steps=STEPS, warmup_steps=1, log_every=1)
     config.train.update(eval_every=2, save_every=2)
-    config.eval.update(segment=7, streams=3)
+    config.eval.update(segment=7, streams=3, slots_factor=1)
     return tiny.changed(config, changes).lock()

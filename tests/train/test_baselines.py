@@ -14,7 +14,6 @@ from jax import export as jax_export
 from configs import copy
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.inference import export
-from mocanet_jax.inference.restore import restored
 from mocanet_jax.nn.parameters import recorded
 from mocanet_jax.nn.summary import state_size
 from mocanet_jax.report import plot
@@ -26,6 +25,7 @@ from mocanet_jax.tasks.languages.reverse_string import ReverseStringTask
 from mocanet_jax.train import build, loop
 from mocanet_jax.train.baselines import BASELINES
 from mocanet_jax.train.optimizer import decay_mask
+from mocanet_jax.train.restore import restored
 from mocanet_jax.train.state import initial_params
 from tests.train import tiny
 from tests.train.text import tiny_text

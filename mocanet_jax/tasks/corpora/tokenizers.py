@@ -37,6 +37,7 @@ class Tokenizer:
         size: numbers besides the boundary
         encode(text): [tokens], of `dtype`; never the boundary
         decode_plain(ids): the text of numbers without a boundary
+        plain_names: what each number stands for, [size]; not for the boundary
         unknown(text): what of it has no number of its own, each once, in order
     """
 
@@ -46,6 +47,11 @@ class Tokenizer:
 
     def __len__(self) -> int:
         return self.size + self.documents
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each number stands for."""
+        return (*self.plain_names, *["<boundary>"] * self.documents)
 
     @property
     def boundary(self) -> int | None:
@@ -88,6 +94,10 @@ class Bytes(Tokenizer):
     kind: ClassVar[str] = "bytes"
     size: ClassVar[int] = NUM_BYTES
 
+    @property
+    def plain_names(self) -> tuple[str, ...]:
+        return tuple(map(str, range(NUM_BYTES)))
+
     def encode(self, text: str) -> np.ndarray:
         content = text.encode("utf-8", "surrogatepass")
         return np.frombuffer(content, np.uint8).astype(self.dtype, copy=False)
@@ -109,6 +119,10 @@ class Characters(Tokenizer):
     @property
     def size(self) -> int:
         return len(self.alphabet) + 1
+
+    @property
+    def plain_names(self) -> tuple[str, ...]:
+        return (*self.alphabet, UNKNOWN)
 
     @cached_property
     def _numbers(self) -> np.ndarray:
@@ -151,6 +165,10 @@ class Words(Tokenizer):
     @property
     def size(self) -> int:
         return len(self.words)
+
+    @property
+    def plain_names(self) -> tuple[str, ...]:
+        return self.words
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -199,6 +217,10 @@ class Bpe(Tokenizer):
     @cached_property
     def size(self) -> int:
         return self._tokenizer.get_vocab_size()
+
+    @cached_property
+    def plain_names(self) -> tuple[str, ...]:
+        return tuple(map(self._tokenizer.id_to_token, range(self.size)))
 
     def encode(self, text: str) -> np.ndarray:
         plain = text.encode("utf-8", "replace").decode()  # the library takes no surrogates

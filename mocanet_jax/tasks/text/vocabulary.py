@@ -43,6 +43,11 @@ class Vocabulary:
         """Rows of the word table."""
         return FIRST_WORD + len(self.words)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each row of the word table stands for."""
+        return ("<pad>", "<unk>", *self.words)
+
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {word: FIRST_WORD + i for i, word in enumerate(self.words)}

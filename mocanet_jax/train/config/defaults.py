@@ -101,6 +101,7 @@ BASELINE = {
 }
 
 TRAIN = {
+    "init_from": ("", "run whose parameters this one starts from, matched by path and word"),
     "batch_size": (32, "sequences per step"),
     "accumulate_steps": (1, "parts of a batch, one after another, to save memory"),
     "max_steps": (300, "steps"),

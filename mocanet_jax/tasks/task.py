@@ -58,5 +58,8 @@ class Task(Protocol):
         """What a later process needs besides the config, as values of JSON, and under `data`
         a fingerprint of each part of the data, by name. Reads all files of training."""
 
+    def remarks(self) -> list[str]:
+        """Lines on the data, as its sizes and what is wrong with it, before training."""
+
     def save(self, workdir: Path) -> None:
         """Writes what people may want to read of it."""

@@ -26,7 +26,6 @@ from mocanet_jax.tasks.registry import check_complete, task_class
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text.task import TextTask
-from mocanet_jax.tasks.text.vocabulary import vocabulary_of
 from mocanet_jax.train.baselines import BASELINES, build_baseline
 from mocanet_jax.train.checkpoints.record import latest_record
 from mocanet_jax.train.config.settings import MOCA
@@ -44,8 +43,8 @@ def build_task(config: ConfigDict, workdir: Path) -> Task:
             settings["saved_tokenizer"] = tokenizer_of(record.task["tokenizer"])
     if issubclass(kind, TextTask):
         settings["seed"] = config.seed
-        if (record := latest_record(workdir)) and "vocabulary" in record.task:
-            settings["saved_vocabulary"] = vocabulary_of(record.task["vocabulary"])
+        if record := latest_record(workdir):
+            settings |= kind.settings_of(record.task)
     try:
         task = kind(**settings)
     except (ValueError, TypeError) as error:

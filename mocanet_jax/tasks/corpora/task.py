@@ -150,6 +150,9 @@ class LanguageTask:
     def initialise(self, params: dict) -> dict:
         return params
 
+    def remarks(self) -> list[str]:
+        return []
+
     def record(self) -> dict:
         """The tokenizer, and fingerprints of the splits."""
         return {"tokenizer": self.vocabulary.fields(), "data": self._fingerprints}

@@ -127,6 +127,9 @@ class SequenceTask:
     def score(self, logits: jax.Array, batch: Batch) -> Scores:
         return score(logits, batch)
 
+    def remarks(self) -> list[str]:
+        return []
+
     def record(self) -> dict:
         """Empty: the config determines the data."""
         return {}

@@ -15,13 +15,19 @@ import numpy as np
 import optax
 
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.storage.files import write_json
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.task import Lengths
 from mocanet_jax.tasks.text.buckets import BucketedTexts, TextBatch, TrainingData, bucketed
 from mocanet_jax.tasks.text.labelled import LabelledTexts, hold_out, joined, read_tsv
 from mocanet_jax.tasks.text.tokenizer import interpreter_fault
 from mocanet_jax.tasks.text.vectors import read_vectors
-from mocanet_jax.tasks.text.vocabulary import FIRST_WORD, Vocabulary, build_vocabulary
+from mocanet_jax.tasks.text.vocabulary import (
+    FIRST_WORD,
+    Vocabulary,
+    build_vocabulary,
+    vocabulary_of,
+)
 
 
 class TextScores(NamedTuple):
@@ -68,9 +74,9 @@ class TextTask:
     num_pieces: int
     max_pieces: int
     buckets: tuple[int, ...]
-    held_out: float
     label_smoothing: float
     seed: int
+    held_out: float = 0.05
     saved_vocabulary: Vocabulary | None = None
 
     classes: ClassVar[tuple[str, ...]]
@@ -134,6 +140,12 @@ class TextTask:
             return read_tsv(local_path(self.eval_file), len(self.classes))
         return self.read_validation()
 
+    @property
+    def test_texts(self) -> LabelledTexts | None:
+        """What is reported beside evaluation_texts and steers nothing; None where there are
+        none."""
+        return None
+
     @cached_property
     def vocabulary(self) -> Vocabulary:
         if self.saved_vocabulary is not None:
@@ -150,8 +162,19 @@ class TextTask:
     def vocab_size(self) -> int:
         return len(self.vocabulary)
 
+    @classmethod
+    def settings_of(cls, record: dict) -> dict:
+        """Fields of the task of an earlier run, from its `record`, which may be empty."""
+        if "vocabulary" not in record:
+            return {}
+        return {"saved_vocabulary": vocabulary_of(record["vocabulary"])}
+
     def save(self, workdir: Path) -> None:
-        self.vocabulary.save(workdir / VOCABULARY_FILE)
+        fields = self.vocabulary.fields() | {"classes": [*self.classes]}
+        write_json(workdir / VOCABULARY_FILE, fields)
+
+    def remarks(self) -> list[str]:
+        return []
 
     def record(self) -> dict:
         """The vocabulary, and fingerprints of the texts by split."""

@@ -2,7 +2,7 @@
 
     python -m mocanet_jax.main --config=configs/text.py --config.data.path=DIR
 
-DIR holds train.csv and, if wanted, valid.csv and test.csv, each also .tsv or .jsonl, and also as
+DIR holds train.csv and, if wanted, valid.csv and test.csv, each also .tsv or .jsonl, and also
 .gz or .xz; a single file works, too.
 """
 

@@ -37,35 +37,54 @@ LISTED = 12
 """Columns in a message."""
 
 
+class Wanted(NamedTuple):
+    """text, label: names of the two columns, empty to look for those of training, and for usual
+    ones. trained: the names in training, None where they are not known."""
+
+    text: str
+    label: str
+    trained: tuple[str, str] | None
+
+
 class Columns(NamedTuple):
-    """Their places among the columns of a file; label: None where labels are not looked for."""
+    """Their places among the columns of a file."""
 
     text: int
-    label: int | None
+    label: int
 
 
-def found(names: Sequence[str], text: str, label: str | None) -> Columns:
-    """names: of all columns. text, label: the names of the two, empty to look for usual ones;
-    of two columns the one that has none is the other. label: None for a file of texts alone.
+def found(names: Sequence[str], wanted: Wanted) -> Columns:
+    """names: of all columns. Of two columns of which one is found the other is the other.
 
     Raises ValueError in one line with the columns that there are.
     """
-    text_place = _place(names, "text", text, TEXT_NAMES)
-    if label is None:
-        if text_place is None:
-            text_place = 0 if len(names) == 1 else _missing(names, "text")
-        return Columns(text_place, None)
-    label_place = _place(names, "label", label, LABEL_NAMES)
-    if len(names) == 2 and (text_place is None) != (label_place is None):
-        text_place = 1 - label_place if text_place is None else text_place
-        label_place = 1 - text_place if label_place is None else label_place
-    if text_place is None:
-        _missing(names, "text")
-    if label_place is None:
-        _missing(names, "label")
-    if text_place == label_place:
-        raise ValueError(f"the column {names[text_place]!r} cannot be both text and label")
-    return Columns(text_place, label_place)
+    text = _place(names, "text", wanted.text, _usual(wanted, 0))
+    label = _place(names, "label", wanted.label, _usual(wanted, 1))
+    if len(names) == 2 and (text is None) != (label is None):
+        text, label = (1 - label, label) if text is None else (text, 1 - text)
+    for kind, place in (("text", text), ("label", label)):
+        if place is None:
+            raise ValueError(
+                f"which column is the {kind}? The columns are {_listed(names)}; pass "
+                f"--config.data.{kind}_column=NAME"
+            )
+    if text == label:
+        raise ValueError(f"the column {names[text]!r} cannot be both text and label")
+    return Columns(text, label)
+
+
+def text_column(names: Sequence[str], wanted: Wanted) -> int:
+    """The place of the texts in a file that need not have labels. Raises ValueError."""
+    place = _place(names, "text", wanted.text, _usual(wanted, 0))
+    if place is None and len(names) > 1:
+        own = f", and in training it was {wanted.trained[0]!r}" if wanted.trained else ""
+        raise ValueError(f"which column is the text? The columns are {_listed(names)}{own}")
+    return place or 0
+
+
+def _usual(wanted, kind):
+    trained = wanted.trained[kind : kind + 1] if wanted.trained else ()
+    return (*(name.lower() for name in trained), *(TEXT_NAMES, LABEL_NAMES)[kind])
 
 
 def _place(names, kind, wanted, usual):
@@ -81,13 +100,6 @@ def _place(names, kind, wanted, usual):
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(
         f"there is no column {wanted!r}, the {kind}; the columns are {_listed(names)}{hint}"
-    )
-
-
-def _missing(names, kind):
-    raise ValueError(
-        f"which column is the {kind}? The columns are {_listed(names)}; pass "
-        f"--config.data.{kind}_column=NAME"
     )
 
 

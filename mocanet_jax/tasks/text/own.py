@@ -8,13 +8,22 @@ train.csv   text,label                 valid chooses the checkpoint and calibrat
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.text.labelled import LabelledTexts
-from mocanet_jax.tasks.text.own_files import Form, Rows, ordered, read_rows, split_files
+from mocanet_jax.tasks.text.own_files import (
+    RECORDS,
+    Form,
+    Rows,
+    ordered,
+    read_rows,
+    read_texts,
+    split_files,
+)
 from mocanet_jax.tasks.text.task import TextTask
 
 LONGEST = 256
@@ -44,7 +53,8 @@ class OwnTexts(TextTask):
             file for it, drawn by a hash of the text
         buckets: rising lengths that training texts are padded to; empty for some that fit them
         eval_file: file to evaluate on in place of valid and test; empty for none
-        saved_classes: labels of an earlier run; None to take them from the training texts
+        saved_classes, saved_columns: labels of an earlier run, and the names of its columns of
+            texts and labels; None to take them from the training texts
     """
 
     text_column: str = ""
@@ -52,6 +62,7 @@ class OwnTexts(TextTask):
     encoding: str = ""
     valid_share: float = 0.1
     saved_classes: tuple[str, ...] | None = None
+    saved_columns: tuple[str, str] | None = None
 
     def __post_init__(self):
         if not 0 < self.valid_share < 1:
@@ -64,13 +75,17 @@ class OwnTexts(TextTask):
     def settings_of(cls, record: dict) -> dict:
         settings = super().settings_of(record)
         if "classes" in record:
-            settings["saved_classes"] = tuple(record["classes"])
-            settings["buckets"] = tuple(record["buckets"])
+            settings |= {
+                "saved_classes": tuple(record["classes"]),
+                "saved_columns": tuple(record["columns"]),
+                "buckets": tuple(record["buckets"]),
+            }
         return settings
 
     def record(self) -> dict:
-        """With the labels, and the lengths."""
-        own = {"classes": [*self.classes], "buckets": [*self.buckets]}
+        """With the labels, the names of columns, and the lengths."""
+        columns = self._rows["train"].columns
+        own = {"classes": [*self.classes], "columns": [*columns], "buckets": [*self.buckets]}
         return super().record() | own
 
     def _fitting_lengths(self):
@@ -80,7 +95,7 @@ class OwnTexts(TextTask):
 
     @property
     def _form(self):
-        return Form(self.text_column, self.label_column, self.encoding)
+        return Form(self.text_column, self.label_column, self.encoding, self.saved_columns)
 
     @cached_property
     def _rows(self) -> dict[str, Rows]:
@@ -157,6 +172,9 @@ class OwnTexts(TextTask):
         if self.eval_file or "test" not in self._files:
             return None
         return self._labelled(self._rows["test"])
+
+    def texts_in(self, file: Path) -> list[str] | None:
+        return read_texts(file, self._form) if RECORDS.fullmatch(file.name) else None
 
     def remarks(self) -> list[str]:
         """Sizes and labels, and warnings."""

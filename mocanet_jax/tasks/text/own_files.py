@@ -22,10 +22,13 @@ SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(
 )
 """Splits by the names that their files have."""
 
-SPLIT_FILE = re.compile(
-    rf"(?:.+[._-])?({'|'.join(SPLITS)})\.(?:tsv|csv|jsonl|ndjson)(?:\.gz|\.xz)?", re.IGNORECASE
-)
+ENDING = r"\.(?:tsv|csv|jsonl|ndjson)(?:\.gz|\.xz)?"
+
+SPLIT_FILE = re.compile(rf"(?:.+[._-])?({'|'.join(SPLITS)}){ENDING}", re.IGNORECASE)
 """train.csv, reviews_dev.jsonl, news.test.tsv.gz."""
+
+RECORDS = re.compile(rf".*{ENDING}", re.IGNORECASE)
+"""Names of files of records."""
 
 LAYOUT = (
     "train.csv and, if wanted, valid.csv and test.csv, each also .tsv or .jsonl, and also .gz "
@@ -37,12 +40,17 @@ LISTED = 8
 
 
 class Form(NamedTuple):
-    """How files are read. text_column, label_column: names, empty to look for usual ones.
-    encoding: empty for UTF-8, or what a byte order mark says."""
+    """How files are read. text_column, label_column: names, empty to look for those of
+    training and for usual ones. encoding: empty for UTF-8, or what a byte order mark says.
+    trained: the names of both in training, where they are known."""
 
     text_column: str
     label_column: str
     encoding: str
+    trained: tuple[str, str] | None = None
+
+    def wanted(self) -> columns.Wanted:
+        return columns.Wanted(self.text_column, self.label_column, self.trained)
 
 
 class Rows(NamedTuple):
@@ -99,7 +107,7 @@ def read_rows(file: Path, form: Form) -> Rows:
     """Raises UserError in one line that names the file and, where it can, the line."""
     records = read_records(file, form.encoding)
     try:
-        at = columns.found(records.names, form.text_column, form.label_column)
+        at = columns.found(records.names, form.wanted())
         chosen = records.names[at.text], records.names[at.label]
         rows = Rows(file, chosen, [], [], [], [], [])
         for line, fields in records.rows:
@@ -123,9 +131,8 @@ def read_texts(file: Path, form: Form) -> list[str]:
     """The texts of a file alone, those without a word too. Raises UserError."""
     records = read_records(file, form.encoding)
     try:
-        at = columns.found(records.names, form.text_column, None)
-        name = records.names[at.text]
-        return [_text(line, fields[at.text], name) for line, fields in records.rows]
+        at = columns.text_column(records.names, form.wanted())
+        return [_text(line, fields[at], records.names[at]) for line, fields in records.rows]
     except ValueError as error:
         comma = ", " if str(error).startswith("line") else ": "
         raise UserError(f"{file}{comma}{error}") from error

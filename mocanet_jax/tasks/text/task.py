@@ -81,6 +81,9 @@ class TextTask:
 
     classes: ClassVar[tuple[str, ...]]
 
+    answer_name: ClassVar[str] = "label"
+    """What a class says of a text, as the key of answers in JSON."""
+
     def __post_init__(self):
         if fault := interpreter_fault():
             raise UserError(fault)
@@ -172,6 +175,11 @@ class TextTask:
     def save(self, workdir: Path) -> None:
         fields = self.vocabulary.fields() | {"classes": [*self.classes]}
         write_json(workdir / VOCABULARY_FILE, fields)
+
+    def texts_in(self, file: Path) -> list[str] | None:
+        """Texts of a file of records, to be judged; None of one that is read line by line.
+        Raises UserError."""
+        return None
 
     def remarks(self) -> list[str]:
         return []

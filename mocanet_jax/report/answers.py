@@ -151,11 +151,10 @@ def explanation(explained: Explanation, classes: Sequence[str]) -> Iterator[str]
 
 def usage(classes: Sequence[str]) -> list[str]:
     names = [shown(name, NAME_WIDTH) for name in classes]
-    listed = " or ".join(names)
-    if len(names) > 2:
-        more = ", ..." if len(names) > LISTED_CLASSES else ""
-        listed = f"one of {len(names)} labels ({', '.join(names[:LISTED_CLASSES])}{more})"
-    return HELP.format(classes=listed, **LEVELS).splitlines()
+    if len(names) <= 2:
+        return HELP.format(classes=" or ".join(names), **LEVELS).splitlines()
+    few = f"one of {len(names)} labels"
+    return [*HELP.format(classes=few, **LEVELS).splitlines(), "", f"labels: {', '.join(names)}"]
 
 
 def model(predictor: TextPredictor) -> Iterator[str]:

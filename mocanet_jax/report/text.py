@@ -61,15 +61,17 @@ def show(console: Console, results: TextResults) -> None:
 
 def _metrics(console, results, what):
     m = results.metrics
-    own = f"F1 {m['f1']:.4f}" if len(results.classes) == 2 else f"macro-F1 {m['macro_f1']:.4f}"
+    own = f" F1 {m['f1']:.4f}," if len(results.classes) == 2 else ""
     console.print(
-        f"{what}{m['texts']} texts: accuracy {m['accuracy']:.2%}, {own}, expected "
+        f"{what}{m['texts']} texts: accuracy {m['accuracy']:.2%},{own} expected "
         f"calibration error {m['ece']:.4f}, loss {m['loss']:.4f}, usage {m['usage']:.2%}",
         highlight=False,
         markup=False,
     )
-    majority = f"always {shown(results.majority, NAME_WIDTH)}: {m['majority_share']:.2%}"
-    say(console, f"macro-F1 {m['macro_f1']:.4f}; accuracy of the answer {majority}")
+    majority = (
+        f"{shown(results.majority, NAME_WIDTH)}, has a share of {m['majority_share']:.2%}"
+    )
+    say(console, f"macro-F1 {m['macro_f1']:.4f}; the commonest label, {majority}")
     if m["texts_cut"]:
         say(console, f"of {m['texts_cut']:,} texts the first {MAX_WORDS:,} words were read")
 

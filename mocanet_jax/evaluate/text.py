@@ -20,6 +20,7 @@ from mocanet_jax.evaluate.calibration import (
 from mocanet_jax.evaluate.results import TextResults, text_results
 from mocanet_jax.nn.models.classifier import MocaClassifier
 from mocanet_jax.nn.models.protocol import Trained
+from mocanet_jax.nn.models.text_baseline import TextBaseline
 from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.text.labelled import MAX_WORDS, LabelledTexts
@@ -46,7 +47,7 @@ class TextEvaluator:
 
     def __init__(
         self,
-        model: MocaClassifier,
+        model: MocaClassifier | TextBaseline,
         task: TextTask,
         config: ConfigDict,
         layout: Layout | None = None,

@@ -228,7 +228,7 @@ class TextTask:
         that start at random."""
         if not self.pretrained_embeddings:
             return params
-        members = params["members"]
+        members = params.get("members", params)
         table = np.array(members["embed"]["words"]["embedding"])
         words = self.vocabulary.words
         found = read_vectors(local_path(self.pretrained_embeddings), words, table.shape[-1])
@@ -240,9 +240,10 @@ class TextTask:
         scale = table.std() / spread
         for row, word in enumerate(words, start=FIRST_WORD):
             if word in found:
-                table[:, row] = scale * found[word]
+                table[..., row, :] = scale * found[word]
         embed = members["embed"] | {"words": {"embedding": jnp.asarray(table)}}
-        return params | {"members": members | {"embed": embed}}
+        members = members | {"embed": embed}
+        return params | ({"members": members} if "members" in params else members)
 
     def scored_positions(self, batch: TextBatch) -> tuple[None, TextBatch]:
         return None, batch

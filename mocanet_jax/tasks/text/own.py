@@ -67,8 +67,6 @@ class OwnTexts(TextTask):
     def __post_init__(self):
         if not 0 < self.valid_share < 1:
             raise ValueError(f"valid_share is a share in (0, 1), not {self.valid_share}")
-        if not self.buckets:
-            object.__setattr__(self, "buckets", self._fitting_lengths())
         super().__post_init__()
 
     @classmethod
@@ -88,7 +86,10 @@ class OwnTexts(TextTask):
         own = {"classes": [*self.classes], "columns": [*columns], "buckets": [*self.buckets]}
         return super().record() | own
 
-    def _fitting_lengths(self):
+    def first_buckets(self) -> tuple[int, ...]:
+        """Those of the config, or such that fit the training texts, which are read for it."""
+        if self.buckets:
+            return self.buckets
         lengths = [len(words) for words in self.train_texts.tokens]
         fitting = np.ceil(np.quantile(lengths, QUANTILES)).astype(int)
         return tuple(sorted({int(min(length, LONGEST)) for length in fitting}))
@@ -212,8 +213,8 @@ class OwnTexts(TextTask):
 
 
 def listed(names) -> str:
-    """The first few, and how many more there are."""
-    names = list(names)
+    """The first few, what is unprintable escaped, and how many more there are."""
+    names = [name if name.isprintable() else ascii(name)[1:-1] for name in names]
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more
 

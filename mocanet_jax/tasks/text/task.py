@@ -87,7 +87,7 @@ class TextTask:
     def __post_init__(self):
         if fault := interpreter_fault():
             raise UserError(fault)
-        object.__setattr__(self, "buckets", _whole(self.buckets))
+        object.__setattr__(self, "buckets", _whole(self.first_buckets()))
         rising = all(a < b for a, b in zip((0, *self.buckets), self.buckets, strict=False))
         if not self.buckets or not rising:
             raise ValueError(f"buckets must be rising lengths from 1 on, not {self.buckets}")
@@ -101,6 +101,10 @@ class TextTask:
                 f"min_freq and max_vocab_size must be at least 1, "
                 f"not {self.min_freq} and {self.max_vocab_size}"
             )
+
+    def first_buckets(self) -> tuple[int, ...]:
+        """The buckets, before they are checked."""
+        return self.buckets
 
     def read_train(self) -> LabelledTexts:
         raise NotImplementedError

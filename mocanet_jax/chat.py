@@ -96,7 +96,9 @@ class Session:
             yield "batch needs a file: batch FILE"
             return
         try:
-            texts = read_texts(local_path(os.path.expanduser(name)))
+            path = local_path(os.path.expanduser(name))
+            texts = self.predictor.task.texts_in(path)
+            texts = read_texts(path) if texts is None else texts
         except (OSError, ValueError, UserError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             yield (
@@ -152,7 +154,8 @@ def chat(workdir: Path, form: str) -> None:
     if form == "json":
         for text in _piped():
             prediction = session.judge(text)
-            print(answers.as_json(text, prediction, session.predictor.classes), flush=True)
+            classes, key = session.predictor.classes, session.predictor.task.answer_name
+            print(answers.as_json(text, prediction, classes, key), flush=True)
     elif terminal:
         accuracy = session.predictor.validation["accuracy"]
         print(f"validation accuracy {accuracy:.1%}; type a text, or help")

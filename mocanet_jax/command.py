@@ -2,10 +2,11 @@
 
     mocanet train copy                        trains a config, by name or file
     mocanet train copy:no_memory --config.seed=3
+    mocanet train text --config.data.path=DIR a classifier of your own texts
     mocanet eval copy                         evaluates what that left in runs/copy
     mocanet eval runs/copy                    the same, by its directory
     mocanet generate runs/tiny_shakespeare    text from a language model
-    mocanet chat runs/sst2                    type a sentence, get its sentiment
+    mocanet chat runs/sst2                    type a text, get its label
     mocanet demo runs/sst2                    a page in the browser: words, gates, pointers
     mocanet plot runs/copy                    pictures of a run, or of several
     mocanet export runs/copy --out=model      files that need JAX alone

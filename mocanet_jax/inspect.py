@@ -2,6 +2,7 @@
 
 python -m mocanet_jax.inspect --config=configs/sst2.py
 python -m mocanet_jax.inspect --config=configs/sst2.py --config.data.path=DIR
+python -m mocanet_jax.inspect --config=configs/text.py --config.data.path=FILE_OR_DIR
 """
 
 from pathlib import Path

@@ -86,3 +86,29 @@ def f1(counts: np.ndarray) -> np.ndarray:
     """F1 of each class, float [C], from a confusion matrix; 0 for a class never met."""
     hits = np.diag(counts)
     return 2 * hits / np.maximum(counts.sum(axis=0) + counts.sum(axis=1), 1)
+
+
+class ClassScores(NamedTuple):
+    """Of each class, float [C]. precision: of the texts called so, the share that is; 0 where
+    none was. recall: of the texts that are, the share that is called so; 0 where there are
+    none. f1: their harmonic mean. texts: int [C], how many there are.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    texts: np.ndarray
+
+
+def class_scores(counts: np.ndarray) -> ClassScores:
+    """counts: a confusion matrix, int [C, C]."""
+    hits, texts, called = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    return ClassScores(
+        hits / np.maximum(called, 1), hits / np.maximum(texts, 1), f1(counts), texts
+    )
+
+
+def macro_f1(counts: np.ndarray) -> float:
+    """Mean F1 over the classes that some text has or is called."""
+    met = counts.sum(axis=0) + counts.sum(axis=1) > 0
+    return float(f1(counts)[met].mean())

@@ -8,10 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mocanet_jax.evaluate import calibration
-from mocanet_jax.evaluate.calibration import Reliability
+from mocanet_jax.evaluate.calibration import ClassScores, Reliability
 from mocanet_jax.tasks.text.labelled import MAX_WORDS, LabelledTexts
 
-LENGTH_STEP = 5
+LENGTH_STEPS, MOST_GROUPS = (5, 10, 25, 50), 25
+"""Widths of groups of lengths in tokens; the first that makes no more groups is used."""
+
 WORST_MISTAKES = 50
 
 
@@ -63,11 +65,13 @@ class Mistake(NamedTuple):
 
 class TextResults(NamedTuple):
     """classes: names of the C classes.
-    metrics: accuracy, f1 (of class 1 of two, else the mean over classes), ece, loss, usage,
+    metrics: accuracy, f1 (of class 1 of two, else the mean over classes), macro_f1,
+        majority_share, the accuracy of always answering the commonest class, ece, loss, usage,
         texts, and texts_cut, how many have more than MAX_WORDS words.
     by_length: accuracy and number of texts by their longest number of tokens, in
-    steps of LENGTH_STEP. confusion: int [C, C], labels by predictions.
+    steps of `length_step`. confusion: int [C, C], labels by predictions.
     worst: the mistakes of highest confidence, worst first.
+    test: of the test split; None where there is none, and of those results.
     """
 
     classes: tuple[str, ...]
@@ -76,9 +80,17 @@ class TextResults(NamedTuple):
     confusion: np.ndarray
     reliability: Reliability
     worst: list[Mistake]
+    length_step: int = LENGTH_STEPS[0]
+    test: "TextResults | None" = None
+
+    @property
+    def majority(self) -> str:
+        """The commonest class among these texts."""
+        return self.classes[int(self.confusion.sum(axis=1).argmax())]
 
     def entries(self) -> dict:
-        """The `eval/` entries of a summary, in values of JSON."""
+        """The `eval/` entries of a summary, and `test/`, of the test split, in values of
+        JSON."""
         entries = {f"eval/{name}": value for name, value in self.metrics.items()}
         for place, name in enumerate(("accuracy", "texts")):
             entries[f"eval/{name}_by_length"] = {
@@ -87,6 +99,14 @@ class TextResults(NamedTuple):
         entries["eval/confusion"] = {
             label: dict(zip(self.classes, row.tolist(), strict=True))
             for label, row in zip(self.classes, self.confusion, strict=True)
+        }
+        entries["eval/by_class"] = {
+            name: dict(zip(ClassScores._fields, values, strict=True))
+            for name, *values in zip(
+                self.classes,
+                *(part.tolist() for part in calibration.class_scores(self.confusion)),
+                strict=True,
+            )
         }
         entries["eval/worst_mistakes"] = [
             {
@@ -97,6 +117,9 @@ class TextResults(NamedTuple):
             }
             for mistake in self.worst
         ]
+        if self.test is not None:
+            of_test = self.test.entries().items()
+            entries |= {name.replace("eval/", "test/", 1): value for name, value in of_test}
         return entries
 
 
@@ -116,6 +139,8 @@ def text_results(
     metrics = {
         "accuracy": float(correct.mean()),
         "f1": float(scores[1] if len(scores) == 2 else scores.mean()),
+        "macro_f1": calibration.macro_f1(counts),
+        "majority_share": float(counts.sum(axis=1).max() / len(labels)),
         "ece": bins.error(),
         "loss": calibration.mean_loss(log_p, labels),
         **usage,
@@ -123,7 +148,9 @@ def text_results(
         "texts_cut": sum(len(words) > MAX_WORDS for words in texts.tokens),
     }
     read = np.array([min(len(words), MAX_WORDS) for words in texts.tokens])
-    ends = -(-read // LENGTH_STEP) * LENGTH_STEP
+    fitting = (step for step in LENGTH_STEPS if read.max() <= MOST_GROUPS * step)
+    length_step = next(fitting, LENGTH_STEPS[-1])
+    ends = -(-read // length_step) * length_step
     by_length = {
         int(end): (float(correct[ends == end].mean()), int((ends == end).sum()))
         for end in np.unique(ends)
@@ -134,4 +161,4 @@ def text_results(
         Mistake(texts.texts[i], int(labels[i]), int(predicted[i]), float(p[i, predicted[i]]))
         for i in worst
     ]
-    return TextResults(classes, metrics, by_length, counts, bins, mistakes)
+    return TextResults(classes, metrics, by_length, counts, bins, mistakes, length_step)

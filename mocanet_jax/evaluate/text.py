@@ -20,6 +20,7 @@ from mocanet_jax.evaluate.calibration import (
 from mocanet_jax.evaluate.results import TextResults, text_results
 from mocanet_jax.nn.models.classifier import MocaClassifier
 from mocanet_jax.nn.models.protocol import Trained
+from mocanet_jax.nn.models.text_baseline import TextBaseline
 from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.text.labelled import MAX_WORDS, LabelledTexts
@@ -37,15 +38,16 @@ SMALLEST_BATCH = 8
 class TextEvaluator:
     """Compiled evaluation of one classifier on one task.
 
-    Held-out training sentences choose the checkpoint and its temperature; the validation
-    split is only reported.
+    Held-out texts choose the checkpoint and its temperature; the task's evaluation texts are
+    only reported. A corpus of one's own may have one split for both, and a test split that is
+    reported at the end.
     """
 
     chosen_by = "held_out_loss"
 
     def __init__(
         self,
-        model: MocaClassifier,
+        model: MocaClassifier | TextBaseline,
         task: TextTask,
         config: ConfigDict,
         layout: Layout | None = None,
@@ -59,27 +61,40 @@ class TextEvaluator:
 
     def validate(self, trained: Trained) -> dict[str, float]:
         held_out, texts = self.task.held_out_texts, self.task.evaluation_texts
-        logits, _ = self.logits(trained, held_out.tokens)
-        temperature = fit_temperature(logits, held_out.labels)
+        found = self.logits(trained, held_out.tokens)
+        logits, labels = found[0], held_out.labels
+        temperature = fit_temperature(logits, labels)
         metrics = {
-            "held_out_accuracy": float(np.mean(logits.argmax(axis=-1) == held_out.labels)),
-            "held_out_loss": cross_entropy(logits, held_out.labels, temperature),
+            "held_out_accuracy": float(np.mean(logits.argmax(axis=-1) == labels)),
+            "held_out_loss": cross_entropy(logits, labels, temperature),
             "temperature": temperature,
         }
-        return metrics | self._scored(trained, texts, temperature).metrics
+        if texts is not held_out:
+            found = self.logits(trained, texts.tokens)
+        return metrics | self._results(texts, *found, temperature).metrics
 
     def describe(self, validation: dict[str, float]) -> str:
-        return (
-            f"accuracy {validation['accuracy']:.2%} "
-            f"(held out of training: {validation['held_out_accuracy']:.2%})"
-        )
+        accuracy = f"accuracy {validation['accuracy']:.2%}"
+        if self.task.evaluation_texts is self.task.held_out_texts:
+            return (
+                f"{accuracy}, macro-F1 {validation['macro_f1']:.4f} "
+                f"(commonest label: {validation['majority_share']:.2%})"
+            )
+        return f"{accuracy} (held out of training: {validation['held_out_accuracy']:.2%})"
 
     def test(self, trained: Trained, validation: dict[str, float]) -> TextResults:
-        """Results on the validation split, with the temperature that `validate` found."""
-        return self._scored(trained, self.task.evaluation_texts, validation["temperature"])
+        """Results on the evaluation texts, and on the test split where there is one, with the
+        temperature that `validate` found."""
+        temperature, test = validation["temperature"], self.task.test_texts
+        results = self._scored(trained, self.task.evaluation_texts, temperature)
+        if test is None:
+            return results
+        return results._replace(test=self._scored(trained, test, temperature))
 
     def _scored(self, trained, texts: LabelledTexts, temperature: float) -> TextResults:
-        logits, usage = self.logits(trained, texts.tokens)
+        return self._results(texts, *self.logits(trained, texts.tokens), temperature)
+
+    def _results(self, texts, logits, usage, temperature) -> TextResults:
         shares = {name: float(share) for name, share in usage.metrics().items()}
         log_p = log_probabilities(logits, temperature)
         return text_results(texts, log_p, shares, self.task.classes)

@@ -11,6 +11,8 @@ from mocanet_jax.tasks.text.task import TextTask
 from mocanet_jax.tasks.text.vocabulary import FIRST_WORD, NGRAM_LENGTHS
 from mocanet_jax.train.restore import Restored
 
+LISTED_CLASSES = 20
+
 INTRODUCTION = Template("""\
 # A trained MOCA-Net
 
@@ -25,7 +27,7 @@ the code that trained it.
 """)
 
 TEXT_FILES = """\
-| `vocabulary.json` | the words that have a number, and the sizes of pieces of words |
+| `vocabulary.json` | numbered words, the sizes of pieces of words, and the classes |
 | `tokenizer.py` | raw English to words; standard library only |
 """
 
@@ -104,6 +106,7 @@ def batch(texts):
 
 
 probabilities = model(*batch(["A warm, funny film.", "Two dull hours."]))["probabilities"]
+names = [vocabulary["classes"][i] for i in np.argmax(probabilities, axis=1)]
 ```
 """)
 
@@ -172,7 +175,10 @@ def _memory(layer: LayerConfig | None) -> str:
 
 
 def _of_text(run):
-    names, width = ", ".join(run.task.classes), len(run.task.classes)
+    width = len(run.task.classes)
+    names = ", ".join(run.task.classes[:LISTED_CLASSES]) + (
+        f" and {width - LISTED_CLASSES} more" if width > LISTED_CLASSES else ""
+    )
     arguments = ARGUMENTS.substitute(
         tokens=f"int32 [batch, time, {1 + run.task.max_pieces}] | "
         "each word's number, and its pieces",

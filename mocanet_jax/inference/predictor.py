@@ -138,6 +138,8 @@ class TextPredictor:
         return self._spent(layers, len(prediction.words))
 
     def _spent(self, layers, count):
+        if self.model.layer is None:  # nothing is engaged by choice
+            return Spending(*np.zeros((3, count)))
         spent = spending(self.model.layer, layers)
         return Spending(*(np.mean(_readings(part, count), axis=0) for part in spent))
 

@@ -8,6 +8,7 @@ import numpy as np
 from mocanet_jax.inference.predictor import TextPredictor
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text.labelled import LabelledTexts
+from mocanet_jax.tasks.text.sst2 import Sst2Task
 from mocanet_jax.train.checkpoints.checkpoint import saved_run
 from mocanet_jax.train.checkpoints.inspection import is_deleted
 from mocanet_jax.train.checkpoints.selection import Standing
@@ -16,8 +17,8 @@ from mocanet_jax.train.config.settings import budget_target
 
 class Candidate(NamedTuple):
     """One checkpoint. accuracy, ece, usage: on the validation split. within_budget: whether its
-    config allows this usage. sentences: accuracy on the quality sentences. target: the accuracy
-    that its config requests.
+    config allows this usage. sentences: accuracy on the quality sentences, None of a classifier
+    whose labels are not theirs. target: the accuracy that its config requests.
     """
 
     workdir: Path
@@ -27,7 +28,7 @@ class Candidate(NamedTuple):
     usage: float
     held_out_loss: float
     within_budget: bool
-    sentences: float
+    sentences: float | None
     target: float
 
 
@@ -53,7 +54,6 @@ def _candidate(workdir, step, sentences):
             return None
         raise
     loss, usage = predictor.validation["held_out_loss"], predictor.validation["usage"]
-    called = [predictor.predict(text).predicted for text in sentences.texts]
     return Candidate(
         workdir,
         step,
@@ -62,6 +62,14 @@ def _candidate(workdir, step, sentences):
         usage,
         loss,
         Standing(loss, usage, budget_target(predictor.config)).within_budget,
-        float(np.mean(np.array(called) == sentences.labels)),
+        _accuracy(predictor, sentences),
         predictor.config.quality.target_accuracy,
     )
+
+
+def _accuracy(predictor, sentences):
+    """None of a classifier of something else."""
+    if predictor.classes != Sst2Task.classes:
+        return None
+    called = [predictor.predict(text).predicted for text in sentences.texts]
+    return float(np.mean(np.array(called) == sentences.labels))

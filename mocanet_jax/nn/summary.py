@@ -13,9 +13,12 @@ from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.counters import Counters
 from mocanet_jax.nn.layer import build_controller, build_router
 from mocanet_jax.nn.models.baseline import Baseline
-from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
+from mocanet_jax.nn.models.classifier import MocaClassifier
 from mocanet_jax.nn.models.sequence import MocaNet
+from mocanet_jax.nn.models.text_baseline import TextBaseline
 from mocanet_jax.runtime.tree_paths import path_names
+
+AnyModel = MocaNet | MocaClassifier | Baseline | TextBaseline
 
 ENGAGED_BY_CHOICE = ("memory", "experts")
 """Components whose compute usage is a share of; the others are always on."""
@@ -28,15 +31,13 @@ class Cost(NamedTuple):
     flops: float
 
 
-def component_costs(
-    model: MocaNet | MocaClassifier | Baseline, params: dict
-) -> dict[str, Cost]:
+def component_costs(model: AnyModel, params: dict) -> dict[str, Cost]:
     """Costs by component, summed over layers; the values add up to the whole model."""
-    own = model.spec.flops() if isinstance(model, Baseline) else layer_flops(model.layer)
+    own = _flops_of_a_layer(model)
     flops = {name: _passes(model) * x for name, x in own.items()}
-    if isinstance(model, MocaClassifier):
-        params = params["members"]
-        flops["embedding and head"] = _words_and_attention_flops(model.spec, params)
+    if isinstance(model, MocaClassifier | TextBaseline):
+        params = params.get("members", params)
+        flops["embedding and head"] = _words_and_attention_flops(model, params)
     else:
         width = params["embed"]["embedding"].shape[-1]
         flops["embedding and head"] = 2.0 * width * model.vocab_size
@@ -48,9 +49,7 @@ def component_costs(
     return {name: Cost(n, flops.get(name, 0.0)) for name, n in parameters.items() if n}
 
 
-def realised_flops(
-    model: MocaNet | MocaClassifier | Baseline, costs: dict[str, Cost], usage: float
-) -> float:
+def realised_flops(model: AnyModel, costs: dict[str, Cost], usage: float) -> float:
     """Forward FLOPs per token of what was on: all that always is, and what was engaged.
 
     costs: of component_costs. usage: share in [0, 1] of the FLOPs of everything on.
@@ -61,7 +60,7 @@ def realised_flops(
     return always + usage * _passes(model) * sum(model.layer.flops)
 
 
-def state_size(model: MocaNet | MocaClassifier | Baseline, params: dict) -> int:
+def state_size(model: AnyModel, params: dict) -> int:
     """Numbers that a model carries from token to token of one sequence, with room for the
     longest in training: floats of its state, not counts of tokens."""
     start = lambda p: model.apply({"params": p}, 1, method="initial_state")
@@ -69,11 +68,22 @@ def state_size(model: MocaNet | MocaClassifier | Baseline, params: dict) -> int:
     return sum(x.size for x in leaves if jnp.issubdtype(x.dtype, jnp.floating))
 
 
+def _flops_of_a_layer(model) -> dict[str, float]:
+    """Forward FLOPs per token by component."""
+    if isinstance(model, Baseline):
+        return model.spec.flops()
+    if isinstance(model, TextBaseline):
+        return model.spec.blocks.flops() if model.spec.blocks else {}
+    return layer_flops(model.layer)
+
+
 def _passes(model) -> int:
     """How many layers each token passes: layers times readings."""
     if isinstance(model, MocaNet):
         return model.num_layers
     spec = model.spec
+    if isinstance(model, TextBaseline):
+        return spec.directions * spec.blocks.num_layers if spec.blocks else 0
     if isinstance(model, Baseline):
         return spec.num_layers
     return spec.num_members * (1 + spec.bidirectional) * spec.num_layers
@@ -103,12 +113,14 @@ def layer_flops(config: LayerConfig) -> dict[str, float]:
     }
 
 
-def _words_and_attention_flops(spec: ClassifierSpec, params):
+def _words_and_attention_flops(model: MocaClassifier | TextBaseline, params):
     """The sum over a word's pieces, what brings it to D, and attention; a classifier's head
     works once a sequence and is left out."""
-    attention = 2.0 * params["attention"]["kernel"].size  # of all members
-    words = 2.0 * spec.piece_dim * (spec.max_pieces + spec.layer.width)
-    return attention + spec.num_members * words
+    spec = model.spec
+    is_moca = isinstance(model, MocaClassifier)
+    width, members = (spec.layer.width, spec.num_members) if is_moca else (spec.width, 1)
+    attention = 2.0 * params["attention"]["kernel"].size if "attention" in params else 0.0
+    return attention + members * 2.0 * spec.piece_dim * (spec.max_pieces + width)
 
 
 def _component(path, parts) -> str:

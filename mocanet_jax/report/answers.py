@@ -27,6 +27,9 @@ SHOWN_WORDS = 40
 WORD_WIDTH, TEXT_WIDTH, BAR_WIDTH = 24, 60, 10
 LISTED_UNKNOWN = 8
 
+NAME_WIDTH, LISTED_CLASSES = 32, 5
+"""Characters of the name of a class, and classes in one line."""
+
 HELP = """\
 Type a text and press Enter: it is called {classes}, with a confidence that is
 high from {high:.0%}, medium from {medium:.0%} and low below. Or type one of
@@ -34,7 +37,7 @@ high from {high:.0%}, medium from {medium:.0%} and low below. Or type one of
   explain [TEXT]  which words moved the decision on TEXT, or on the last text, and which
                   experts and memory slots each word used
   batch FILE      judges every line of FILE; of a table, TSV or CSV, whose header line names
-                  a column sentence, that column
+                  a column sentence, or that of the texts in training, that column
   stats           the model, and the answers given so far
   help            these lines
   quit            ends, as exit, Ctrl-D and Ctrl-C do
@@ -57,11 +60,8 @@ def shown(text: str, width: int | None = None) -> str:
 
 def lines(prediction: Prediction, classes: Sequence[str]) -> Iterator[str]:
     """The answer in one line, and a line for each thing to know about it."""
-    confidence = prediction.confidence
-    shares = ", ".join(
-        f"{name} {p:.1%}" for name, p in zip(classes, prediction.probabilities, strict=True)
-    )
-    yield f"{classes[prediction.predicted]}, {level(confidence)} confidence ({shares})"
+    name, shares = called(prediction, classes), _shares(prediction.probabilities, classes)
+    yield f"{name}, {level(prediction.confidence)} confidence ({shares})"
     unknown = unknown_words(prediction)
     if unknown:
         listed = ", ".join(shown(word, WORD_WIDTH) for word in unknown[:LISTED_UNKNOWN])
@@ -74,23 +74,42 @@ def lines(prediction: Prediction, classes: Sequence[str]) -> Iterator[str]:
         )
 
 
+def called(prediction: Prediction, classes: Sequence[str]) -> str:
+    """The name of the predicted class, as it is shown."""
+    return shown(classes[prediction.predicted], NAME_WIDTH)
+
+
+def _shares(p, classes):
+    """Probabilities by name: of two classes in their order, of more the highest first."""
+    places = range(len(classes))
+    if len(classes) > 2:
+        places = sorted(places, key=lambda i: -p[i])[:LISTED_CLASSES]
+    parts = [f"{shown(classes[i], NAME_WIDTH)} {p[i]:.1%}" for i in places]
+    if more := len(classes) - len(parts):
+        parts.append(f"{more} more {1 - sum(p[i] for i in places):.1%}")
+    return ", ".join(parts)
+
+
 def batch_line(text: str, prediction: Prediction, classes: Sequence[str]) -> str:
     """The answer and the beginning of the text, in columns."""
-    name, width = classes[prediction.predicted], max(map(len, classes))
+    name = called(prediction, classes)
+    width = max(len(shown(c, NAME_WIDTH)) for c in classes)
     confidence = prediction.confidence
     return (
         f"{name:{width}}  {confidence:6.1%}  {level(confidence):6}  {shown(text, TEXT_WIDTH)}"
     )
 
 
-def as_json(text: str, prediction: Prediction | None, classes: Sequence[str]) -> str:
-    """One line, ASCII only."""
+def as_json(
+    text: str, prediction: Prediction | None, classes: Sequence[str], key: str = "sentiment"
+) -> str:
+    """One line, ASCII only. key: of the predicted class."""
     if prediction is None:
-        return json.dumps({"text": text, "sentiment": None, "error": NO_WORD})
+        return json.dumps({"text": text, key: None, "error": NO_WORD})
     p = [round(float(p), 6) for p in prediction.probabilities]
     answer = {
         "text": text,
-        "sentiment": classes[prediction.predicted],
+        key: classes[prediction.predicted],
         "confidence": p[prediction.predicted],
         "level": level(prediction.confidence),
         "probabilities": dict(zip(classes, p, strict=True)),
@@ -123,7 +142,7 @@ def explanation(explained: Explanation, classes: Sequence[str]) -> Iterator[str]
     yield from _table(columns)
     if len(rows) < len(influence):
         yield f"The {len(rows)} of {len(influence):,} words that moved the decision most."
-    name = classes[prediction.predicted]
+    name = called(prediction, classes)
     yield f"points: what the probability of {name} loses when the word is masked."
     if len(columns) > 3:
         yield "experts, slots: used at the word, one entry a layer, member and direction;"
@@ -131,7 +150,11 @@ def explanation(explained: Explanation, classes: Sequence[str]) -> Iterator[str]
 
 
 def usage(classes: Sequence[str]) -> list[str]:
-    return HELP.format(classes=" or ".join(classes), **LEVELS).splitlines()
+    names = [shown(name, NAME_WIDTH) for name in classes]
+    if len(names) <= 2:
+        return HELP.format(classes=" or ".join(names), **LEVELS).splitlines()
+    few = f"one of {len(names)} labels"
+    return [*HELP.format(classes=few, **LEVELS).splitlines(), "", f"labels: {', '.join(names)}"]
 
 
 def model(predictor: TextPredictor) -> Iterator[str]:
@@ -147,7 +170,13 @@ def model(predictor: TextPredictor) -> Iterator[str]:
 
 
 def counted(counts: Counter[str], classes: Sequence[str]) -> str:
-    by_class = ", ".join(f"{counts[name]:,} {name}" for name in classes)
+    """Of more classes than are listed, those that were met most often."""
+    met = classes
+    if len(classes) > LISTED_CLASSES:
+        met = [name for name, _ in counts.most_common(LISTED_CLASSES)]
+    by_class = ", ".join(f"{counts[name]:,} {shown(name, NAME_WIDTH)}" for name in met)
+    if more := counts.total() - sum(counts[name] for name in met):
+        by_class += f", {more:,} of other labels"
     plural = "" if counts.total() == 1 else "s"
     return f"{counts.total():,} text{plural}: {by_class}"
 

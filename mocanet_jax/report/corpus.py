@@ -5,7 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mocanet_jax.report.answers import NAME_WIDTH, shown
 from mocanet_jax.tasks.text.labelled import LabelledTexts
+
+LISTED_CLASSES, SHOWN_TEXT = 20, 300
 
 
 def describe(train: LabelledTexts, validation: LabelledTexts, classes: Sequence[str]) -> str:
@@ -31,13 +34,17 @@ def describe(train: LabelledTexts, validation: LabelledTexts, classes: Sequence[
     ]
     for split in (train, validation):
         for row in np.linspace(0, len(split) - 1, 5).astype(int):
-            label = classes[split.labels[row]]
-            lines.append(f"  {label:8}  {' '.join(split.tokens[row])}")
+            label = shown(classes[split.labels[row]], NAME_WIDTH)
+            lines.append(f"  {label:8}  {shown(' '.join(split.tokens[row]), SHOWN_TEXT)}")
     return "\n".join(lines)
 
 
 def _shares(labels, classes):
+    """Of the commonest classes where there are many."""
     counts = np.bincount(labels, minlength=len(classes)) / len(labels)
-    return ", ".join(
-        f"{name}: {share:.1%}" for name, share in zip(classes, counts, strict=True)
+    chosen = np.argsort(-counts, kind="stable")[:LISTED_CLASSES]
+    more = len(classes) - len(chosen)
+    listed = ", ".join(
+        f"{shown(classes[i], NAME_WIDTH)}: {counts[i]:.1%}" for i in sorted(chosen)
     )
+    return listed + (f", {more} more: {1 - counts[chosen].sum():.1%}" if more else "")

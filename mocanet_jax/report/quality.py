@@ -25,7 +25,8 @@ def show(console: Console, compared: list[Candidate], best: Candidate) -> None:
             f"{c.usage:.2%}",
             f"{c.held_out_loss:.4f}",
         )
-        grid.add_row(escape(str(c.workdir)), str(c.step), *numbers, f"{c.sentences:.2%}")
+        sentences = "-" if c.sentences is None else f"{c.sentences:.2%}"
+        grid.add_row(escape(str(c.workdir)), str(c.step), *numbers, sentences)
     console.print(grid)
     held = (
         "within its budget" if best.within_budget else "though no checkpoint is within budget"

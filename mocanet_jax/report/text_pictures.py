@@ -117,7 +117,9 @@ def spending(texts: list[SpentText], target: float | None, path: Path) -> None:
     highest = max(target or 0, 0.01, *(text.spending.total.max() for text in texts))
     y = top  # from the upper edge, in inches
     for text, places in zip(texts, lines, strict=True):
-        figure.text(left / 10, 1 - (y + 0.2) / total, _heading(text), fontsize=10)
+        figure.text(
+            left / 10, 1 - (y + 0.2) / total, _heading(text), fontsize=10, parse_math=False
+        )
         y += title
         for place in places:
             ax = figure.add_axes((left / 10, 1 - (y + bars) / total, width / 10, bars / total))

@@ -31,6 +31,7 @@ TASKS = {
     "missing_duplicate": f"{_LANGUAGES}.missing_duplicate:MissingDuplicateTask",
     "binary_addition": f"{_LANGUAGES}.binary_addition:BinaryAdditionTask",
     "bucket_sort": f"{_LANGUAGES}.bucket_sort:BucketSortTask",
+    "text": "mocanet_jax.tasks.text.own:OwnTexts",
     "sst2": "mocanet_jax.tasks.text.sst2:Sst2Task",
     "language": "mocanet_jax.tasks.corpora.task:LanguageTask",
 }

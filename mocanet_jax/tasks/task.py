@@ -56,7 +56,8 @@ class Task(Protocol):
 
     def record(self) -> dict:
         """What a later process needs besides the config, as values of JSON, and under `data`
-        a fingerprint of each part of the data, by name. Reads all files of training."""
+        a fingerprint of each part of the data, by name. Under `remarks`, where there are any,
+        lines on the data that are shown before training. Reads all files of training."""
 
     def save(self, workdir: Path) -> None:
         """Writes what people may want to read of it."""

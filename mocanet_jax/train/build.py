@@ -26,8 +26,12 @@ from mocanet_jax.tasks.registry import check_complete, task_class
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text.task import TextTask
-from mocanet_jax.tasks.text.vocabulary import vocabulary_of
-from mocanet_jax.train.baselines import BASELINES, build_baseline
+from mocanet_jax.train.baselines import (
+    BAG_OF_WORDS,
+    BASELINES,
+    build_baseline,
+    build_text_baseline,
+)
 from mocanet_jax.train.checkpoints.record import latest_record
 from mocanet_jax.train.config.settings import MOCA
 
@@ -44,8 +48,8 @@ def build_task(config: ConfigDict, workdir: Path) -> Task:
             settings["saved_tokenizer"] = tokenizer_of(record.task["tokenizer"])
     if issubclass(kind, TextTask):
         settings["seed"] = config.seed
-        if (record := latest_record(workdir)) and "vocabulary" in record.task:
-            settings["saved_vocabulary"] = vocabulary_of(record.task["vocabulary"])
+        if record := latest_record(workdir):
+            settings |= kind.settings_of(record.task)
     try:
         task = kind(**settings)
     except (ValueError, TypeError) as error:
@@ -89,15 +93,13 @@ def build_model(config: ConfigDict, task: Task) -> Model:
         raise UserError(f"config.model.{error}") from error
     if name == MOCA:
         return _build_moca(config, task)
-    if name not in BASELINES:
-        known = ", ".join((MOCA, *BASELINES))
-        raise UserError(f"config.model.name: unknown model {name!r}; known models: {known}")
-    if isinstance(task, TextTask):
+    known = (MOCA, *BASELINES, *([BAG_OF_WORDS] if isinstance(task, TextTask) else []))
+    if name not in known:
         raise UserError(
-            f"config.model.name={name} is for tasks of drawn sequences; {config.task} takes "
-            f"{MOCA}"
+            f"config.model.name: unknown model {name!r}; known models: {', '.join(known)}"
         )
-    return build_baseline(config, task)
+    build = build_text_baseline if isinstance(task, TextTask) else build_baseline
+    return build(config, task)
 
 
 def _build_moca(config, task):

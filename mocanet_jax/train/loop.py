@@ -83,6 +83,8 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
             changes = changed_data(kept_task, checkpoints.task, accepts)
             for line in changes:
                 monitor.note(f"{workdir}: {line}")
+            for line in checkpoints.task.get("remarks", ()):
+                monitor.note(line)
             if changes:
                 state = ready.trainer.with_new_streams(state)
             monitor.costs(component_costs(evaluator.model, state.params))

@@ -81,7 +81,8 @@ def _num_steps(task, length) -> int:
 
 
 def _sizes(config) -> ConfigDict:
-    return config.model if is_moca(config) else config.baseline[config.model.name]
+    """Of a baseline its own, where it has any."""
+    return config.baseline.get(config.model.name, config.model)
 
 
 def _bytes(config) -> int:

@@ -22,7 +22,11 @@ class Fake:
 
     classes, step, temperature = CLASSES, 1800, 1.25
     validation: dict = {"accuracy": 0.8432, "ece": 0.0213}  # noqa: RUF012
-    task = SimpleNamespace(vocabulary=SimpleNamespace(words=tuple(KNOWN)))
+    task = SimpleNamespace(
+        vocabulary=SimpleNamespace(words=tuple(KNOWN)),
+        answer_name="sentiment",
+        texts_in=lambda path: None,
+    )
 
     def predict(self, text):
         words = tokenize(text)

@@ -1,6 +1,7 @@
 """What the chat answers: every line is, whatever it holds, and only commands are obeyed."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocanet_jax import chat
-from mocanet_jax.inference.predictor import Explanation
+from mocanet_jax.inference.predictor import Explanation, Prediction
 from mocanet_jax.report import answers
 from tests.cli.fake_chat import CLASSES, READ, Fake, prediction
 
@@ -275,6 +276,41 @@ def test_json_is_one_ascii_object_whatever_the_text(text):
         assert set(answer) == {"text", "sentiment", "error"}
     else:
         assert answer["confidence"] == answer["probabilities"][answer["sentiment"]]
+
+
+TOPICS = ("billing", "delivery", "[b]fault", "other\x1b[2J", "praise", "sales", "theft")
+GUESS = Prediction(["so"], 0, [True], np.array([0.05, 0.6, 0.2, 0.1, 0.03, 0.015, 0.005]))
+
+
+def test_of_many_labels_the_likeliest_are_answered_by_name():
+    """The label of a file is a name of somebody's own, which must not steer a terminal."""
+    assert [*answers.lines(GUESS, TOPICS)] == [
+        "delivery, low confidence (delivery 60.0%, [b]fault 20.0%, other\\x1b[2J 10.0%, "
+        "billing 5.0%, praise 3.0%, 2 more 2.0%)"
+    ]
+    three = Prediction(["so"], 0, [True], np.array([0.1, 0.2, 0.7]))
+    assert [*answers.lines(three, TOPICS[:3])] == [
+        "[b]fault, medium confidence ([b]fault 70.0%, delivery 20.0%, billing 10.0%)"
+    ]
+    assert answers.batch_line("so", GUESS, TOPICS) == "delivery       60.0%  low     so"
+    answer = json.loads(answers.as_json("so", GUESS, TOPICS, "label"))
+    assert answer["label"] == "delivery"
+    assert answer["probabilities"] == dict(
+        zip(TOPICS, GUESS.probabilities.tolist(), strict=True)
+    )
+    assert json.loads(answers.as_json("", None, TOPICS, "label"))["label"] is None
+
+
+def test_help_and_counts_name_the_labels():
+    """Otherwise nobody knows what can be answered; and a hundred zeros are no count."""
+    lines = answers.usage(TOPICS)
+    assert lines[0].startswith(
+        "Type a text and press Enter: it is called one of 7 labels, with"
+    )
+    assert lines[-1].startswith("labels: billing, delivery, [b]fault, other\\x1b[2J, praise")
+    met = Counter({name: 9 - i for i, name in enumerate(TOPICS)})
+    assert answers.counted(met, TOPICS).endswith("6 other\\x1b[2J, 5 praise, 7 of other labels")
+    assert answers.counted(Counter(billing=1), TOPICS) == "1 text: 1 billing"
 
 
 def test_json_holds_the_documented_keys():

@@ -146,7 +146,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests 
 answer = SimpleNamespace(words=["é"], known=[False], cut=0, probabilities=[0.2, 0.8],
                          predicted=1, confidence=0.8)
 chat._load = lambda workdir: SimpleNamespace(classes=("negative", "positive"),
-                                             predict=lambda text: answer)
+                                             predict=lambda text: answer,
+                                             task=SimpleNamespace(answer_name="sentiment"))
 chat.flags.DEFINE_string("workdir", "run", "")
 chat.flags.DEFINE_string("format", "text", "")
 cli.run(chat.main, outlives_reader=False)

@@ -198,3 +198,23 @@ def test_f1_is_the_harmonic_mean_of_precision_and_recall(pairs):
             precision, recall = hits / called, hits / there
             expected = 2 * precision * recall / (precision + recall)
         assert scores[c] == pytest.approx(expected)
+
+
+COUNTS = np.array([[3, 1, 0, 0], [2, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+"""Of four classes, of which the third is never called and the fourth neither met nor called."""
+
+
+def test_scores_of_classes_by_hand():
+    """Class 0: called 6 times, 3 rightly, of 4. Class 1: called 3 times, 2 rightly, of 4."""
+    scores = calibration.class_scores(COUNTS)
+    np.testing.assert_allclose(scores.precision, [1 / 2, 2 / 3, 0, 0])
+    np.testing.assert_allclose(scores.recall, [3 / 4, 1 / 2, 0, 0])
+    np.testing.assert_allclose(scores.f1, [3 / 5, 4 / 7, 0, 0])
+    assert scores.texts.tolist() == [4, 4, 1, 0]
+
+
+def test_macro_f1_by_hand():
+    """A class that is missed counts as 0; one that is in no text and no answer does not count,
+    or a small file with few of the classes would look bad however right the answers."""
+    assert calibration.macro_f1(COUNTS) == pytest.approx((3 / 5 + 4 / 7 + 0) / 3)
+    assert calibration.macro_f1(np.diag([5, 0, 1])) == 1

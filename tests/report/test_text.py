@@ -151,6 +151,76 @@ def test_the_table_shows_the_results():
     assert "called positive (95.0%): [red]so bad[/red]" in printed
 
 
+def of_labels(names, labels, predicted, words=1):
+    """Results of answers of one confidence."""
+    texts = [f"text {i}" for i in range(len(labels))]
+    p = np.eye(len(names))[predicted] * 0.9 + 0.1 / len(names)
+    labelled = LabelledTexts(texts, [["w"] * words] * len(labels), np.array(labels))
+    return text_results(labelled, np.log(p), USAGE, names)
+
+
+def shown(results, width=100):
+    console = Console(file=io.StringIO(), width=width)
+    text_report.show(console, results)
+    return console.file.getvalue()
+
+
+def test_labels_are_shown_by_name_with_their_scores():
+    """Names of a user's own: as they are written, also where they look like markup."""
+    found = of_labels(("[red]", "fault", "late, lost"), [0, 0, 1, 2, 2, 2], [0, 1, 1, 2, 2, 0])
+    printed = shown(found)
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    # F1: 2/4, 2/3, 4/5.
+    assert "macro-F1 0.6556; the commonest label, late, lost, has a share of 50.00%" in printed
+    assert "[red] 1 1 0" in lines
+    assert "late, lost 1 0 2" in lines
+    assert "[red] 50.00% 50.00% 0.5000 2" in lines
+    assert "late, lost 100.00% 66.67% 0.8000 3" in lines
+    entries = found.entries()
+    assert entries["eval/macro_f1"] == pytest.approx((1 / 2 + 2 / 3 + 4 / 5) / 3)
+    assert entries["eval/majority_share"] == 0.5
+    assert entries["eval/by_class"]["late, lost"] == {
+        "precision": 1.0,
+        "recall": pytest.approx(2 / 3),
+        "f1": pytest.approx(4 / 5),
+        "texts": 3,
+    }
+    assert entries["eval/confusion"]["fault"] == {"[red]": 0, "fault": 1, "late, lost": 0}
+
+
+def test_of_many_labels_the_most_frequent_confusions_are_shown():
+    """A matrix of forty columns fits no screen."""
+    names = tuple(f"label {i}" for i in range(40))
+    labels = [*range(40), 3, 3, 5]
+    predicted = [*range(40), 4, 4, 6]
+    printed = shown(of_labels(names, labels, predicted))
+    assert "called label 0" not in printed
+    assert printed.index("2 of label 3 called label 4") < printed.index("1 of label 5 called")
+    assert "and 10 rarer labels" in printed
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_a_test_split_is_reported_beside_validation():
+    """Otherwise one is taken for the other."""
+    valid, test = (of_labels(("a", "b"), [0, 1], guess) for guess in ([0, 1], [0, 0]))
+    both = valid._replace(test=test)
+    entries = both.entries()
+    assert (entries["eval/accuracy"], entries["test/accuracy"]) == (1, 0.5)
+    printed = shown(both)
+    assert "validation: 2 texts: accuracy 100.00%" in printed
+    assert "test: 2 texts: accuracy 50.00%" in printed
+    assert "  called a (95.0%): text 1" in printed
+
+
+def test_groups_of_long_texts_are_wider():
+    """A table of two hundred rows hides what is above it."""
+    assert [*of_labels(("a", "b"), [0, 1], [0, 1], words=1000).by_length] == [1000]
+    steps = [
+        of_labels(("a", "b"), [0], [0], words=n).length_step for n in (125, 126, 300, 2000)
+    ]
+    assert steps == [5, 10, 25, 50]
+
+
 def test_pictures_are_drawn(tmp_path):
     """Otherwise a run ends without them, or under names that nobody finds."""
     text_report.draw(tmp_path, RESULTS)

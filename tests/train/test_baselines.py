@@ -14,6 +14,7 @@ from jax import export as jax_export
 from configs import copy
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.inference import export
+from mocanet_jax.inference.predictor import TextPredictor
 from mocanet_jax.nn.parameters import recorded
 from mocanet_jax.nn.summary import state_size
 from mocanet_jax.report import plot
@@ -23,7 +24,7 @@ from mocanet_jax.runtime.storage.metrics_log import read_metrics
 from mocanet_jax.studies import variants
 from mocanet_jax.tasks.languages.reverse_string import ReverseStringTask
 from mocanet_jax.train import build, loop
-from mocanet_jax.train.baselines import BASELINES
+from mocanet_jax.train.baselines import BAG_OF_WORDS, BASELINES
 from mocanet_jax.train.optimizer import decay_mask
 from mocanet_jax.train.restore import restored
 from mocanet_jax.train.state import initial_params
@@ -239,10 +240,35 @@ def test_a_mistake_is_reported_in_one_line(case):
     assert "\n" not in str(raised.value)
 
 
-@each
-def test_texts_are_not_for_them(name, corpus, tmp_path):
-    config = tiny_text.config(corpus, model__name=name)
+@pytest.mark.parametrize("name", [*BASELINES, BAG_OF_WORDS])
+def test_texts_have_baselines_too(name, corpus, tmp_path):
+    """With the sizes of their sections, and the words and shares of the classifier."""
+    config = tiny_text.config(corpus, model__name=name, baseline__lstm__width=24)
     task = build.build_task(config, tmp_path)
-    message = f"config.model.name={name} is for tasks of drawn sequences; sst2 takes moca"
+    spec = build.build_model(config, task).spec
+    assert spec.width == {"lstm": 24, "bow": config.model.width}.get(name, 128)
+    assert (spec.num_classes, spec.vocab_size) == (2, task.vocab_size)
+    assert (spec.max_pieces, spec.piece_dim, spec.dropout) == (6, 4, 0.1)
+
+
+def test_a_bag_of_words_is_for_texts_alone():
+    message = "unknown model 'bow'; known models: moca, lstm, transformer, deltanet$"
     with pytest.raises(UserError, match=message):
-        build.build_model(config, task)
+        build.build_model(tiny.config(model__name=BAG_OF_WORDS), TASK)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["transformer", BAG_OF_WORDS])
+def test_a_baseline_of_texts_trains_and_answers(name, corpus, tmp_path):
+    """Its files, evaluation, explanation and export are those of any classifier."""
+    config = tiny_text.config(corpus, model__name=name, train__max_steps=2)
+    result = tiny.train(config, tmp_path / "run")
+    assert result["eval/usage"] == 1
+    again = tiny.evaluate(config, tmp_path / "run", {})
+    assert again["eval/accuracy"] == result["eval/accuracy"]
+    predictor = TextPredictor(tmp_path / "run")
+    explained = predictor.explain("a dull film")
+    assert explained.influence.shape == (3,)
+    assert explained.experts is explained.slots is None
+    assert not explained.spending.total.any()
+    assert export.exported(restored(tmp_path / "run")).out_avals[0].shape[1] == 2

@@ -183,7 +183,7 @@ class Baseline(nn.Module):
             x, after = layer(x, mask, before, train)
             states.append(after)
         x = self.drop(self.norm(x), deterministic=not train)
-        return x, ModelState(tuple(states)), _everything_on()
+        return x, ModelState(tuple(states)), everything_on()
 
     def logits(self, features: jax.Array) -> jax.Array:
         """Float [..., D] of `features`, of any tokens, to logits, float [..., V]."""
@@ -192,7 +192,8 @@ class Baseline(nn.Module):
         return self.head(features)
 
 
-def _everything_on() -> ModelAux:
+def everything_on() -> ModelAux:
+    """Of a model without parts that could be off."""
     nothing = jnp.zeros(())
     return ModelAux(
         layers=(),

@@ -97,16 +97,21 @@ class Member(nn.Module):
             forward, backward = jnp.split(x, 2)
             x = jnp.concatenate([forward, jnp.flip(backward, 1)], axis=-1)
         features = self.drop(self.norm(full(x)), deterministic=fixed)
-        pooled = self.drop(self._pool(features, mask[..., None]), deterministic=fixed)
-        return self.head(pooled), state, aux
+        whole = pooled(features, self.attention, mask[..., None])
+        return self.head(self.drop(whole, deterministic=fixed)), state, aux
 
-    def _pool(self, features, live):
-        """features: [B, T, n]; live: bool [B, T, 1]. Returns [B, 3n]."""
-        mean = jnp.sum(features * live, axis=1) / jnp.sum(live, axis=1)
-        highest = jnp.max(jnp.where(live, features, -jnp.inf), axis=1)
-        weights = nn.softmax(self.attention(features), axis=1, where=live)
-        attended = jnp.sum(jnp.where(live, weights, 0) * features, axis=1)
-        return jnp.concatenate([mean, highest, attended], axis=-1)
+
+def pooled(features: jax.Array, attention: nn.Module, live: jax.Array) -> jax.Array:
+    """The mean of features over time, their maximum, and their mean by learned attention.
+
+    features: float [B, T, n]. attention: features → scores, [B, T, 1]. live: bool [B, T, 1].
+    Returns [B, 3n].
+    """
+    mean = jnp.sum(features * live, axis=1) / jnp.sum(live, axis=1)
+    highest = jnp.max(jnp.where(live, features, -jnp.inf), axis=1)
+    weights = nn.softmax(attention(features), axis=1, where=live)
+    attended = jnp.sum(jnp.where(live, weights, 0) * features, axis=1)
+    return jnp.concatenate([mean, highest, attended], axis=-1)
 
 
 class MocaClassifier(nn.Module):

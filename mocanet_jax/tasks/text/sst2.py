@@ -42,6 +42,8 @@ class Sst2Task(TextTask):
 
     classes: ClassVar[tuple[str, ...]] = ("negative", "positive")
 
+    answer_name: ClassVar[str] = "sentiment"
+
     def __post_init__(self):
         super().__post_init__()
         if min(self.contrasts, self.negations) < 0:

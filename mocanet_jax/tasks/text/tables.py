@@ -99,7 +99,7 @@ def _names_columns(header, names):
 def _plain(text):
     lines = text.rstrip("\n").split("\n")
     for number, line in enumerate(lines[1:], start=2):
-        yield number, [_unquoted(field) for field in line.split("\t")]
+        yield number, [unquoted(field) for field in line.split("\t")]
 
 
 def _quoted(text, separator):
@@ -118,7 +118,7 @@ def _quoted(text, separator):
         csv.field_size_limit(limit)
 
 
-def _unquoted(field):
+def unquoted(field):
     """A field that a writer of CSV has put into quotes, since it holds some. Other quotes are
     part of the text."""
     inner = _bare(field)

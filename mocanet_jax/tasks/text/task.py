@@ -15,13 +15,19 @@ import numpy as np
 import optax
 
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.storage.files import write_json
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.task import Lengths
 from mocanet_jax.tasks.text.buckets import BucketedTexts, TextBatch, TrainingData, bucketed
 from mocanet_jax.tasks.text.labelled import LabelledTexts, hold_out, joined, read_tsv
 from mocanet_jax.tasks.text.tokenizer import interpreter_fault
 from mocanet_jax.tasks.text.vectors import read_vectors
-from mocanet_jax.tasks.text.vocabulary import FIRST_WORD, Vocabulary, build_vocabulary
+from mocanet_jax.tasks.text.vocabulary import (
+    FIRST_WORD,
+    Vocabulary,
+    build_vocabulary,
+    vocabulary_of,
+)
 
 
 class TextScores(NamedTuple):
@@ -68,17 +74,20 @@ class TextTask:
     num_pieces: int
     max_pieces: int
     buckets: tuple[int, ...]
-    held_out: float
     label_smoothing: float
     seed: int
+    held_out: float = 0.05
     saved_vocabulary: Vocabulary | None = None
 
     classes: ClassVar[tuple[str, ...]]
 
+    answer_name: ClassVar[str] = "label"
+    """What a class says of a text, as the key of answers in JSON."""
+
     def __post_init__(self):
         if fault := interpreter_fault():
             raise UserError(fault)
-        object.__setattr__(self, "buckets", _whole(self.buckets))
+        object.__setattr__(self, "buckets", _whole(self.first_buckets()))
         rising = all(a < b for a, b in zip((0, *self.buckets), self.buckets, strict=False))
         if not self.buckets or not rising:
             raise ValueError(f"buckets must be rising lengths from 1 on, not {self.buckets}")
@@ -92,6 +101,10 @@ class TextTask:
                 f"min_freq and max_vocab_size must be at least 1, "
                 f"not {self.min_freq} and {self.max_vocab_size}"
             )
+
+    def first_buckets(self) -> tuple[int, ...]:
+        """The buckets, before they are checked."""
+        return self.buckets
 
     def read_train(self) -> LabelledTexts:
         raise NotImplementedError
@@ -134,6 +147,12 @@ class TextTask:
             return read_tsv(local_path(self.eval_file), len(self.classes))
         return self.read_validation()
 
+    @property
+    def test_texts(self) -> LabelledTexts | None:
+        """What is reported beside evaluation_texts and steers nothing; None where there are
+        none."""
+        return None
+
     @cached_property
     def vocabulary(self) -> Vocabulary:
         if self.saved_vocabulary is not None:
@@ -150,8 +169,21 @@ class TextTask:
     def vocab_size(self) -> int:
         return len(self.vocabulary)
 
+    @classmethod
+    def settings_of(cls, record: dict) -> dict:
+        """Fields of the task of an earlier run, from its `record`, which may be empty."""
+        if "vocabulary" not in record:
+            return {}
+        return {"saved_vocabulary": vocabulary_of(record["vocabulary"])}
+
     def save(self, workdir: Path) -> None:
-        self.vocabulary.save(workdir / VOCABULARY_FILE)
+        fields = self.vocabulary.fields() | {"classes": [*self.classes]}
+        write_json(workdir / VOCABULARY_FILE, fields)
+
+    def texts_in(self, file: Path) -> list[str] | None:
+        """Texts of a file of records, to be judged; None of one that is read line by line.
+        Raises UserError."""
+        return None
 
     def record(self) -> dict:
         """The vocabulary, and fingerprints of the texts by split."""
@@ -197,7 +229,7 @@ class TextTask:
         that start at random."""
         if not self.pretrained_embeddings:
             return params
-        members = params["members"]
+        members = params.get("members", params)
         table = np.array(members["embed"]["words"]["embedding"])
         words = self.vocabulary.words
         found = read_vectors(local_path(self.pretrained_embeddings), words, table.shape[-1])
@@ -209,9 +241,10 @@ class TextTask:
         scale = table.std() / spread
         for row, word in enumerate(words, start=FIRST_WORD):
             if word in found:
-                table[:, row] = scale * found[word]
+                table[..., row, :] = scale * found[word]
         embed = members["embed"] | {"words": {"embedding": jnp.asarray(table)}}
-        return params | {"members": members | {"embed": embed}}
+        members = members | {"embed": embed}
+        return params | ({"members": members} if "members" in params else members)
 
     def scored_positions(self, batch: TextBatch) -> tuple[None, TextBatch]:
         return None, batch

@@ -22,7 +22,10 @@ def _head_fields(module, name):
 
 
 MODEL = {
-    "name": ("moca", "moca, or one of config.baseline, whose sizes then take their place"),
+    "name": (
+        "moca",
+        "moca, or one of config.baseline, whose sizes then take their place; of texts also bow",
+    ),
     "width": (128, "D, width of the residual stream"),
     "num_layers": (1, "MOCA layers"),
     "controller": {

@@ -11,7 +11,13 @@ from mocanet_jax.runtime.errors import UserError
 MOCA = "moca"
 """The config.model.name of MOCA-Net."""
 
-EVALUATION_DATA = ("data.path", "data.eval_file")
+EVALUATION_DATA = (
+    "data.path",
+    "data.eval_file",
+    "data.text_column",
+    "data.label_column",
+    "data.encoding",
+)
 """Fields that say where to evaluate, not what was trained."""
 
 WHOLE_NUMBERS = (

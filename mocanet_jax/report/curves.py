@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
 
 from mocanet_jax.report.pictures import (
     BLUE,
@@ -47,6 +46,12 @@ LABEL_BOX = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
 
 LOSS, ACCURACY, USAGE = "loss (nats)", "accuracy", "usage (share)"
 MULTIPLIER, LENGTH = "multiplier λ (logits)", "longest (symbols)"
+DECADE = 10
+"""Highest loss over the lowest, from which on their axis is logarithmic."""
+
+SETTLED = 0.06
+"""Share of the axis that a comparison of losses does not show whole."""
+
 STEPS, MINUTES = "training step", "minutes"
 COUNT_MAP = colour_map("count", [GREY, "#8FD3BE", "#00805D"])
 
@@ -148,6 +153,8 @@ def comparison(runs: dict[str, tuple[Rows, float | None]], path: Path) -> None:
     """
     there = set().union(*(row for rows, _ in runs.values() for row in rows))
     panels = {name: keys for name, keys in COMPARED.items() if there & set(keys)}
+    if not any(row.get("train/multiplier") for rows, _ in runs.values() for row in rows):
+        panels.pop(MULTIPLIER, None)  # no budget presses
     timed = all(any("train/minutes" in row for row in rows) for rows, _ in runs.values())
     over = (STEPS, MINUTES) if timed else (STEPS,)
     figure, grid = _stacked(panels, [rows for rows, _ in runs.values()], over)
@@ -165,6 +172,8 @@ def comparison(runs: dict[str, tuple[Rows, float | None]], path: Path) -> None:
                     ax.axhline(target, color=colour, linewidth=1.2, linestyle=TARGET_DASH)
     for panel, axes in zip(panels, grid, strict=True):
         _limits(axes[0], panel)
+        if panel == LOSS:
+            axes[0].set_ylim(top=_settled(axes[0]))
     widths = [_handle("validation, λ", DARK_GREY, 2.2), _handle("training", DARK_GREY, 0.7)]
     if any(target is not None for _, target in runs.values()):
         widths.append(_handle("target", DARK_GREY, 1.2, TARGET_DASH))
@@ -283,18 +292,28 @@ def _handle(label, colour, width, dash="-"):
 
 def _limits(ax, panel):
     if panel == LOSS:
+        heights = np.concatenate([line.get_ydata() for line in ax.lines] or [[1.0]])
+        if heights.max() < DECADE * heights.min():
+            return
         ax.set_yscale("log")
-        low, high = ax.get_ylim()
-        digits = np.array([1, 2, 5, 10, 20])
-        below, above = (10 ** np.floor(np.log10(end)) * digits for end in (low, high))
-        ax.set_ylim(below[below <= low].max(), above[above >= high].min())
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = np.log10(ax.get_ylim())
+        ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
         ax.yaxis.set_major_formatter("{x:g}")
     elif panel in (ACCURACY, USAGE):
         ax.set_ylim(-0.03, 1.03)
     else:
         highest = max(1, ax.get_ylim()[1])
         ax.set_ylim(-0.03 * highest, 1.03 * highest)
+
+
+def _settled(ax) -> float:
+    """A little above the highest value after the first part of the axis, where curves fall so
+    far that they would lie together in the rest."""
+    begin = SETTLED * ax.get_xlim()[1]
+    points = np.concatenate([line.get_xydata() for line in ax.lines])
+    later = points[points[:, 0] >= begin, 1]
+    high = ax.get_ylim()[1]
+    return min(high, later.max() + 0.1 * (later.max() - later.min())) if len(later) else high
 
 
 def _curve(ax, rows, line, x=STEPS, band=True):

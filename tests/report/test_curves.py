@@ -164,11 +164,15 @@ def test_runs_that_tell_their_minutes_are_compared_by_them_too(axes):
     assert len(axes(curves.comparison, {"fast": (rows, None), "old": (old, None)})) == 1
 
 
-def test_the_axis_of_losses_ends_close_to_them(axes):
-    """A whole decade would leave most of the panel empty."""
+def test_losses_within_a_decade_fill_their_panel(axes):
+    """On a logarithmic axis of whole decades most of it was empty."""
     rows = [{"step": n, "train/loss": loss} for n, loss in enumerate([3.1, 1.7, 1.3])]
     panel, *_ = axes(curves.learning_curves, rows, FREE)
-    assert panel.get_ylim() == pytest.approx((1.0, 5.0))
+    low, high = panel.get_ylim()
+    assert 1.0 < low < 1.3
+    assert 3.1 < high < 3.5
+    panel, *_ = axes(curves.learning_curves, [*rows, {"step": 4, "train/loss": 0.02}], FREE)
+    assert panel.get_ylim() == pytest.approx((0.01, 10))
 
 
 NAMED = [("runs/copy", 0.1, 0.25), ("_a $5 run$", 0.2, None), ("longer" * 10, 0.3, 0.5)]

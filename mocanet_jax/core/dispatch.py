@@ -109,6 +109,18 @@ def plan_dispatch(
     )
 
 
+@jax.custom_batching.custom_vmap
+def has_room(plan_dropped: jax.Array) -> jax.Array:
+    """Whether no choice was dropped, bool []; under vmap, whether none was anywhere, so that a
+    branch on it stays a branch and does not become a selection between both results."""
+    return plan_dropped == 0
+
+
+@has_room.def_vmap
+def _has_room_anywhere(axis_size, in_batched, plan_dropped):
+    return has_room(jnp.sum(plan_dropped) if in_batched[0] else plan_dropped), False
+
+
 @jax.custom_vjp
 def gather_tokens(x: jax.Array, dispatch: Dispatch) -> jax.Array:
     """Tokens [B, T, D] to expert buffers [E, B, C, D]; empty slots hold zeros."""

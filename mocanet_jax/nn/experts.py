@@ -140,7 +140,7 @@ class Experts(nn.Module):
             if train:
                 output, computed, dropped = in_room(), plan.kept, plan.dropped
             else:
-                output = jax.lax.cond(plan.dropped == 0, in_room, everywhere)
+                output = jax.lax.cond(dispatch.has_room(plan.dropped), in_room, everywhere)
         return output, ExpertsAux(
             gates.indices,
             computed,

@@ -267,6 +267,36 @@ def test_experts_are_the_dense_mixture_of_what_found_room(train, factor, dynamic
     assert (dropped > 0) == (room == 3)
 
 
+@pytest.mark.parametrize("opened", [0.05, 0.9])
+@pytest.mark.parametrize("members", [None, 2])
+def test_evaluation_branches_on_room_and_drops_nothing(opened, members):
+    """Few open gates find room, many do not; either way the output is that of all experts, and
+    in an ensemble, under vmap, only one of both is computed."""
+    B, T, D, E, F = 2, 20, 4, 4, 5
+    rng = np.random.default_rng(0)
+    shape = (B, T) if members is None else (members, B, T)
+    z = jnp.asarray(rng.normal(size=(*shape, D)), jnp.float32)
+    open_gates = rng.random((*shape, E)) < opened
+    logits = jnp.asarray(np.where(open_gates, 1.0, -1.0), jnp.float32)
+    mask = jnp.ones((B, T), bool)
+
+    def evaluated(factor):
+        net = Experts(MlpExpert(F), E, 2, "dynamic", 0.4, factor, exploration=0.0)
+        init = lambda z, x: net.init(jax.random.key(0), z, x, mask, False)
+        apply = lambda p, z, x: net.apply(p, z, x, mask, False)
+        if members is not None:
+            init, apply = jax.vmap(init), jax.vmap(apply)
+        params = init(z, logits)
+        return apply(params, z, logits), str(jax.make_jaxpr(apply)(params, z, logits))
+
+    (found, aux), program = evaluated(1.25)
+    (whole, _), without_room = evaluated(100.0)
+    np.testing.assert_allclose(found, whole, atol=1e-6)
+    assert (np.asarray(aux.dropped) == 0).all()
+    assert " cond[" in program
+    assert " cond[" not in without_room
+
+
 def test_random_routing_ignores_the_logits_and_keeps_its_share():
     """A control: in evaluation it always draws the same, in training by its key."""
     B, T, D, E = 4, 256, 3, 4

@@ -4,17 +4,19 @@
 
 over the entries i, which hold the token x_i under a key of what came before it, and
 
-    s_{t, i} = q_t·k_i + b_t − β log(1 + age_{t, i})
+    s_{t, i} = q_t·k_i + b_t − β log a_{t, i} − log max(1, a_{t, i} / H),    a = 1 + age
 
-where age counts the entries that were added since. Tokens that the model gives and tokens that
-are copied compete in one softmax, as in CopyNet (Gu et al., 2016, eq. 4); keys as in the
-continuous cache (Grave et al., 2017) and the pointer sentinel (Merity et al., 2017). Copies
-lose weight with a power of their age, as words that were used come back in text (Anderson and
-Schooler, 1991), so that a cache may be far larger than the one that was trained.
+where age counts the entries that were added since, and H is the size of the cache in training.
+Tokens that the model gives and tokens that are copied compete in one softmax, as in CopyNet (Gu
+et al., 2016, eq. 4); keys as in the continuous cache (Grave et al., 2017) and the pointer
+sentinel (Merity et al., 2017). Copies lose weight with a learned power of their age, as words
+that were used come back in text (Anderson and Schooler, 1991), and beyond H, of which training
+tells nothing, with one more power: so what a larger cache adds grows as a logarithm.
 
 Axes: B batch, T time, S slots, K width of keys, V vocabulary, C tokens of a chunk.
 """
 
+import math
 from typing import NamedTuple
 
 import chex
@@ -58,25 +60,30 @@ def empty_cache(batch: int, num_slots: int, key_width: int) -> CacheState:
 
 
 def with_copies(
-    logits: jax.Array, state: CacheState, entries: Entries, forgetting: jax.Array | float = 0.0
+    logits: jax.Array,
+    state: CacheState,
+    entries: Entries,
+    forgetting: jax.Array | float = 0.0,
+    horizon: int | None = None,
 ) -> tuple[jax.Array, CacheState, jax.Array]:
-    """logits: float [B, T, V]. forgetting: float [], β. Returns logits' [B, T, V], where a
-    token finds its own entry and the S − 1 before it, the next state, and the share [B, T] in
-    [0, 1] of probability that comes from copies."""
+    """logits: float [B, T, V]. forgetting: float [], β. horizon: H, None for S.
+
+    Returns logits' [B, T, V], where a token finds its own entry and the S − 1 before it, the
+    next state, and the share [B, T] in [0, 1] of probability that comes from copies."""
     chex.assert_rank([logits, *entries], [3, 3, 3, 2, 2, 2])
     chex.assert_equal_shape_prefix([logits, *entries], 2)
     if logits.shape[1] <= CHUNK_SIZE:
-        return _chunk(logits, state, entries, forgetting)
+        return _chunk(logits, state, entries, forgetting, horizon)
 
     def run(state, chunk):
-        logits, state, share = _chunk(chunk[0], state, chunk[1], forgetting)
+        logits, state, share = _chunk(chunk[0], state, chunk[1], forgetting, horizon)
         return state, (logits, share)
 
     state, (logits, share) = scan_chunks(run, state, (logits, entries), CHUNK_SIZE)
     return logits, state, share
 
 
-def _chunk(logits, state, entries, forgetting):
+def _chunk(logits, state, entries, forgetting, horizon):
     query, key, bias, token, live = entries
     num_slots = state.keys.shape[1]
     numbers = state.count[:, None] + jnp.cumsum(live, axis=1, dtype=jnp.int32)
@@ -90,7 +97,10 @@ def _chunk(logits, state, entries, forgetting):
     keys = jnp.concatenate([state.keys, key], axis=1)
     tokens = jnp.concatenate([state.tokens, token], axis=1)
     scores = jnp.einsum("bck,bnk->bcn", query, keys) + bias[..., None]
-    scores -= forgetting * jnp.log1p(jnp.maximum(age, 0).astype(scores.dtype))
+    log_age = jnp.log1p(jnp.maximum(age, 0).astype(scores.dtype))
+    scores -= forgetting * log_age
+    if horizon is not None and horizon < num_slots:
+        scores -= jnp.maximum(log_age - math.log(horizon), 0)
     scores = jnp.where(found, scores, -jnp.inf)
     logits, share = _joined(logits, scores, tokens)
 

@@ -102,7 +102,9 @@ class Cache(nn.Module):
             token=tokens.astype(jnp.int32),
             live=mask & taken(began, before),
         )
-        logits, kept, share = with_copies(logits, state.entries, entries, forgetting)
+        logits, kept, share = with_copies(
+            logits, state.entries, entries, forgetting, self.config.num_slots
+        )
         last_key = last_unmasked(state.key, key, mask)
         began = state.began | jnp.any(mask, axis=1, keepdims=True)
         return logits, RecentState(last_key, began, kept), share

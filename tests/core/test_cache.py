@@ -32,7 +32,7 @@ def drawn(seed, share=0.7, length=T):
 FORGETTING = 0.7
 
 
-def naive(logits, entries, num_slots):
+def naive(logits, entries, num_slots, horizon=100):
     """Token by token, with a list of what was kept."""
     joined, shares = np.zeros_like(logits), np.zeros(logits.shape[:2])
     for b in range(B):
@@ -44,7 +44,8 @@ def naive(logits, entries, num_slots):
             own = weights.sum()
             for age, (key, token) in enumerate(reversed(kept)):
                 score = entries.query[b, t] @ key + entries.bias[b, t]
-                weights[token] += np.exp(score) / (1 + age) ** FORGETTING
+                weight = np.exp(score) / (1 + age) ** FORGETTING
+                weights[token] += weight / max(1, (1 + age) / horizon)
             joined[b, t], shares[b, t] = np.log(weights), 1 - own / weights.sum()
     return joined, shares
 
@@ -103,13 +104,15 @@ def test_with_nothing_kept_logits_are_as_they_were():
 
 
 def test_more_slots_find_more():
-    """The same entries in a larger ring: what a smaller one forgot is found."""
+    """The same entries in a larger ring than the one of training: what that forgot is found,
+    with less weight, and the rest has the weight that it had."""
     logits, entries = drawn(3, share=1.0)
-    run = lambda slots: with_copies(logits, empty_cache(B, slots, K), entries, FORGETTING)
+    run = lambda slots: with_copies(logits, empty_cache(B, slots, K), entries, FORGETTING, 2)
     few, many = run(2), run(T)
     np.testing.assert_allclose(few[0][:, :2], many[0][:, :2], atol=1e-6)
     assert (many[2][:, 2:] > few[2][:, 2:]).all()
-    np.testing.assert_allclose(many[0], naive(logits, entries, T)[0], atol=1e-5)
+    np.testing.assert_allclose(many[0], naive(logits, entries, T, horizon=2)[0], atol=1e-5)
+    np.testing.assert_allclose(few[0], naive(logits, entries, 2)[0], atol=1e-5)
 
 
 def test_gradients_are_finite_where_scores_are_large():

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from mocanet_jax.inference import restore
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.train import restore
 from mocanet_jax.train.checkpoints.workdir import CHANGEABLE, check_workdir, claim_workdir
 from mocanet_jax.train.config import LANGUAGE_FIELDS
 from mocanet_jax.train.config.settings import field, plain
@@ -39,7 +39,7 @@ def test_a_reader_takes_the_next_where_a_checkpoint_is_deleted(tmp_path, monkeyp
 def test_a_requested_step_is_not_replaced_by_another(tmp_path, monkeypatch):
     workdir = saved(tmp_path, {1: 0.1, 2: 0.5})
     deleted_while_read(monkeypatch, workdir, {1})
-    with pytest.raises(UserError, match="checkpoint 1 in "):
+    with pytest.raises(UserError, match="no checkpoint of step 1; there: 2"):
         restore.restored(workdir, 1)
 
 

@@ -65,7 +65,7 @@ class Gated:
         traces = (whole,) if self.together else tuple(each)
         memory = MemoryAux(gates, 1 - gates, None, None, traces, None)
         chosen = jnp.broadcast_to(jnp.array([2, 0]), gates.shape)
-        experts = ExpertsAux(chosen, gates > 0, *[None] * 3)
+        experts = ExpertsAux(chosen, gates > 0, gates > 0, *[None] * 3)
         aux = ModelAux((LayerAux(None, memory, experts, *[None] * 3),), *[None] * 6)
         return jnp.zeros((1, time, 5)), None, aux
 

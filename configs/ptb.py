@@ -23,5 +23,9 @@ def get_config(names: str | None = None) -> ConfigDict:
     config = language_config()
     config.data.strip_lines = True
     config.data.tokenizer = tokens
-    config.data.segment = 64 if tokens == "words" else 128
+    if tokens == "words":
+        config.data.segment = 64
+        config.model.cache.num_slots = 64
+    else:
+        config.eval.slots_factor = 8
     return with_ablations(config, ablations)

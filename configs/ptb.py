@@ -27,5 +27,5 @@ def get_config(names: str | None = None) -> ConfigDict:
         config.data.segment = 64
         config.model.cache.num_slots = 64
     else:
-        config.eval.slots_factor = 8
+        config.eval.slots_factor = 16
     return with_ablations(config, ablations)

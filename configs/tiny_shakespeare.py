@@ -14,5 +14,5 @@ from mocanet_jax.train.config import language_config, with_ablations
 def get_config(ablation: str | None = None) -> ConfigDict:
     config = language_config()
     config.data.path = "tiny_shakespeare"
-    config.eval.slots_factor = 8
+    config.eval.slots_factor = 16
     return with_ablations(config, ablation)

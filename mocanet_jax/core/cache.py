@@ -94,9 +94,10 @@ def _chunk(logits, state, entries, forgetting, horizon):
     age = numbers[..., None] - written[:, None]  # [B, C, S + C]
     of_state = jnp.broadcast_to((held > 0)[:, None], (*numbers.shape, num_slots))
     found = jnp.concatenate([of_state, earlier], axis=-1) & (age < num_slots)
-    keys = jnp.concatenate([state.keys, key], axis=1)
     tokens = jnp.concatenate([state.tokens, token], axis=1)
-    scores = jnp.einsum("bck,bnk->bcn", query, keys) + bias[..., None]
+    # The keys are not joined first: a copy of them all would be most of the work of one token.
+    similar = [jnp.einsum("bck,bnk->bcn", query, keys) for keys in (state.keys, key)]
+    scores = jnp.concatenate(similar, axis=-1) + bias[..., None]
     log_age = jnp.log1p(jnp.maximum(age, 0).astype(scores.dtype))
     scores -= forgetting * log_age
     if horizon is not None and horizon < num_slots:

@@ -41,7 +41,7 @@ def lstm(
     width = recurrent.shape[0]
     chex.assert_shape(inputs, (*mask.shape, 4 * width))
     chex.assert_shape(recurrent, (width, 4 * width))
-    chex.assert_shape([*state], (len(mask), width))
+    chex.assert_shape([*state], (mask.shape[0], width))
     inputs, live = jnp.swapaxes(inputs, 0, 1), jnp.swapaxes(mask, 0, 1)[..., None]
     hidden, state = _over_time(inputs, recurrent, live, state)
     return jnp.swapaxes(hidden, 0, 1), state

@@ -24,6 +24,8 @@ OF_THE_CLOCK = (
     "train_seconds",
     "train_tokens_per_second",
     "train/tokens_per_second",
+    "train/minutes",
+    "eval/minutes",
 )
 
 

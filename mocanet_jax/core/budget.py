@@ -159,9 +159,9 @@ def usage(
 ) -> Usage:
     """Usage of one layer on one batch.
 
-    computed: bool [B, T, E], experts that computed a token. writes, reads: the engaged share in
-        [0, 1] of every token, float [B, T]. mask: bool [B, T]; masked tokens neither spend nor
-        count. k: K, the most experts a token can use.
+    computed: bool [B, T, E], experts that compute a token in evaluation. writes, reads: the
+        engaged share in [0, 1] of every token, float [B, T]. mask: bool [B, T]; masked tokens
+        neither spend nor count. k: K, the most experts a token can use.
     """
     chex.assert_equal_shape([mask, writes, reads])
     chex.assert_equal_shape_prefix([mask, computed], 2)

@@ -127,11 +127,10 @@ class Experts(nn.Module):
         mix = dispatch.gathered_mixture if few else dispatch.dense_mixture
         everywhere = lambda: mix(apply, parameters, z, gates, live)
         length, computed, dropped = z.shape[1], live, 0
-        capacity = length
-        if isinstance(length, int) and not few:
-            capacity = dispatch.expert_capacity(
-                length, self.count, self.mean_k, self.capacity_factor
-            )
+        bounded = isinstance(length, int) and not few
+        capacity = dispatch.expert_capacity(
+            length, self.count, self.mean_k, self.capacity_factor if bounded else None
+        )
         if capacity == length:
             output = everywhere()
         else:

@@ -4,6 +4,7 @@ Axes: N members, B batch, T time, M pieces of a word, D width, C classes.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import chex
 import flax.linen as nn
@@ -41,12 +42,18 @@ class ClassifierSpec:
     dropout: float = 0.0
 
     def __post_init__(self):
-        for name in ("word_dropout", "embedding_dropout", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        for name in ("num_members", "piece_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        check_reader(self, ("num_members", "piece_dim"))
+
+
+def check_reader(spec: Any, sizes: tuple[str, ...]) -> None:
+    """Raises ValueError for shares of dropout and for sizes, by their names, that are out of
+    range."""
+    for name in ("word_dropout", "embedding_dropout", "dropout"):
+        if not 0 <= getattr(spec, name) < 1:
+            raise ValueError(f"{name} must be in [0, 1), not {getattr(spec, name)}")
+    for name in sizes:
+        if getattr(spec, name) < 1:
+            raise ValueError(f"{name} must be at least 1, not {getattr(spec, name)}")
 
 
 class Member(nn.Module):
@@ -88,17 +95,30 @@ class Member(nn.Module):
         x, live = self.drop_word(self.embed(tokens, train), deterministic=fixed), mask
         x = x.astype(self.spec.layer.activations or x.dtype)
         if self.spec.bidirectional:
-            first, last = self.direction.astype(x.dtype)
-            x = jnp.concatenate([x + first, jnp.flip(x, 1) + last])
-            live = jnp.concatenate([mask, jnp.flip(mask, 1)])
+            x, live = both_ways(x, mask, self.direction)
         settings = stack.RunSettings(train, hardness, multiplier)
         x, state, aux = stack.run(self.layers, x, live, state, settings)
         if self.spec.bidirectional:
-            forward, backward = jnp.split(x, 2)
-            x = jnp.concatenate([forward, jnp.flip(backward, 1)], axis=-1)
+            x = side_by_side(x)
         features = self.drop(self.norm(full(x)), deterministic=fixed)
         whole = pooled(features, self.attention, mask[..., None])
         return self.head(self.drop(whole, deterministic=fixed)), state, aux
+
+
+def both_ways(
+    x: jax.Array, mask: jax.Array, direction: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """A batch [B, T, D] and the same from its end, each with the vector of its direction,
+    [2, 1, 1, D]: [2 B, T, D]. mask: bool [B, T], to [2 B, T]."""
+    first, last = direction.astype(x.dtype)
+    x = jnp.concatenate([x + first, jnp.flip(x, 1) + last])
+    return x, jnp.concatenate([mask, jnp.flip(mask, 1)])
+
+
+def side_by_side(x: jax.Array) -> jax.Array:
+    """What both directions of `both_ways` became, [2 B, T, D], at each word: [B, T, 2 D]."""
+    forward, backward = jnp.split(x, 2)
+    return jnp.concatenate([forward, jnp.flip(backward, 1)], axis=-1)
 
 
 def pooled(features: jax.Array, attention: nn.Module, live: jax.Array) -> jax.Array:

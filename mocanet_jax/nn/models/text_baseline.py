@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from mocanet_jax.nn import stack
 from mocanet_jax.nn.models.baseline import BaselineSpec, Block, everything_on
-from mocanet_jax.nn.models.classifier import pooled
+from mocanet_jax.nn.models.classifier import both_ways, check_reader, pooled, side_by_side
 from mocanet_jax.nn.models.words import WordEmbedding
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
@@ -40,12 +40,7 @@ class TextBaselineSpec:
     dropout: float = 0.0
 
     def __post_init__(self):
-        for name in ("word_dropout", "embedding_dropout", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        for name in ("width", "piece_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        check_reader(self, ("width", "piece_dim"))
 
     @property
     def directions(self) -> int:
@@ -121,14 +116,11 @@ class TextBaseline(nn.Module):
         """x: [B, T, D]. Returns [B, T, directions · D] and the state behind the last words."""
         both = self.spec.bidirectional
         if both:
-            first, last = self.direction
-            x = jnp.concatenate([x + first, jnp.flip(x, 1) + last])
-            mask = jnp.concatenate([mask, jnp.flip(mask, 1)])
+            x, mask = both_ways(x, mask, self.direction)
         states = []
         for layer in self.layers:
             x, after = layer(x, mask, layer.initial_state(*mask.shape), train)
             states.append(after)
         if both:
-            forward, backward = jnp.split(x, 2)
-            x = jnp.concatenate([forward, jnp.flip(backward, 1)], axis=-1)
+            x = side_by_side(x)
         return x, ModelState(tuple(states))

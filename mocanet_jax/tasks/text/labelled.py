@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.text import tables
 from mocanet_jax.tasks.text.tokenizer import tokenize
 
@@ -77,7 +76,7 @@ def read_tsv(path: Path, num_classes: int) -> LabelledTexts:
     """A table (tables.py) with the columns sentence and label; further columns are ignored.
     Raises UserError that names the file and the line.
     """
-    try:
+    with tables.errors_of(path):
         found = tables.table(tables.decoded(path.read_bytes()))
         if found is None or tables.LABEL not in found.names:
             raise ValueError("line 1: the header must be sentence<TAB>label")
@@ -86,11 +85,6 @@ def read_tsv(path: Path, num_classes: int) -> LabelledTexts:
             raise ValueError("no rows below the header")
         numbers, texts, labels = zip(*rows, strict=True)
         return labelled_texts([*texts], [*labels], "line", numbers)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        comma = ", " if str(error).startswith("line") else ": "
-        raise UserError(f"{path}{comma}{error}") from error
 
 
 def _parse(number, row, names, num_classes):

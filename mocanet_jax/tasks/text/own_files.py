@@ -15,6 +15,7 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.text import columns
 from mocanet_jax.tasks.text.records import read_records
+from mocanet_jax.tasks.text.tables import errors_of
 from mocanet_jax.tasks.text.tokenizer import tokenize
 
 SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(
@@ -106,7 +107,7 @@ def split_files(path: str) -> dict[str, Path]:
 def read_rows(file: Path, form: Form) -> Rows:
     """Raises UserError in one line that names the file and, where it can, the line."""
     records = read_records(file, form.encoding)
-    try:
+    with errors_of(file):
         at = columns.found(records.names, form.wanted())
         chosen = records.names[at.text], records.names[at.label]
         rows = Rows(file, chosen, [], [], [], [], [])
@@ -121,21 +122,15 @@ def read_rows(file: Path, form: Form) -> Rows:
                 part.append(value)
         if not rows.lines:
             raise ValueError("there is no text in it")
-    except ValueError as error:
-        comma = ", " if str(error).startswith("line") else ": "
-        raise UserError(f"{file}{comma}{error}") from error
     return rows
 
 
 def read_texts(file: Path, form: Form) -> list[str]:
     """The texts of a file alone, those without a word too. Raises UserError."""
     records = read_records(file, form.encoding)
-    try:
+    with errors_of(file):
         at = columns.text_column(records.names, form.wanted())
         return [_text(line, fields[at], records.names[at]) for line, fields in records.rows]
-    except ValueError as error:
-        comma = ", " if str(error).startswith("line") else ": "
-        raise UserError(f"{file}{comma}{error}") from error
 
 
 def _text(line, value, column):

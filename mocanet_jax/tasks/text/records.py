@@ -48,7 +48,7 @@ def read_records(path: Path, encoding: str = "") -> Records:
 
     Raises UserError in one line that names the file and, where it can, the line.
     """
-    try:
+    with tables.errors_of(path):
         text = _decoded(_content(path), encoding)
         if not text.strip():
             raise ValueError("the file is empty")
@@ -57,11 +57,6 @@ def read_records(path: Path, encoding: str = "") -> Records:
         if text.lstrip().startswith("[") and ".json" in path.name.lower():
             raise ValueError("a list of JSON is not read; write one object a line (JSON Lines)")
         return _delimited(text)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        comma = ", " if str(error).startswith("line") else ": "
-        raise UserError(f"{path}{comma}{error}") from error
 
 
 def _content(path):
@@ -92,8 +87,7 @@ def _decoded(content, encoding):
             f"not {shown}{place}; pass its encoding, as --config.data.encoding=latin-1, or "
             "cp1252 for Western European text of Windows, or save it as UTF-8"
         ) from error
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    return text if "\n" in text else text.replace("\r", "\n")
+    return tables.with_line_ends(text.removeprefix("\ufeff"))
 
 
 def _of_json(text):

@@ -9,7 +9,11 @@ sentence,label              CSV, and tables with tabs whose header is in quotes:
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
+
+from mocanet_jax.runtime.errors import UserError
 
 SENTENCE, LABEL = "sentence", "label"
 
@@ -41,6 +45,18 @@ FORMS = (
 """First bytes of common files that are not text."""
 
 
+@contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """Within it OSError and ValueError of reading a file become a UserError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        comma = ", " if str(error).startswith("line") else ": "
+        raise UserError(f"{path}{comma}{error}") from error
+
+
 def encoding_of(start: bytes) -> str:
     """The encoding of a text with these first bytes. Raises ValueError for other files."""
     for mark, encoding in MARKS:
@@ -64,6 +80,11 @@ def decoded(content: bytes, errors: str = "strict") -> str:
         place = error.start + 3 * content.startswith(b"\xef\xbb\xbf")
         name = "UTF-8" if encoding == "utf-8-sig" else encoding.upper()
         raise ValueError(f"not {name} at byte {place}; save it as UTF-8") from error
+    return with_line_ends(text)
+
+
+def with_line_ends(text: str) -> str:
+    """With "\n" for those of Windows and of old Macs."""
     text = text.replace("\r\n", "\n")
     return text if "\n" in text else text.replace("\r", "\n")
 

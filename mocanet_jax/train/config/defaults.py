@@ -192,9 +192,28 @@ def base_config() -> ConfigDict:
 
 
 def text_config() -> ConfigDict:
-    """All fields of a text classifier at their defaults."""
+    """All fields of a text classifier, with sizes and a schedule that its configs share."""
     config = base_config()
     config.update(_defaults(TEXT_FIELDS))
+    config.data.min_freq = 1
+    config.data.max_vocab_size = 50_000
+    config.data.num_pieces = 16_384
+    config.data.max_pieces = 24
+    config.data.label_smoothing = 0.02
+    config.model.budget.target = 0.35
+    config.model.budget.base_cost = 0.01
+    config.model.classifier.word_dropout = 0.1
+    config.model.classifier.embedding_dropout = 0.2
+    config.model.classifier.dropout = 0.3
+    config.model.memory.heads.content.count = 1
+    config.model.memory.num_slots = 16
+    config.model.memory.active_slots = 2
+    config.train.learning_rate = 2e-3
+    config.train.warmup_steps = 100
+    config.train.weight_decay = 0.1
+    config.train.state_noise = 0.0
+    config.train.log_every = 50
+    config.train.eval_every = 200
     return config
 
 

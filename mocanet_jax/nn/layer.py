@@ -19,7 +19,7 @@ from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.controller import Controller, ControllerState
 from mocanet_jax.nn.counters import Counters, CounterState
 from mocanet_jax.nn.experts import Experts, ExpertsAux
-from mocanet_jax.nn.lstm import Lstm
+from mocanet_jax.nn.lstm import Kinds, Lstm
 from mocanet_jax.nn.memory import Memory, MemoryAux
 from mocanet_jax.nn.projections import FusedProjections
 from mocanet_jax.nn.router import Router
@@ -125,6 +125,7 @@ class MocaLayer(nn.Module):
         train: bool = False,
         hardness: jax.Array | float = 1.0,
         multiplier: jax.Array | float = 0.0,
+        kinds: Kinds | None = None,
     ) -> tuple[jax.Array, LayerState, LayerAux]:
         """x: float [B, T, D]. mask: bool [B, T], False for padding, which leaves the state
         untouched; None for no padding. state: None for a fresh sequence.
@@ -132,13 +133,18 @@ class MocaLayer(nn.Module):
         "dropout" rng where there is dropout.
         hardness: of decisions that are made hard, [] or [B], in [0, 1].
         multiplier: λ ≥ 0 of the budget, in logits for the full compute of the layer.
+        kinds: of the tokens that x embeds, for an LSTM, which sees them without the dropout of
+            x; None for an x that depends on more.
         """
         config = self.config
         mask = jnp.ones(x.shape[:2], bool) if mask is None else mask
         state = self.initial_state(len(x)) if state is None else state
         controller, counters, memory = state
         if config.controller:
-            c, controller = self.controller(self.controller_norm(x), mask, controller)
+            z = self.controller_norm(x)
+            if kinds is not None and isinstance(self.controller, Lstm):
+                z = kinds._replace(features=self.controller_norm(kinds.features))
+            c, controller = self.controller(z, mask, controller)
             x = x + self.drop(c.astype(x.dtype), deterministic=not train)
             if config.controller.counters:
                 c, counters = self.counters(self.counters_norm(x), mask, counters, hardness)

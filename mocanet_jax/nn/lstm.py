@@ -1,7 +1,9 @@
 """A layer of LSTM (core/lstm.py).
 
-Axes: B batch, T time, D width.
+Axes: B batch, T time, D width, V vocabulary.
 """
+
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -11,6 +13,21 @@ from mocanet_jax.core.lstm import LstmState, lstm
 
 FORGET_START = 1.0
 """Initial bias of the forget gate (Jozefowicz et al., 2015)."""
+
+
+class Kinds(NamedTuple):
+    """Inputs that depend on the token alone. features: float [V, D], of every kind of token.
+    tokens: int [B, T] in [0, V)."""
+
+    features: jax.Array
+    tokens: jax.Array
+
+
+def kinds_of(embedding: jax.Array, tokens: jax.Array, train: bool) -> Kinds | None:
+    """Of embeddings [V, D] where that saves time: in training, whose steps have many tokens,
+    with fewer kinds of them than features. None elsewhere."""
+    kinds, width = embedding.shape
+    return Kinds(embedding, tokens) if train and kinds < width else None
 
 
 class Lstm(nn.Module):
@@ -29,10 +46,15 @@ class Lstm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: jax.Array, mask: jax.Array, state: LstmState
+        self, z: jax.Array | Kinds, mask: jax.Array, state: LstmState
     ) -> tuple[jax.Array, LstmState]:
-        """z: [B, T, D]; mask: bool [B, T]. Returns h, [B, T, D], and the next state."""
-        inputs = nn.Dense(4 * self.width, bias_init=_remembering, name="input")(z)
+        """z: [B, T, D], or the kinds of its tokens, each of which is multiplied once; mask:
+        bool [B, T]. Returns h, [B, T, D], and the next state."""
+        dense = nn.Dense(4 * self.width, bias_init=_remembering, name="input")
+        if isinstance(z, Kinds):
+            inputs = jnp.dot(nn.one_hot(z.tokens, len(z.features)), dense(z.features))
+        else:
+            inputs = dense(z)
         recurrent = self.param("recurrent", _orthogonal, (self.width, 4 * self.width))
         return lstm(inputs, recurrent, mask, state)
 

@@ -15,6 +15,7 @@ from mocanet_jax.core import budget
 from mocanet_jax.nn.cache import RecentState
 from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.layer import LayerAux, LayerState, MocaLayer
+from mocanet_jax.nn.lstm import Kinds
 
 
 class ModelState(NamedTuple):
@@ -96,11 +97,14 @@ def run(
     mask: jax.Array,
     state: ModelState,
     settings: RunSettings,
+    kinds: Kinds | None = None,
 ) -> tuple[jax.Array, ModelState, ModelAux]:
-    """x [B, T, D] through every layer; returns x', the next state and auxiliary outputs."""
+    """x [B, T, D] through every layer; returns x', the next state and auxiliary outputs.
+    kinds: of the tokens that x embeds, for the first layer."""
     states, auxs = [], []
     for layer, before in zip(layers, state.layers, strict=True):
-        x, after, aux = layer(x, mask, before, *settings)
+        x, after, aux = layer(x, mask, before, *settings, kinds)
+        kinds = None
         states.append(after)
         auxs.append(aux)
     return x, ModelState(tuple(states)), collect(tuple(auxs))

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from mocanet_jax.core import budget
 from mocanet_jax.nn import stack
+from mocanet_jax.nn.lstm import Kinds, Lstm, kinds_of
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
 EMBEDDING_START = 0.02
@@ -102,9 +103,15 @@ class Block(nn.Module):
     def initial_state(self, batch: int, num_slots: int | None = None):
         return self.mixer.initial_state(batch, num_slots)
 
-    def __call__(self, x: jax.Array, mask: jax.Array, state, train: bool):
-        """x: [B, T, D]; mask: bool [B, T]; state: of the mixer. Returns x'', state'."""
-        mixed, state = self.mixer(self.mixer_norm(x), mask, state)
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, state, train: bool, kinds: Kinds | None = None
+    ):
+        """x: [B, T, D]; mask: bool [B, T]; state: of the mixer; kinds: of the tokens that x
+        embeds, as of a MOCA layer. Returns x'', state'."""
+        z = self.mixer_norm(x)
+        if kinds is not None and isinstance(self.mixer, Lstm):
+            z = kinds._replace(features=self.mixer_norm(kinds.features))
+        mixed, state = self.mixer(z, mask, state)
         x = x + self.drop(mixed, deterministic=not train)
         if self.spec.mlp_dim:
             x = x + self.drop(self.mlp(self.mlp_norm(x)), deterministic=not train)
@@ -179,9 +186,11 @@ class Baseline(nn.Module):
         if state is None:
             state = self.initial_state(*tokens.shape)
         x, states = self.drop(self.embed(tokens), deterministic=not train), []
+        kinds = kinds_of(self.embed.embedding, tokens, train)
         for layer, before in zip(self.layers, state.layers, strict=True):
-            x, after = layer(x, mask, before, train)
+            x, after = layer(x, mask, before, train, kinds)
             states.append(after)
+            kinds = None
         x = self.drop(self.norm(x), deterministic=not train)
         return x, ModelState(tuple(states)), everything_on()
 

@@ -14,6 +14,7 @@ from mocanet_jax.core.precision import product
 from mocanet_jax.nn import stack
 from mocanet_jax.nn.cache import Cache, CacheConfig
 from mocanet_jax.nn.config import LayerConfig
+from mocanet_jax.nn.lstm import kinds_of
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
 UNTIED_START = 0.02
@@ -121,7 +122,8 @@ class MocaNet(nn.Module):
             state = self.initial_state(tokens.shape[0])
         settings = stack.RunSettings(train, hardness, multiplier)
         x = self.drop(self.embed(tokens), deterministic=not train)
-        x, after, aux = stack.run(self.layers, x, mask, state, settings)
+        kinds = kinds_of(self.embed.embedding, tokens, train)
+        x, after, aux = stack.run(self.layers, x, mask, state, settings, kinds)
         state = after._replace(cache=state.cache)
         return self.drop(self.norm(x), deterministic=not train), state, aux
 

@@ -34,17 +34,17 @@ def main() -> None:
     compilation_cache.enable()
     backend.start()
     print("loading ...", flush=True)
-    sentiment, language = load_sentiment(given.workdir), load_language(given.language)
-    if sentiment:  # XLA compiles beside the imports of Gradio
-        example = (EXAMPLE, sentiment.multiplier)
-        threading.Thread(target=sentiment.answer, args=example, daemon=True).start()
+    texts, language = load_texts(given.workdir), load_language(given.language)
+    if texts:  # XLA compiles beside the imports of Gradio
+        example = (EXAMPLE, texts.multiplier)
+        threading.Thread(target=texts.answer, args=example, daemon=True).start()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from mocanet_jax import demo_page
     from mocanet_jax.report.page import CopyAnswers
 
     copies = CopyAnswers(local_path(given.copy))
     try:
-        serve(demo_page.build(sentiment, copies, language), demo_page.LOOK, given.port)
+        serve(demo_page.build(texts, copies, language), demo_page.LOOK, given.port)
     except KeyboardInterrupt:
         cli.leave("", 130)
 
@@ -67,16 +67,16 @@ def check_port(port: int) -> None:
             raise UserError(f"--port={port} cannot be used: {error.strerror}") from error
 
 
-def load_sentiment(workdir: str | None):
+def load_texts(workdir: str | None):
     """The classifier; None where no run was named and the default is not there, with a line on
     what to train. Raises UserError for a named run that is none."""
     if workdir is None and not Path(DEFAULT_WORKDIR, "checkpoints").is_dir():
-        print(f"no sentiment model in {DEFAULT_WORKDIR}: mocanet train sst2 makes one")
+        print(f"no text classifier in {DEFAULT_WORKDIR}: mocanet train sst2 makes one")
         return None
     from mocanet_jax.inference.predictor import TextPredictor
-    from mocanet_jax.report.page import SentimentAnswers
+    from mocanet_jax.report.page import TextAnswers
 
-    return SentimentAnswers(TextPredictor(local_path(workdir or DEFAULT_WORKDIR)))
+    return TextAnswers(TextPredictor(local_path(workdir or DEFAULT_WORKDIR)))
 
 
 def load_language(workdir: str | None):

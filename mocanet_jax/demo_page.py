@@ -8,7 +8,7 @@ import gradio as gr
 
 from mocanet_jax.inference.generation import Generator, Sampling
 from mocanet_jax.report import word_table
-from mocanet_jax.report.page import LONGEST, CopyAnswers, SentimentAnswers, note
+from mocanet_jax.report.page import LONGEST, CopyAnswers, TextAnswers, note
 from mocanet_jax.report.pictures import BLUE, GREEN
 from mocanet_jax.runtime.errors import UserError
 
@@ -42,7 +42,7 @@ LOOK = {
 }
 """For gr.Blocks.launch: fonts of the system, nothing that a network is needed for."""
 
-TEXTS = [
+FILM_REVIEWS = [
     "A warm, funny film that's never less than engaging!",
     "It's not bad at all.",
     "Two hours of my life I will never get back.",
@@ -54,15 +54,15 @@ PROMPTS = {"minimum": 50, "maximum": 2000, "value": 400, "step": 50}
 
 
 def build(
-    sentiment: SentimentAnswers | None, copies: CopyAnswers, language: Generator | None
+    texts: TextAnswers | None, copies: CopyAnswers, language: Generator | None
 ) -> gr.Blocks:
     with gr.Blocks(title="MOCA-Net", analytics_enabled=False) as page:
         gr.HTML("<b>MOCA-Net</b> experts and memory under a compute budget", elem_id="title")
-        with gr.Tab("Sentiment"):
-            if sentiment is None:
-                gr.HTML(note("There is no sentiment model; mocanet train sst2 makes one."))
+        with gr.Tab("Text"):
+            if texts is None:
+                gr.HTML(note("There is no text classifier; mocanet train sst2 makes one."))
             else:
-                _sentiment(page, sentiment)
+                _text(page, texts)
         with gr.Tab("Copy"):
             _copy(copies)
         if language is not None:
@@ -85,19 +85,20 @@ def _price(highest: float, value: float, **settings) -> gr.Slider:
     )
 
 
-def _sentiment(page, sentiment):
+def _text(page, texts):
+    samples = FILM_REVIEWS if texts.predictor.config.task == "sst2" else [""]
     with gr.Row():
         with gr.Column(scale=SIDE, min_width=300):
             text = gr.Textbox(
-                TEXTS[0], label="text", lines=3, max_lines=8, elem_id="text", submit_btn=False
+                samples[0], label="text", lines=3, max_lines=8, elem_id="text", submit_btn=False
             )
             button = gr.Button("Answer", variant="primary", elem_id="answer_button")
-            price = _price(sentiment.highest, sentiment.multiplier, elem_id="price")
-            price.interactive = sentiment.highest > 0
-            examples = gr.Examples(TEXTS, text, label="examples")
+            price = _price(texts.highest, texts.multiplier, elem_id="price")
+            price.interactive = texts.highest > 0
+            examples = gr.Examples(samples, text, label="examples", visible=len(samples) > 1)
         with gr.Column(scale=MAIN, min_width=320):
             shown = gr.HTML(note("loading ..."), elem_id="answer")
-    ask = {"fn": sentiment.answer, "inputs": [text, price], "outputs": shown}
+    ask = {"fn": texts.answer, "inputs": [text, price], "outputs": shown}
     for event in (button.click, text.submit, page.load, examples.load_input_event.then):
         event(**ask, show_progress="minimal")
     price.input(**ask, show_progress="hidden", trigger_mode="always_last", queue=False)

@@ -33,7 +33,7 @@ def highest_multiplier(layer: LayerConfig | None) -> float:
     return layer.max_multiplier if layer is not None and layer.dynamic else 0.0
 
 
-class SentimentAnswers:
+class TextAnswers:
     """Of a classifier at any λ, one after another, so that a program is compiled once."""
 
     def __init__(self, predictor: TextPredictor):

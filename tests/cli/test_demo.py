@@ -43,9 +43,9 @@ def test_a_port_in_use_is_refused():
 def test_no_run_at_the_default_is_no_error(tmp_path, monkeypatch, capsys):
     """The copy model can be played with all the same; the line says what to train."""
     monkeypatch.chdir(tmp_path)
-    assert demo.load_sentiment(None) is None
+    assert demo.load_texts(None) is None
     assert capsys.readouterr().out == (
-        "no sentiment model in runs/sst2: mocanet train sst2 makes one\n"
+        "no text classifier in runs/sst2: mocanet train sst2 makes one\n"
     )
 
 

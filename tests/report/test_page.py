@@ -7,13 +7,13 @@ import pytest
 from mocanet_jax.inference.copying import CopyPredictor
 from mocanet_jax.inference.predictor import TextPredictor
 from mocanet_jax.report import page
-from mocanet_jax.report.page import CopyAnswers, SentimentAnswers
+from mocanet_jax.report.page import CopyAnswers, TextAnswers
 from mocanet_jax.runtime.errors import UserError
 
 
 @pytest.fixture(scope="module")
 def sentiment(finished_text):
-    return SentimentAnswers(TextPredictor(finished_text[0]))
+    return TextAnswers(TextPredictor(finished_text[0]))
 
 
 def test_a_text_is_answered_at_the_multiplier_of_the_slider(sentiment):

@@ -8,20 +8,11 @@ DIR holds train.csv and, if wanted, valid.csv and test.csv, each also .tsv or .j
 
 from ml_collections import ConfigDict
 
-from mocanet_jax.train.config import text_config, with_ablations
+from mocanet_jax.train.config import own_texts_config, with_ablations
 
 
 def get_config(ablation: str | None = None) -> ConfigDict:
-    config = text_config()
-    config.task = "text"
-    config.data.path = ""
-    config.data.text_column = ""
-    config.data.label_column = ""
-    config.data.encoding = ""
-    config.data.valid_share = 0.1
-    config.data.eval_file = ""
-    config.data.pretrained_embeddings = ""
-    config.data.buckets = ()
+    config = own_texts_config()
     config.train.batch_size = 32
     config.train.max_steps = 1000
     config.train.average_decay = 0.99

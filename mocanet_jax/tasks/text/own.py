@@ -15,6 +15,7 @@ import numpy as np
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.text.labelled import LabelledTexts
+from mocanet_jax.tasks.text.named import NAMED, named_rows
 from mocanet_jax.tasks.text.own_files import (
     RECORDS,
     Form,
@@ -45,7 +46,7 @@ class OwnTexts(TextTask):
 
     Attributes:
         path: folder with train and, where there are any, valid and test, as .csv, .tsv or
-            .jsonl, also .gz or .xz, or one such file
+            .jsonl, also .gz or .xz, or one such file; or imdb_reviews, of TensorFlow Datasets
         text_column: name of the column of texts; empty for a usual one, as text or review
         label_column: name of the column of labels; empty for a usual one, as label or class
         encoding: of the files; empty for UTF-8, or what a byte order mark says
@@ -101,14 +102,13 @@ class OwnTexts(TextTask):
     @cached_property
     def _rows(self) -> dict[str, Rows]:
         """Of every split; the columns of training are those of the others."""
-        train = read_rows(self._files["train"], self._form)
+        if self.path in NAMED:
+            return named_rows(self.path)
+        files = split_files(self.path)
+        train = read_rows(files["train"], self._form)
         form = Form(*train.columns, self.encoding)
-        others = {name: file for name, file in self._files.items() if name != "train"}
+        others = {name: file for name, file in files.items() if name != "train"}
         return {"train": train} | {name: read_rows(f, form) for name, f in others.items()}
-
-    @cached_property
-    def _files(self):
-        return split_files(self.path)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -170,7 +170,7 @@ class OwnTexts(TextTask):
 
     @cached_property
     def test_texts(self) -> LabelledTexts | None:
-        if self.eval_file or "test" not in self._files:
+        if self.eval_file or "test" not in self._rows:
             return None
         return self._labelled(self._rows["test"])
 

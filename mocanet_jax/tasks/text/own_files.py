@@ -57,12 +57,13 @@ class Form(NamedTuple):
 class Rows(NamedTuple):
     """Of one file, without texts that have no word.
 
-    place: its path. columns: the names of the two that were read. lines: where each row begins.
+    place: its path, or what stands for it in messages. columns: the names of the two that were
+    read. lines: where each row begins.
     texts: as they were written. tokens: the same tokenised. labels: their names. empty: lines
     of texts without a word.
     """
 
-    place: Path
+    place: Path | str
     columns: tuple[str, str]
     lines: list[int]
     texts: list[str]

@@ -8,6 +8,7 @@ from mocanet_jax.train.config.defaults import (
     TEXT_FIELDS,
     base_config,
     language_config,
+    own_texts_config,
     text_config,
 )
 
@@ -18,6 +19,7 @@ __all__ = [
     "TEXT_FIELDS",
     "base_config",
     "language_config",
+    "own_texts_config",
     "text_config",
     "with_ablations",
 ]

@@ -217,6 +217,21 @@ def text_config() -> ConfigDict:
     return config
 
 
+def own_texts_config() -> ConfigDict:
+    """All fields of a classifier of texts that come with labels of their own."""
+    config = text_config()
+    config.task = "text"
+    config.data.path = ""
+    config.data.text_column = ""
+    config.data.label_column = ""
+    config.data.encoding = ""
+    config.data.valid_share = 0.1
+    config.data.eval_file = ""
+    config.data.pretrained_embeddings = ""
+    config.data.buckets = ()
+    return config
+
+
 def language_config() -> ConfigDict:
     """All fields of a language model, with sizes and a schedule that its configs share."""
     config = base_config()

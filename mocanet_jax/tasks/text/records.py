@@ -10,11 +10,9 @@ Each also compressed by gzip or xz, which the first bytes tell, whatever the fil
 import contextlib
 import csv
 import gzip
-import io
 import json
 import lzma
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,7 +110,7 @@ def _delimited(text):
     delimiter = max(DELIMITERS, key=lambda mark: len(names_by[mark]))
     if delimiter == "\t" and not header.startswith('"'):
         return _of_tabs(text, [name.strip() for name in header.split("\t")])
-    rows = list(_quoted(text, delimiter))
+    rows = list(tables.quoted_rows(text, delimiter))
     names = [name.strip() for name in rows[0][1]]
     return Records(names, [(n, _fitted(n, row, names, delimiter)) for n, row in rows[1:]])
 
@@ -121,44 +119,20 @@ def _of_tabs(text, names):
     """Where every line has a field for each column, quotes are part of the text, as in GLUE's
     files; elsewhere they hold together what is between them."""
     lines = [(n, line.split("\t")) for n, line in enumerate(text.split("\n"), start=1)]
-    lines = [(n, [*map(tables.unquoted, fields)]) for n, fields in lines[1:] if _has(fields)]
+    lines = [
+        (n, [*map(tables.unquoted, fields)]) for n, fields in lines[1:] if tables.is_row(fields)
+    ]
     if any(len(fields) != len(names) for _, fields in lines):
         with contextlib.suppress(ValueError):  # without quotes of CSV: the line is named below
-            quoted = list(_quoted(text, "\t"))[1:]
+            quoted = list(tables.quoted_rows(text, "\t"))[1:]
             if all(len(fields) == len(names) for _, fields in quoted):
                 lines = quoted
     return Records(names, [(n, _fitted(n, row, names, "\t")) for n, row in lines])
 
 
-def _has(fields):
-    """Whether a row is not blank."""
-    return any(field.strip() for field in fields)
-
-
-def _quoted(text, delimiter) -> Iterator[tuple[int, list[str]]]:
-    """Line and fields of every row that is not blank, the header among them."""
-    lines = io.StringIO(text, newline="")
-    rows = csv.reader(
-        lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t"
-    )
-    limit = csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
-    first = 1
-    try:
-        for fields in rows:
-            if _has(fields):
-                yield first, fields
-            first = rows.line_num + 1
-    except csv.Error as error:
-        raise ValueError(
-            f"line {first}: {error}; inside of quotes a quote is written twice"
-        ) from error
-    finally:
-        csv.field_size_limit(limit)
-
-
 def _fitted(number, fields, names, delimiter):
     """As many fields as there are columns; empty ones behind may be too many."""
-    if _has(fields[len(names) :]) or len(fields) < len(names):
+    if tables.is_row(fields[len(names) :]) or len(fields) < len(names):
         mark = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}[delimiter]
         raise ValueError(
             f"line {number}: {len(fields)} columns, and the header has {len(names)} "

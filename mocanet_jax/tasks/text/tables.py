@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,7 +106,9 @@ def table(text: str) -> Table | None:
         names = [_bare(name).strip().lower() for name in header.split(separator)]
         if SENTENCE in names and (separator == "\t" or _names_columns(header, names)):
             quoted = separator == "," or header.startswith('"')
-            return Table(names, _quoted(text, separator) if quoted else _plain(text))
+            return Table(
+                names, islice(quoted_rows(text, separator), 1, None) if quoted else _plain(text)
+            )
     return None
 
 
@@ -123,18 +126,29 @@ def _plain(text):
         yield number, [unquoted(field) for field in line.split("\t")]
 
 
-def _quoted(text, separator):
-    lines = io.StringIO(text.rstrip("\n"), newline="")
-    rows = csv.reader(lines, delimiter=separator, strict=True)
+def is_row(fields: list[str]) -> bool:
+    """Whether a row is not blank."""
+    return any(field.strip() for field in fields)
+
+
+def quoted_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Line and fields of every row that is not blank, the header among them. Raises
+    ValueError where quotes are wrong."""
+    lines = io.StringIO(text, newline="")
+    rows = csv.reader(
+        lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t"
+    )
     limit = csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+    first = 1
     try:
-        next(rows)
-        first = rows.line_num + 1
         for fields in rows:
-            yield first, fields
+            if is_row(fields):
+                yield first, fields
             first = rows.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"line {rows.line_num}: {error}") from error
+        raise ValueError(
+            f"line {first}: {error}; inside of quotes a quote is written twice"
+        ) from error
     finally:
         csv.field_size_limit(limit)
 

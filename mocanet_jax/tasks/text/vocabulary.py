@@ -10,12 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from mocanet_jax.nn.models.words import NO_PIECE, UNKNOWN_WORD
-from mocanet_jax.runtime.storage.files import write_json
 
 NGRAM_LENGTHS = (3, 4, 5)
 FIRST_WORD = UNKNOWN_WORD + 1
@@ -81,9 +79,6 @@ class Vocabulary:
         """As values of JSON."""
         sizes = {"num_pieces": self.num_pieces, "max_pieces": self.max_pieces}
         return sizes | {"words": list(self.words)}
-
-    def save(self, path: Path) -> None:
-        write_json(path, self.fields())
 
 
 def build_vocabulary(

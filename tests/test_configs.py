@@ -63,7 +63,7 @@ def test_a_config_builds_its_task_and_model_with_every_ablation(name, corpus, tm
     """Otherwise a published command ends with an error. Texts are those of a tiny corpus."""
     for ablation in (None, *ABLATIONS):
         config = get_config(name, ablation)
-        if name in ("sst2", "text"):
+        if config.task in ("sst2", "text"):
             config.data.path = str(corpus)
         if config.task == "language":
             config.data.update(path=str(corpus / "train.tsv"), valid_share=0.1)

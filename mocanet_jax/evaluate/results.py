@@ -11,7 +11,7 @@ from mocanet_jax.evaluate import calibration
 from mocanet_jax.evaluate.calibration import ClassScores, Reliability
 from mocanet_jax.tasks.text.labelled import MAX_WORDS, LabelledTexts
 
-LENGTH_STEPS, MOST_GROUPS = (5, 10, 25, 50), 25
+LENGTH_STEPS, MOST_GROUPS = (5, 10, 25, 50, 100, 250), 12
 """Widths of groups of lengths in tokens; the first that makes no more groups is used."""
 
 WORST_MISTAKES = 50

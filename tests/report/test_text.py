@@ -216,9 +216,10 @@ def test_groups_of_long_texts_are_wider():
     """A table of two hundred rows hides what is above it."""
     assert [*of_labels(("a", "b"), [0, 1], [0, 1], words=1000).by_length] == [1000]
     steps = [
-        of_labels(("a", "b"), [0], [0], words=n).length_step for n in (125, 126, 300, 2000)
+        of_labels(("a", "b"), [0], [0], words=n).length_step
+        for n in (60, 61, 300, 600, 1000, 2000)
     ]
-    assert steps == [5, 10, 25, 50]
+    assert steps == [5, 10, 25, 50, 100, 100]
 
 
 def test_pictures_are_drawn(tmp_path):

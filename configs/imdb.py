@@ -16,6 +16,7 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.data.path = "imdb_reviews"
     config.data.buckets = (160, 320, 640)
     config.data.min_freq = 3
+    config.model.classifier.segment = 160
     config.train.batch_size = 32
     config.train.max_steps = 2100
     config.train.average_decay = 0.998

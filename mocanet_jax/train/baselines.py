@@ -36,7 +36,7 @@ def build_text_baseline(config: ConfigDict, task: TextTask) -> TextBaseline:
     """As `build_baseline`, of a text classifier: also by the name of BAG_OF_WORDS, whose width
     is config.model.width."""
     model, name = config.model, config.model.name
-    own = {n: x for n, x in model.classifier.items() if n != "num_members"}
+    own = {n: x for n, x in model.classifier.items() if n not in ("num_members", "segment")}
     try:
         blocks = None if name == BAG_OF_WORDS else BASELINES[name](config, task)
         spec = TextBaselineSpec(

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from mocanet_jax.core.precision import full
 from mocanet_jax.nn import stack
 from mocanet_jax.nn.config import LayerConfig
+from mocanet_jax.nn.models.pooling import empty_pool, pooled, vector
+from mocanet_jax.nn.models.segments import joined, segments
 from mocanet_jax.nn.models.words import WordEmbedding
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
@@ -26,6 +28,8 @@ class ClassifierSpec:
         of words (nn/models/words.py), with max_pieces their M.
     dropout: share of numbers set to 0 in training, in layer outputs and the pooled vector.
         embedding_dropout: the same in word vectors.
+    segment: words that are read at a time, with the state carried on, which bounds memory; what
+        reads from the end reads each segment by itself. 0 to read texts whole.
     """
 
     vocab_size: int
@@ -40,9 +44,12 @@ class ClassifierSpec:
     word_dropout: float = 0.0
     embedding_dropout: float = 0.0
     dropout: float = 0.0
+    segment: int = 0
 
     def __post_init__(self):
         check_reader(self, ("num_members", "piece_dim"))
+        if self.segment < 0:
+            raise ValueError(f"segment must not be negative, not {self.segment}")
 
 
 def check_reader(spec: Any, sizes: tuple[str, ...]) -> None:
@@ -61,8 +68,7 @@ class Member(nn.Module):
 
     The same layers read the sequence forwards and from its end, distinguished by a vector of
     the direction, so that a word is seen with what follows it. The features of both directions
-    at each word are pooled three ways: mean, maximum, and a mean weighted by learned attention
-    (as Lin et al., 2017, with one hop)."""
+    at each word are pooled (nn/models/pooling.py)."""
 
     spec: ClassifierSpec
 
@@ -91,18 +97,52 @@ class Member(nn.Module):
         )
 
     def __call__(self, tokens, state, mask, train, hardness, multiplier):
-        fixed = not train
-        x, live = self.drop_word(self.embed(tokens, train), deterministic=fixed), mask
+        directions = 1 + self.spec.bidirectional
+        pool = empty_pool(len(tokens), directions * self.spec.layer.width)
+        settings = stack.RunSettings(train, hardness, multiplier)
+        segment = self.spec.segment
+        if not segment or tokens.shape[1] <= segment:
+            (state, pool), aux = self._read((state, pool), tokens, mask, settings)
+        else:
+            (state, pool), aux = self._in_segments((state, pool), tokens, mask, settings)
+        whole = self.drop(vector(pool), deterministic=not train)
+        return self.head(whole), state, aux
+
+    def _read(self, before, tokens, mask, settings):
+        """before: the state, and the pool of what was read."""
+        state, pool = before
+        fixed = not settings.train
+        x, live = self.drop_word(self.embed(tokens, settings.train), deterministic=fixed), mask
         x = x.astype(self.spec.layer.activations or x.dtype)
         if self.spec.bidirectional:
             x, live = both_ways(x, mask, self.direction)
-        settings = stack.RunSettings(train, hardness, multiplier)
         x, state, aux = stack.run(self.layers, x, live, state, settings)
         if self.spec.bidirectional:
             x = side_by_side(x)
         features = self.drop(self.norm(full(x)), deterministic=fixed)
-        whole = pooled(features, self.attention, mask[..., None])
-        return self.head(self.drop(whole, deterministic=fixed)), state, aux
+        return (state, pooled(pool, features, self.attention(features), mask[..., None])), aux
+
+    def _in_segments(self, before, tokens, mask, settings):
+        """As `_read`, with the activations of one segment at a time. What reads from the end
+        starts in each as it did in the first."""
+        (batch, length), segment = mask.shape, self.spec.segment
+        first = before[0]
+        backwards = jnp.arange((1 + self.spec.bidirectional) * batch) >= batch
+
+        def one(self, before, now):
+            state = stack.with_resets(before[0], first, backwards)
+            return self._read((state, before[1]), *now, settings)
+
+        one = nn.remat(one, prevent_cse=False)
+        loop = nn.scan(
+            one,
+            variable_broadcast="params",
+            split_rngs={"params": False, "dropout": True, "router": True},
+        )
+        parts = segments(tokens, segment), segments(mask, segment)
+        after, aux = loop(self, before, parts)
+        live = jnp.sum(parts[1], axis=(1, 2))
+        return after, joined(aux, live / jnp.sum(live), batch, length)
 
 
 def both_ways(
@@ -119,19 +159,6 @@ def side_by_side(x: jax.Array) -> jax.Array:
     """What both directions of `both_ways` became, [2 B, T, D], at each word: [B, T, 2 D]."""
     forward, backward = jnp.split(x, 2)
     return jnp.concatenate([forward, jnp.flip(backward, 1)], axis=-1)
-
-
-def pooled(features: jax.Array, attention: nn.Module, live: jax.Array) -> jax.Array:
-    """The mean of features over time, their maximum, and their mean by learned attention.
-
-    features: float [B, T, n]. attention: features → scores, [B, T, 1]. live: bool [B, T, 1].
-    Returns [B, 3n].
-    """
-    mean = jnp.sum(features * live, axis=1) / jnp.sum(live, axis=1)
-    highest = jnp.max(jnp.where(live, features, -jnp.inf), axis=1)
-    weights = nn.softmax(attention(features), axis=1, where=live)
-    attended = jnp.sum(jnp.where(live, weights, 0) * features, axis=1)
-    return jnp.concatenate([mean, highest, attended], axis=-1)
 
 
 class MocaClassifier(nn.Module):

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 
 from mocanet_jax.nn import stack
 from mocanet_jax.nn.models.baseline import BaselineSpec, Block, everything_on
-from mocanet_jax.nn.models.classifier import both_ways, check_reader, pooled, side_by_side
+from mocanet_jax.nn.models.classifier import both_ways, check_reader, side_by_side
+from mocanet_jax.nn.models.pooling import empty_pool, pooled, vector
 from mocanet_jax.nn.models.words import WordEmbedding
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
@@ -108,7 +109,8 @@ class TextBaseline(nn.Module):
         else:
             x, state = self._read(x, mask, train)
             x = self.drop(self.norm(x), deterministic=not train)
-            features = pooled(x, self.attention, live)
+            pool = empty_pool(len(x), x.shape[-1])
+            features = vector(pooled(pool, x, self.attention(x), live))
         logits = self.head(self.drop(features, deterministic=not train))
         return logits[None], state, everything_on()
 

@@ -165,6 +165,7 @@ TEXT_FIELDS = {
             "word_dropout": (0.0, "share of words hidden in training"),
             "embedding_dropout": (0.0, "share of numbers of word vectors set to 0 in training"),
             "dropout": (0.0, "share of features set to 0 in training"),
+            "segment": (0, "words that are read at a time, to bound memory; 0 for whole texts"),
         }
     },
     "quality": {"target_accuracy": (0.0, "of validation; mocanet quality fails below it")},

@@ -28,11 +28,13 @@ KINDS = {
     "bare": {"num_experts": 0, "heads": ()},
 }
 KINDS["bare one"] = KINDS["bare"] | KINDS["one"]
+KINDS["one in segments"] = KINDS["one"] | {"segment": 3}
+KINDS["in segments"] = {"segment": 3}
 
 
 @lru_cache
 def classifier(kind="both"):
-    own = ("bidirectional", *SHARES)
+    own = ("bidirectional", "segment", *SHARES)
     changes = KINDS[kind]
     spec = ClassifierSpec(
         vocab_size=VOCABULARY,

@@ -4,7 +4,8 @@
     python -m mocanet_jax.main --config=configs/group_word.py
     python -m mocanet_jax.main --config=configs/group_word.py --config.data.group=A5
 
-Trained on words of up to 40 generators. A layer of finite automata and experts, no memory.
+Trained on words of up to 40 generators. A layer of finite automata and experts, no memory. Not
+solved: docs/experiments/tasks.md.
 """
 
 from ml_collections import ConfigDict
@@ -20,7 +21,7 @@ def get_config(ablation: str | None = None) -> ConfigDict:
     config.data.first_longest = 4
     config.data.group = "S5"
     config.data.generators = 2
-    config.model.controller.automata.count = 4
+    config.model.controller.automata.count = 8
     config.train.learning_rate = 5e-3
     config.train.max_steps = 2000
     config.train.stop_at_loss = 0.0003

@@ -84,6 +84,10 @@ from tests.train import tiny
             "max_wraps must be at least 1",
         ),
         (
+            {"model__controller__counters": (1,)},
+            r"controller.counters must have sizes from 2 on, not \(1,\)",
+        ),
+        (
             {"model__controller__automata__count": 2, "model__controller__automata__states": 1},
             "controller.automata.states must be at least 2, not 1",
         ),

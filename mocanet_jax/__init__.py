@@ -14,6 +14,7 @@ _HOMES = {
     "mocanet_jax.core.addressing": ("Address",),
     "mocanet_jax.core.budget": ("BudgetConfig",),
     "mocanet_jax.nn.config": (
+        "AutomataConfig",
         "ControllerConfig",
         "ExpertsConfig",
         "LayerConfig",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from mocanet_jax.inference.export import export as export
     from mocanet_jax.inference.loaded import LoadedModel as LoadedModel
     from mocanet_jax.inference.loaded import load as load
+    from mocanet_jax.nn.config import AutomataConfig as AutomataConfig
     from mocanet_jax.nn.config import ControllerConfig as ControllerConfig
     from mocanet_jax.nn.config import ExpertsConfig as ExpertsConfig
     from mocanet_jax.nn.config import LayerConfig as LayerConfig

@@ -24,6 +24,22 @@ def _check(holds: bool, message: str) -> None:
 
 
 @dataclass(frozen=True)
+class AutomataConfig:
+    """Finite automata beside each other (nn/automata.py). count: A. states: N of each. maps: K
+    of each, of which a token chooses one."""
+
+    count: int = 4
+    states: int = 8
+    maps: int = 8
+
+    def __post_init__(self):
+        for name, least in {"count": 1, "states": 2, "maps": 1}.items():
+            size = getattr(self, name)
+            valid = isinstance(size, int) and size >= least
+            _check(valid, f"controller.automata.{name} must be at least {least}, not {size}")
+
+
+@dataclass(frozen=True)
 class ControllerConfig:
     """The sequential part before the router.
 
@@ -31,10 +47,12 @@ class ControllerConfig:
     kind: "gated", a linear recurrence whose gates see the input (nn/controller.py), which may
         run in parallel over time; "lstm", whose gates see its state, too (nn/lstm.py), one step
         after another.
+    automata: of finite states (nn/automata.py); None for none.
     """
 
     counters: tuple[int, ...] = ()
     kind: Literal["gated", "lstm"] = "gated"
+    automata: AutomataConfig | None = None
 
     def __post_init__(self):
         known = self.kind in ("gated", "lstm")

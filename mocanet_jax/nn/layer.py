@@ -1,6 +1,6 @@
 """One MOCA layer: controller, router, memory and experts around a residual stream.
 
-    x = x + controller(norm(x));  x = x + counters(norm(x))
+    x = x + controller(norm(x));  x = x + counters(norm(x));  x = x + automata(norm(x))
     z = norm(x);  route = router(z);  x' = x + memory(z, route) + experts(z, route)
 
 Axes: B batch, T time, D width, E experts, H memory heads.
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from mocanet_jax.core import budget
 from mocanet_jax.core.lstm import LstmState
+from mocanet_jax.nn.automata import Automata, AutomataState
 from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.controller import Controller, ControllerState
 from mocanet_jax.nn.counters import Counters, CounterState
@@ -31,6 +32,7 @@ class LayerState(NamedTuple):
 
     controller: ControllerState | LstmState | None
     counters: CounterState | None
+    automata: AutomataState | None
     memory: tuple[Any, ...] | None
 
 
@@ -63,6 +65,13 @@ def build_controller(config: LayerConfig) -> Controller | Lstm:
     return Controller(config.width, form=form, dtype=config.activations)
 
 
+def build_automata(config: LayerConfig) -> Automata:
+    """Of a layer that has them."""
+    sizes = config.controller.automata
+    form = "associative" if config.parallel else "scan"
+    return Automata(sizes.count, sizes.states, sizes.maps, form, config.activations)
+
+
 class MocaLayer(nn.Module):
     """Maps x [B, T, D] and a LayerState to x' [B, T, D], the next state and LayerAux."""
 
@@ -77,6 +86,9 @@ class MocaLayer(nn.Module):
             if config.controller.counters:
                 self.counters_norm = norm()
                 self.counters = Counters(config.controller.counters, config.activations)
+            if config.controller.automata:
+                self.automata_norm = norm()
+                self.automata = build_automata(config)
         self.norm = norm()
         heads = config.memory.heads if config.memory else ()
         self.drop = nn.Dropout(config.dropout)
@@ -102,11 +114,13 @@ class MocaLayer(nn.Module):
     def initial_state(self, batch: int, num_slots: int | None = None) -> LayerState:
         """num_slots: S, at least the trained number; None for the trained number."""
         config = self.config
-        controller = counters = memory = None
+        controller = counters = automata = memory = None
         if config.controller:
             controller = self.controller.initial_state(batch)
             if config.controller.counters:
                 counters = self.counters.initial_state(batch)
+            if config.controller.automata:
+                automata = self.automata.initial_state(batch)
         if config.memory:
             trained = config.memory.num_slots
             num_slots = trained if num_slots is None else num_slots
@@ -115,7 +129,7 @@ class MocaLayer(nn.Module):
                     f"memory can be enlarged beyond {trained} slots, not reduced to {num_slots}"
                 )
             memory = self.memory.initial_state(batch, num_slots)
-        return LayerState(controller, counters, memory)
+        return LayerState(controller, counters, automata, memory)
 
     def __call__(
         self,
@@ -139,7 +153,7 @@ class MocaLayer(nn.Module):
         config = self.config
         mask = jnp.ones(x.shape[:2], bool) if mask is None else mask
         state = self.initial_state(len(x)) if state is None else state
-        controller, counters, memory = state
+        controller, counters, automata, memory = state
         if config.controller:
             z = self.controller_norm(x)
             if kinds is not None and isinstance(self.controller, Lstm):
@@ -148,6 +162,9 @@ class MocaLayer(nn.Module):
             x = x + self.drop(c.astype(x.dtype), deterministic=not train)
             if config.controller.counters:
                 c, counters = self.counters(self.counters_norm(x), mask, counters, hardness)
+                x = x + c
+            if config.controller.automata:
+                c, automata = self.automata(self.automata_norm(x), mask, automata, hardness)
                 x = x + c
         z = self.norm(x)
         thresholds = budget.thresholds(multiplier, config.unit_shares)
@@ -163,7 +180,7 @@ class MocaLayer(nn.Module):
             e, experts = self.experts(z, decisions.expert_logits, mask, train)
             x = x + self.drop(e, deterministic=not train)
         aux = self._aux(decisions.expert_logits, memory_aux, experts, mask)
-        return x, LayerState(controller, counters, memory), aux
+        return x, LayerState(controller, counters, automata, memory), aux
 
     def _aux(self, expert_logits, memory, experts, mask):
         zero = jnp.zeros(())

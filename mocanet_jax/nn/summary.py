@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.counters import Counters
-from mocanet_jax.nn.layer import build_controller, build_router
+from mocanet_jax.nn.layer import build_automata, build_controller, build_router
 from mocanet_jax.nn.models.baseline import Baseline
 from mocanet_jax.nn.models.classifier import MocaClassifier
 from mocanet_jax.nn.models.sequence import MocaNet
@@ -105,6 +105,9 @@ def layer_flops(config: LayerConfig) -> dict[str, float]:
     return {
         "controller": build_controller(config).flops() if controller else 0.0,
         "counters": Counters(controller.counters).flops(d) if controller else 0.0,
+        "automata": build_automata(config).flops(d)
+        if controller and controller.automata
+        else 0.0,
         "router": router,
         "memory": flops.writes + flops.reads,
         "experts": config.experts.top_k * flops.experts / config.num_experts

@@ -10,7 +10,13 @@ from mocanet_jax.evaluate.language import LanguageEvaluator
 from mocanet_jax.evaluate.sequence import SequenceEvaluator
 from mocanet_jax.evaluate.text import TextEvaluator
 from mocanet_jax.nn.cache import CacheConfig
-from mocanet_jax.nn.config import ControllerConfig, ExpertsConfig, LayerConfig, MemoryConfig
+from mocanet_jax.nn.config import (
+    AutomataConfig,
+    ControllerConfig,
+    ExpertsConfig,
+    LayerConfig,
+    MemoryConfig,
+)
 from mocanet_jax.nn.experts import KINDS as EXPERTS
 from mocanet_jax.nn.heads import KINDS as HEADS
 from mocanet_jax.nn.heads import Head
@@ -136,9 +142,7 @@ def layer_config(model: ConfigDict) -> LayerConfig:
     memory, experts = model.memory, model.experts
     return LayerConfig(
         width=model.width,
-        controller=ControllerConfig(tuple(model.controller.counters), model.controller.kind)
-        if model.controller.enabled
-        else None,
+        controller=_controller(model.controller) if model.controller.enabled else None,
         memory=MemoryConfig(heads, memory.num_slots, memory.active_slots, memory.head_width)
         if heads
         else None,
@@ -157,6 +161,12 @@ def layer_config(model: ConfigDict) -> LayerConfig:
         dtype=model.dtype,
         dropout=model.dropout,
     )
+
+
+def _controller(fields) -> ControllerConfig:
+    """Raises ValueError for sizes that there are not."""
+    automata = AutomataConfig(**fields.automata) if fields.automata.count else None
+    return ControllerConfig(tuple(fields.counters), fields.kind, automata)
 
 
 def budget_config(model: ConfigDict) -> BudgetConfig:

@@ -27,6 +27,7 @@ EASY = {
     "exploration": 0.0,
     "controller": True,
     "counters": (),
+    "automata": None,
     "routing": "dynamic",
     "target": 1.0,
 }
@@ -41,7 +42,9 @@ def layer(**changes) -> LayerConfig:
     """changes: of EASY, or other fields of LayerConfig."""
     c = EASY | changes
     own = {name: c.pop(name) for name in EASY}
-    memory = experts = None
+    controller = memory = experts = None
+    if own["controller"]:
+        controller = ControllerConfig(own["counters"], automata=own["automata"])
     if own["heads"]:
         memory = MemoryConfig(own["heads"], own["num_slots"], own["active_slots"])
     if own["num_experts"]:
@@ -54,7 +57,7 @@ def layer(**changes) -> LayerConfig:
         )
     return LayerConfig(
         own["width"],
-        ControllerConfig(own["counters"]) if own["controller"] else None,
+        controller,
         memory,
         experts,
         BudgetConfig(own["routing"], own["target"]),

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mocanet_jax.core import gating
+from mocanet_jax.nn.config import AutomataConfig
 from mocanet_jax.nn.controller import Controller, ControllerState
 from mocanet_jax.nn.experts import Experts, GatedExpert, MlpExpert, expert_flops
 from mocanet_jax.nn.heads import Content, Loop, PriorityQueue, Ring
@@ -22,10 +23,10 @@ from tests.nn import small
     [
         ({"width": 0}, "width must be at least 1, not 0"),
         ({"num_slots": 0}, "memory.num_slots must be at least 1, not 0"),
-        ({"capacity_factor": 0.0}, "experts.capacity_factor must be above 0, not 0.0"),
-        ({"num_experts": -1}, "experts.count must be at least 1, not -1"),
         ({"counters": (3, 1)}, "controller.counters must have sizes from 2 on, not (3, 1)"),
         ({"counters": (2.5,)}, "controller.counters must have sizes from 2 on, not (2.5,)"),
+        ({"capacity_factor": 0.0}, "experts.capacity_factor must be above 0, not 0.0"),
+        ({"num_experts": -1}, "experts.count must be at least 1, not -1"),
         (
             {"routing": "best"},
             "budget.routing must be one of dynamic, topk, random, not 'best'",
@@ -201,6 +202,22 @@ def open_share(aux, part):
     return sum(m > 0 for m in np.ravel(margins)) / 16
 
 
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"count": 0}, "controller.automata.count must be at least 1, not 0"),
+        ({"states": 1}, "controller.automata.states must be at least 2, not 1"),
+        ({"maps": 2.5}, "controller.automata.maps must be at least 1, not 2.5"),
+    ],
+)
+def test_impossible_automata_are_refused(sizes, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        AutomataConfig(**sizes)
+
+
+AUTOMATA = {"automata": AutomataConfig(2, 3, 4)}
+
+
 def test_every_part_adds_to_the_residual_stream():
     """With all outputs at zero a layer is the identity; each part alone changes it."""
     outputs = {
@@ -208,9 +225,10 @@ def test_every_part_adds_to_the_residual_stream():
         "memory": "['memory']['output']",
         "experts": "['contract']['kernel']",
         "counters": "['counters']['output']",
+        "automata": "['automata']['output']",
         "wraps": "['memory']['loop_head']['wraps']",
     }
-    params, run = random_layer({"heads": (Loop(1), Content(1)), "counters": (2, 3)})
+    params, run = random_layer({"heads": (Loop(1), Content(1)), "counters": (2, 3)} | AUTOMATA)
     for alive in (None, *outputs):
         silent = [name for part, name in outputs.items() if part != alive]
 

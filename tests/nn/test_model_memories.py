@@ -1,5 +1,5 @@
-"""The state of a model with counters, loops, association and priority queue heads: what a
-stream, a mask and a larger memory must leave the same. Axes: B batch, T time.
+"""The state of a model with counters, automata, loops, association and priority queue heads:
+what a stream, a mask and a larger memory must leave the same. Axes: B batch, T time.
 """
 
 from itertools import pairwise
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mocanet_jax.nn.config import AutomataConfig
 from mocanet_jax.nn.heads import Association, Loop, PriorityQueue
 from tests.nn import small
 
@@ -27,6 +28,7 @@ PARTS = {
         PriorityQueue(1, sharpness=0.7),
     ),
     "counters": (2, 3),
+    "automata": AutomataConfig(2, 3, 4),
 }
 FORMS = {"eval": ("scan", "dynamic", False, 1.0), "train": ("parallel", "topk", True, 0.5)}
 SEED = 5
@@ -95,6 +97,7 @@ def test_every_part_of_the_state_matters():
     }
     parts = {name: layer._replace(memory=changed) for name, changed in heads.items()}
     parts["counters"] = layer._replace(counters=start.counters)
+    parts["automata"] = layer._replace(automata=start.automata)
     for name, without in parts.items():
         after, _, _ = run(tokens, used._replace(layers=(without,)), WHOLE)
         assert np.abs(before - after).max() > 1e-4, name

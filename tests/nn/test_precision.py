@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mocanet_jax.core.precision import full, product
+from mocanet_jax.nn.config import AutomataConfig
 from mocanet_jax.nn.heads import Association, Content, PriorityQueue, Ring
 from mocanet_jax.nn.models.classifier import MocaClassifier
 from tests.nn import small
@@ -17,6 +18,7 @@ TOKENS = small.random_tokens(3, 7)
 PARTS = {
     "heads": (Ring(1), Content(1), Association(1), PriorityQueue(1)),
     "counters": (2, 3),
+    "automata": AutomataConfig(2, 3, 4),
 }
 STEADY = {"routing": "topk", "top_k": 3, "heads": (Ring(1, sharpness=0.7),)}
 """No choice among experts or slots that a rounding of inputs could tip."""

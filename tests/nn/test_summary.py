@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import pytest
 
 from mocanet_jax.nn import summary
+from mocanet_jax.nn.config import AutomataConfig
 from mocanet_jax.nn.heads import Association, Content, Loop, PriorityQueue, Ring, Stack
 from mocanet_jax.nn.models.classifier import ClassifierSpec, MocaClassifier
 from tests.nn import small
@@ -72,13 +73,15 @@ def test_flops_follow_from_the_weights(kind, routing):
 RECALLING = {
     "heads": (Loop(1, max_wraps=2), Association(1)),
     "counters": (2, 5),
+    "automata": AutomataConfig(2, 3, 4),
 }
 
 
 @each_routing
-def test_components_and_flops_of_counters_and_associations(routing):
-    """By hand: counters of 2 and 5 have 7 turns and 3 characters of 2 numbers. Half the width
-    associates: two views of 8 tokens, two maps of 8 · 4, and each of 9 slots' keys and values.
+def test_components_and_flops_of_counters_automata_and_associations(routing):
+    """By hand: counters of 2 and 5 have 7 turns and 3 characters of 2 numbers, two automata of
+    3 states 4 maps of 3 · 3 each. Half the width associates: two views of 8 tokens, two maps of
+    8 · 4, and each of 9 slots' keys and values.
     """
     net = small.model(routing=routing, **RECALLING)
     params, flops = shapes(net), summary.layer_flops(net.layer)
@@ -87,8 +90,12 @@ def test_components_and_flops_of_counters_and_associations(routing):
     assert sum(cost.parameters for cost in costs.values()) == total
     # Matrices of 8 · 7 and 6 · 8, and a bias for each turn, in 2 layers.
     assert costs["counters"] == summary.Cost(2 * (56 + 48 + 7), 2 * 2 * (56 + 48))
-    bare = summary.layer_flops(small.layer(**RECALLING | {"routing": routing, "counters": ()}))
-    assert bare == flops | {"counters": 0}
+    # Matrices of 8 · 8 and 6 · 8, a bias for each choice and the maps, in 2 layers. Eight maps,
+    # four soft and four hard, are added up for one that is applied.
+    numbers, products = 64 + 48 + 8 + 2 * 4 * 9, 64 + 48 + 2 * (8 + 1) * 9
+    assert costs["automata"] == summary.Cost(2 * numbers, 2 * 2 * products)
+    bare = small.layer(**RECALLING | {"routing": routing, "counters": (), "automata": None})
+    assert summary.layer_flops(bare) == flops | {"counters": 0, "automata": 0}
     gates = 2 * 2 if routing == "dynamic" else 0
     outputs = 3 + 2 + 8 + gates + 3  # experts, strengths, pointers, gates, wraps
     looked = 4 * 2 + (8 if routing == "dynamic" else 0)
@@ -186,7 +193,7 @@ def test_flops_are_those_that_xla_counts(routing):
     assert counted > analytic(net, params), "what is left out costs something"
 
 
-def test_flops_of_counters_and_associations_are_those_that_xla_counts():
+def test_flops_of_counters_automata_and_associations_are_those_that_xla_counts():
     net = small.model(1, **LARGE | RECALLING | {"num_slots": 128, "top_k": 4})
     program, params = lowered(net, jnp.zeros((256, 1), int), train=False)
     counted = program.compile(small.QUICK).cost_analysis()["flops"] / 256

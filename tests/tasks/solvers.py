@@ -22,6 +22,7 @@ from mocanet_jax.tasks.languages.transduction import TransductionTask
 from mocanet_jax.tasks.synthetic.associative_recall import AssociativeRecallTask
 from mocanet_jax.tasks.synthetic.priority_sort import PrioritySortTask
 from mocanet_jax.tasks.synthetic.repeat_copy import RepeatCopyTask
+from mocanet_jax.tasks.synthetic.selective_copying import SelectiveCopyingTask
 
 Words = list[str]
 
@@ -101,6 +102,10 @@ def associative_recall(symbols):
     items = listed.removeprefix("; ").split(" ; ")
     following = dict(pairwise(items)) or {query: query}  # a single item is its own answer
     return following[query].split()
+
+
+def selective_copying(symbols):
+    return [symbol for symbol in symbols if symbol != "-"]
 
 
 def priority_sort(symbols):
@@ -230,6 +235,13 @@ CASES = {
             "; 0 63 0 ? 0 63 0": "0 63 0",
         },
     ),
+    "selective_copying": Case(
+        SelectiveCopyingTask(**LENGTHS, payload=4),
+        [*numbers(14), "-"],
+        numbers(14),
+        selective_copying,
+        {"- 5 - - 9 3 - - 3": "5 9 3 3", "13": "13", "0 1": "0 1", "- 0 1 2 3": "0 1 2 3"},
+    ),
     "priority_sort": Case(
         PrioritySortTask(**LENGTHS),
         [*numbers(125), *(f"p{n}" for n in range(64))],
@@ -252,3 +264,14 @@ def multi_query_recall(tokens: list[int], first_value: int) -> list[int]:
         if step % 2 and token >= first_value > key:
             values.setdefault(key, token)
     return answers
+
+
+def permutation_words(word: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """All products of permutations, given as images of 0 to 4: where each place is after the
+    first, the second, … has moved it."""
+    where, products = [0, 1, 2, 3, 4], []
+    for images in word:
+        for start in range(5):
+            where[start] = images[where[start]]
+        products.append(tuple(where))
+    return products

@@ -21,6 +21,7 @@ def decayed(workdir):
         for kind in ("loop", "content", "association", "priority_queue")
     }
     config = tiny.config(model__controller__counters=(2, 3), **heads)
+    config.model.controller.automata.count = 2
     config.model.memory.heads.ring.count = 0
     task = build.build_task(config, workdir)
     model = build.build_model(config, task)
@@ -43,6 +44,7 @@ def test_weight_decay_shrinks_matrices_and_spares_scales_biases_and_slots(tmp_pa
         "scale",
         "bias",
         "fill",
+        "maps",
         "start_row",
         "start_rows",
         "keys",

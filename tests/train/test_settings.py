@@ -88,6 +88,10 @@ from tests.train import tiny
             r"controller.counters must have sizes from 2 on, not \(1,\)",
         ),
         (
+            {"model__controller__automata__count": 2, "model__controller__automata__states": 1},
+            "controller.automata.states must be at least 2, not 1",
+        ),
+        (
             {"model__memory__active_slots": 9},
             "memory.active_slots must be between 1 and memory.num_slots 8, not 9",
         ),

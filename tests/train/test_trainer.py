@@ -286,7 +286,8 @@ def test_a_running_average_goes_to_parameters_that_rest():
 
 def test_noise_changes_controllers_and_nothing_else():
     """Otherwise training starts from memories or pointers that no sequence starts from."""
-    layer = LayerState(ControllerState(jnp.zeros((50, 40))), jnp.ones(5), (jnp.ones((2, 2)),))
+    controller, heads = ControllerState(jnp.zeros((50, 40))), (jnp.ones((2, 2)),)
+    layer = LayerState(controller, jnp.ones(5), jnp.ones(6), heads)
     state = ModelState((layer, layer._replace(controller=None), layer))
     first, second, third = trainer.add_state_noise(state, jax.random.key(1), 0.5).layers
     for noisy in (first, third):
@@ -297,10 +298,11 @@ def test_noise_changes_controllers_and_nothing_else():
     assert second.controller is None
     for noisy in (first, second, third):
         assert noisy.counters is layer.counters
+        assert noisy.automata is layer.automata
         assert noisy.memory[0] is layer.memory[0]
 
 
 def test_no_noise_changes_nothing():
-    state = ModelState((LayerState(ControllerState(jnp.arange(6.0)), None, None),))
+    state = ModelState((LayerState(ControllerState(jnp.arange(6.0)), None, None, None),))
     (layer,) = trainer.add_state_noise(state, jax.random.key(1), 0.0).layers
     np.testing.assert_array_equal(layer.controller.hidden, jnp.arange(6.0))

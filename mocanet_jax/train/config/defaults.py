@@ -35,6 +35,11 @@ MODEL = {
             "gated: linear, parallel over time; lstm: gates see the state",
         ),
         "counters": ((), "sizes of counters, each modulo its size"),
+        "automata": {
+            "count": (0, "A, finite automata"),
+            "states": (8, "N, states of each"),
+            "maps": (8, "K, maps of states to states, of which each token chooses one"),
+        },
     },
     "memory": {
         "num_slots": (64, "S, slots of every head; can be enlarged after training"),

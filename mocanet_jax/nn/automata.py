@@ -1,0 +1,103 @@
+"""Finite automata: state that is tracked exactly, of any structure that their sizes hold.
+
+Axes: B batch, T time, D width, A automata, N states, K maps.
+
+    s_t = M_t s_{t−1},   M_t = Σ_k choice_tk P_k,   from state 0
+
+Each automaton has a dictionary of K maps P_k of states to states, and every token chooses one.
+While it is searched for, a map is a column-stochastic matrix, the choice a softmax and s_t a
+distribution; made hard, columns, choice and state are one-hot. (The dictionary and the choice
+are those of Terzić et al., 2025, PD-SSM, arXiv 2509.22284, whose one-hot columns carry complex
+numbers; here nothing is to decay.)
+
+Several automata run beside each other, blind to each other; the output is linear in their
+states.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mocanet_jax.core.automata import automaton_states
+from mocanet_jax.core.precision import full
+from mocanet_jax.core.recurrence import Form
+from mocanet_jax.core.straight_through import hard_choice
+from mocanet_jax.nn.parameters import declared
+
+PEAK, NOISE = 2.5, 0.5
+"""Of the logits of maps at the start: of the state that a map leads to, above all others, and
+standard deviation. Nine tenths of a map's choice among two states, six tenths among eight."""
+
+GAIN = 10.0
+"""Logits of maps over the parameter that holds them: Adam moves every parameter by about the
+learning rate, and what a map does has to change within tens of steps."""
+
+_choice_init = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_normal")
+"""Logits with a deviation of 2: the mean of all maps would forget every state."""
+
+
+def _random_permutations(key, shape, dtype=jnp.float32):
+    """Logits of maps, over GAIN, [A, K, N, N] from state n to state m: permutations lose
+    nothing, so that a late token's gradient reaches the first."""
+    order_key, noise_key = jax.random.split(key)
+    order = jnp.argsort(jax.random.uniform(order_key, shape[:-1]), axis=-1)
+    peaks = PEAK * jax.nn.one_hot(order, shape[-1], dtype=dtype)
+    return (peaks + NOISE * jax.random.normal(noise_key, shape, dtype)) / GAIN
+
+
+class AutomataState(NamedTuple):
+    """states: float [B, A, N], of sum 1 over N; one-hot where decisions are hard."""
+
+    states: jax.Array
+
+
+class Automata(nn.Module):
+    """A automata of N states, with maps chosen by logits linear in z_t.
+
+    count, states, maps: A, N, K.
+    form: of the recurrence over time, with the same values.
+    dtype: of its matrix products (core/precision.py); None for that of the parameters.
+    """
+
+    count: int
+    states: int
+    maps: int
+    form: Form = "scan"
+    dtype: jnp.dtype | None = None
+
+    @nn.nowrap
+    def initial_state(self, batch: int) -> AutomataState:
+        start = jnp.zeros((batch, self.count, self.states))
+        return AutomataState(start.at[..., 0].set(1.0))
+
+    @nn.nowrap
+    def flops(self, width: int) -> float:
+        """Forward FLOPs per token: logits of choices, the map (of soft and of hard columns),
+        the next state and the output."""
+        products = width * (self.maps + self.states)
+        return 2.0 * self.count * (products + (2 * self.maps + 1) * self.states**2)
+
+    @nn.compact
+    def __call__(
+        self, z: jax.Array, mask: jax.Array, state: AutomataState, hardness: jax.Array | float
+    ) -> tuple[jax.Array, AutomataState]:
+        """z: [B, T, D]; mask: bool [B, T]. hardness: of choices and maps, [] or [B], in [0, 1].
+        Returns [B, T, D], linear in the states, and the next state."""
+        A, N, K = self.count, self.states, self.maps
+        dense = nn.Dense(A * K, dtype=self.dtype, kernel_init=_choice_init, name="choice")
+        logits = full(dense(z)).reshape(*mask.shape, A, K)
+        table = declared(self, "maps", _random_permutations, (A, K, N, N), decay=False)
+        soft, hard = (hard_choice(GAIN * table, h) for h in (0.0, 1.0))
+        hardness = jnp.broadcast_to(hardness, mask.shape[:1])[:, None, None, None]
+        choice = hard_choice(logits, hardness)
+        choice = jnp.concatenate([(1 - hardness) * choice, hardness * choice], axis=-1)
+        both = jnp.concatenate([soft, hard], axis=1)
+        maps = jnp.einsum("btak,aknm->btamn", choice, both)
+        maps = jnp.where(mask[..., None, None, None], maps, jnp.eye(N)[None, None, None])
+        states = automaton_states(maps, state.states, self.form)
+        output = nn.Dense(z.shape[-1], use_bias=False, dtype=self.dtype, name="output")(
+            states.reshape(*mask.shape, A * N)
+        )
+        return output, AutomataState(states[:, -1])

@@ -1,6 +1,6 @@
 """A datastore of a language model: a folder that is whole or not there.
 
-    index.faiss       keys, float16 [N, D], in an index of FAISS (Johnson et al., 2017)
+    index.faiss       keys, float16 [N, D], in an index of FAISS (Johnson et al., 2019)
     tokens.npy        [N], the token that came after each
     datastore.json    of which model, tokenizer and corpus, and the mixture that was fitted
     manifest.json     checksums of the others, which are read whole when it is opened

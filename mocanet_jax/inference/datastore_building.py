@@ -80,7 +80,7 @@ def build(workdir: Path, corpus: str, out: Path, note: Note = lambda line: None)
     if not isinstance(run.task, LanguageTask):
         raise UserError(f"{workdir} holds a {run.config.task} run, not a language model")
     source = _source(run)
-    building = out.with_name(f"{out.name}.building")
+    building = out.absolute().with_name(f"{out.absolute().name}.building")
     try:
         building.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -90,8 +90,7 @@ def build(workdir: Path, corpus: str, out: Path, note: Note = lambda line: None)
         keys = _keys(building, run, note)
         note(f"{len(keys):,} keys of {keys.shape[1]} numbers; making their index")
         with new_directory(out) as folder:
-            with plain_path(folder) as plain:
-                faiss.write_index(_index(faiss, keys), str(plain / INDEX))
+            _write_index(faiss, keys, folder)
             np.save(folder / TOKENS, run.task.training.ids[1:], allow_pickle=False)
             mixture = _fitted(folder, run, note)
             description = Description(source._asdict(), *keys.shape, mixture._asdict())
@@ -193,6 +192,16 @@ def _resumed(building: Path, shape: tuple[int, int], fresh: Any) -> tuple[int, A
             return int(saved["done"]), jax.tree.unflatten(jax.tree.structure(fresh), leaves)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return 0, fresh
+
+
+def _write_index(faiss: ModuleType, keys: np.ndarray, folder: Path) -> None:
+    index = _index(faiss, keys)
+    try:
+        with plain_path(folder) as plain:
+            faiss.write_index(index, str(plain / INDEX))
+    except RuntimeError as error:  # as FAISS reports a full disk
+        reason = " ".join(str(error).split())
+        raise UserError(f"cannot write {folder / INDEX}: {reason}") from error
 
 
 def _index(faiss: ModuleType, keys: np.ndarray) -> Any:

@@ -6,6 +6,7 @@
     mocanet eval copy                         evaluates what that left in runs/copy
     mocanet eval runs/copy                    the same, by its directory
     mocanet generate runs/tiny_shakespeare    text from a language model
+    mocanet datastore runs/ptb --out=store    a corpus to look things up in: eval, generate
     mocanet chat runs/sst2                    type a text, get its label
     mocanet demo runs/sst2                    a page in the browser: words, gates, pointers
     mocanet plot runs/copy                    pictures of a run, or of several
@@ -46,6 +47,7 @@ ENTRIES = {
     "chat": Entry("chat", "workdir"),
     "demo": Entry("demo", "workdir"),
     "generate": Entry("generate", "workdir"),
+    "datastore": Entry("datastore", "workdir"),
     "plot": Entry("plot", "workdir"),
     "export": Entry("export", "workdir"),
     "quality": Entry("quality", "workdir"),

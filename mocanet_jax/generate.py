@@ -3,6 +3,7 @@
     python -m mocanet_jax.generate --workdir=runs/tiny_shakespeare --prompt="ROMEO:"
     echo "ROMEO:" | python -m mocanet_jax.generate --workdir=runs/tiny_shakespeare --prompt=-
     python -m mocanet_jax.generate --workdir=runs/tiny_shakespeare --format=json
+    python -m mocanet_jax.generate --workdir=runs/tiny_shakespeare --datastore=store
 
 Text appears as it is made, the prompt first. With --format=json there is one line of JSON at
 the end instead: prompt, text, tokens, tokens_per_second (without compilation), step and seed.
@@ -27,6 +28,12 @@ TOP_K = flags.DEFINE_integer("top_k", 0, "Only so many of the likeliest tokens; 
 TOP_P = flags.DEFINE_float("top_p", 1.0, "Only the likeliest tokens of this probability.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the choice of tokens.")
 STEP = flags.DEFINE_integer("step", None, "Checkpoint to use; the best by default.")
+DATASTORE = flags.DEFINE_string(
+    "datastore", None, "Of this model; its neighbours are mixed into every prediction."
+)
+WEIGHT = flags.DEFINE_float(
+    "datastore_weight", None, "Of its neighbours, in [0, 1); that fitted when it was made."
+)
 FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "What to print.")
 
 MOST_NAMED = 10
@@ -40,6 +47,8 @@ def main() -> None:
         raise UserError(f"--length must be at least 0, not {LENGTH.value}")
     if not 0 <= SEED.value < 2**32:
         raise UserError(f"--seed must be in [0, 2^32), not {SEED.value}")
+    if WEIGHT.value is not None and not DATASTORE.value:
+        raise UserError("--datastore_weight needs --datastore=DIR")
     backend.prepare()
     compilation_cache.enable()
     backend.start()
@@ -48,7 +57,8 @@ def main() -> None:
     sampling = Sampling(TEMPERATURE.value, TOP_K.value, TOP_P.value)
     sampling.check()
     streams.accept_anything()
-    generator = Generator(local_path(WORKDIR.value), STEP.value)
+    store = local_path(DATASTORE.value) if DATASTORE.value else None
+    generator = Generator(local_path(WORKDIR.value), STEP.value, store, WEIGHT.value)
     prompt = sys.stdin.read().removesuffix("\n") if PROMPT.value == "-" else PROMPT.value
     if unknown := generator.tokenizer.unknown(prompt):
         named = ", ".join(map(repr, unknown[:MOST_NAMED])) + ", …" * (len(unknown) > MOST_NAMED)

@@ -6,6 +6,7 @@
     python -m mocanet_jax.main --config=configs/copy.py --config.model.experts.count=8
 
     python -m mocanet_jax.main --config=configs/copy.py --print_config
+    python -m mocanet_jax.main --workdir=runs/ptb --mode=eval --datastore=store
 
 `mocanet train copy` and `mocanet eval copy` do the same from any directory. A run that was
 stopped goes on when the same command is given again.
@@ -40,12 +41,22 @@ PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Which of them this is, from 
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "One of several processes, as Slurm, Open MPI or a TPU pod tells."
 )
+DATASTORE = flags.DEFINE_string(
+    "datastore", None, "Of the evaluated language model: figures with and without it."
+)
+WEIGHT = flags.DEFINE_float(
+    "datastore_weight", None, "Of its neighbours, in [0, 1); fitted on validation by default."
+)
 PRINT_CONFIG = flags.DEFINE_bool(
     "print_config", False, "Prints every field of the config with its meaning, and no more."
 )
 
 
 def main() -> None:
+    if DATASTORE.value and MODE.value != "eval":
+        raise UserError("--datastore is for evaluation: mocanet eval, or --mode=eval")
+    if WEIGHT.value is not None and not DATASTORE.value:
+        raise UserError("--datastore_weight needs --datastore=DIR")
     config, workdir, overrides = wanted()
     if PRINT_CONFIG.value:
         cli.show("\n".join(fields.described(config)))
@@ -83,7 +94,8 @@ def run(config: ConfigDict, workdir: Path, overrides: dict | None) -> None:
     """Trains, or evaluates where there are `overrides`, and reports."""
     backend.prepare()
     compilation_cache.enable()
-    from mocanet_jax.inference.evaluation import evaluate
+    from mocanet_jax.inference.datastore import usable
+    from mocanet_jax.inference.evaluation import evaluate, evaluate_with_datastore
     from mocanet_jax.report.terminal import TrainingDisplay
     from mocanet_jax.runtime.processes import is_main_process, join, join_detected
     from mocanet_jax.train.loop import train
@@ -95,6 +107,9 @@ def run(config: ConfigDict, workdir: Path, overrides: dict | None) -> None:
     elif NUM_PROCESSES.value != 1 or PROCESS_ID.value:
         raise UserError("--num_processes and --process_id need --coordinator=HOST:PORT")
     backend.start()
+    store = local_path(DATASTORE.value) if DATASTORE.value else None
+    if store:
+        usable(store, WEIGHT.value)
     console = Console(quiet=not is_main_process())
     if overrides is None:
         result = train(config, workdir, TrainingDisplay(console))
@@ -104,6 +119,10 @@ def run(config: ConfigDict, workdir: Path, overrides: dict | None) -> None:
         from mocanet_jax.report.run import report
 
         report(result, console)
+        if store:
+            from mocanet_jax.report.language import show_datastore
+
+            show_datastore(console, evaluate_with_datastore(result, store, WEIGHT.value))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,20 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mocanet_jax.evaluate.language import LanguageEvaluator
+from mocanet_jax.evaluate.retrieval import RetrievalEvaluator, RetrievalResults
+from mocanet_jax.inference.datastore import NEIGHBOURS, opened
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.sharding import build_layout
+from mocanet_jax.runtime.storage.files import write_json
 from mocanet_jax.train.build import build_evaluator
 from mocanet_jax.train.checkpoints.workdir import CHANGEABLE, differing_fields
 from mocanet_jax.train.config import base_config
 from mocanet_jax.train.config.settings import check_settings, override, plain
 from mocanet_jax.train.restore import restored
 from mocanet_jax.train.result import EVALUATION, EvaluatedCheckpoint, Result, final_result
+
+DATASTORE_FILE = "eval_datastore.json"
 
 OF_THE_MODEL = ("task", "model")
 """Sections of a config by which it is that of another run."""
@@ -45,6 +51,33 @@ def evaluate(
     evaluator = build_evaluator(run.model, run.task, run.config, run.layout)
     of = EvaluatedCheckpoint(run.step, run.progress, run.step, run.progress)
     return final_result(workdir, EVALUATION, evaluator, run.trained, of)
+
+
+def evaluate_with_datastore(
+    result: Result, folder: Path, weight: float | None = None
+) -> RetrievalResults:
+    """Evaluates what `evaluate` returned with a datastore of the same checkpoint. The summary
+    is kept beside its own in DATASTORE_FILE.
+
+    weight: of the neighbours, in [0, 1); None to fit it, and the temperature, on the validation
+    split. Raises UserError for a task without a datastore, and one that cannot be used.
+    """
+    evaluator = result.evaluator
+    if not isinstance(evaluator, LanguageEvaluator):
+        raise UserError(f"{result.workdir} holds no language model, which a datastore is for")
+    store = opened(folder, result.trained, evaluator.task.vocabulary, weight)
+    retrieval = RetrievalEvaluator(evaluator.model, evaluator.config, store.search)
+    given = None if weight is None else store.mixture
+    found = retrieval.test(result.trained, evaluator.task.held_out, given)
+    summary = {
+        "datastore": str(folder),
+        "entries": store.description.entries,
+        "neighbours": NEIGHBOURS,
+        **found._asdict(),
+        "mixture": found.mixture._asdict(),
+    }
+    write_json(result.workdir / DATASTORE_FILE, summary)
+    return found
 
 
 def _check_same(workdir, trained, config):

@@ -4,7 +4,9 @@
     for piece in generator.stream("ROMEO:", Sampling(temperature=0.8), 500):
         print(piece, end="")
 
-Axes: V vocabulary.
+With a datastore every token is searched for on the host, and tokens are made one by one.
+
+Axes: D width, V vocabulary.
 """
 
 from collections.abc import Iterator
@@ -15,7 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mocanet_jax.evaluate.language import evaluated_slots
+from mocanet_jax.core.retrieval import mixed_logits
+from mocanet_jax.evaluate.reading import evaluated_slots
+from mocanet_jax.inference.datastore import opened
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.tasks.corpora.task import LanguageTask
 from mocanet_jax.tasks.corpora.tokenizers import REPLACEMENT, Tokenizer
@@ -74,10 +78,19 @@ def sample(key: jax.Array, logits: jax.Array, sampling: Sampling) -> jax.Array:
 class Generator:
     """The language model in a working directory: its best checkpoint, or that of `step`.
 
-    Raises UserError where there is none, or it is of another task.
+    datastore: of this checkpoint, whose neighbours are mixed into every prediction; None for
+        the model alone. weight: of the neighbours, in [0, 1); None for that of the datastore.
+    Raises UserError where there is no model, it is of another task, or the datastore cannot be
+    used.
     """
 
-    def __init__(self, workdir: Path, step: int | None = None):
+    def __init__(
+        self,
+        workdir: Path,
+        step: int | None = None,
+        datastore: Path | None = None,
+        weight: float | None = None,
+    ):
         run = restored(workdir, step)
         if not isinstance(run.task, LanguageTask):
             raise UserError(f"{workdir} holds a {run.config.task} run, not a language model")
@@ -88,6 +101,11 @@ class Generator:
         window = self.model.window
         # After half of a window was read again there has to be room for a block.
         self._block = BLOCK if window is None else max(1, min(BLOCK, window // 2))
+        self._store = None
+        if datastore is not None:
+            self._store = opened(datastore, run.trained, self.tokenizer, weight)
+            self._block = 1
+        self._mix = jax.jit(mixed_logits)
         self._read = jax.jit(self._read_block)
         self._write = jax.jit(self._write_block, static_argnames=("sampling",))
 
@@ -106,9 +124,10 @@ class Generator:
                 history = history[-max(1, window // 2) :]
                 state, logits = self._begin(history)
                 room = window - len(history)
-            state, logits, block = self._write(
+            state, features, logits, block = self._write(
                 self._trained, state, logits, key, np.int32(made), sampling=sampling
             )
+            logits = self._with_neighbours(features, logits)
             block = np.asarray(block)[: length - made].tolist()
             made += len(block)
             if room is not None:
@@ -157,13 +176,25 @@ class Generator:
             fill = PROMPT_BLOCK - len(part)
             tokens = np.pad(np.array([part], np.int32), ((0, 0), (0, fill)))
             mask = np.arange(PROMPT_BLOCK)[None] < len(part)
-            state, logits = self._read(self._trained, state, tokens, mask)
-        return state, logits
+            state, features, logits = self._read(self._trained, state, tokens, mask)
+        return state, self._with_neighbours(features, logits)
+
+    def _with_neighbours(self, features, logits):
+        """Logits [V] of the next token. features: float [D], that they are of."""
+        if self._store is None:
+            return logits
+        found = self._store.search(np.asarray(features, np.float32)[None])
+        return self._mix(logits, found.distances[0], found.tokens[0], *self._store.mixture)
+
+    def _apply(self, trained, *inputs):
+        outputs = trained.apply(self.model, *inputs, method="with_features")
+        features, logits, state, _ = outputs
+        return state, features[0], logits[0]
 
     def _read_block(self, trained, state, tokens, mask):
-        logits, state, _ = trained.apply(self.model, tokens, state, mask)
+        state, features, logits = self._apply(trained, tokens, state, mask)
         last = jnp.sum(mask) - 1
-        return state, logits[0, last]
+        return state, features[last], logits[last]
 
     def _write_block(self, trained, state, logits, key, first, sampling):
         """A block of tokens. first: how many were made before; their keys depend on it."""
@@ -171,9 +202,9 @@ class Generator:
         def one(carry, number):
             state, logits = carry
             token = sample(jax.random.fold_in(key, number), logits, sampling)
-            logits, state, _ = trained.apply(self.model, token[None, None], state)
-            return (state, logits[0, 0]), token
+            state, features, logits = self._apply(trained, token[None, None], state)
+            return (state, logits[0]), (features[0], token)
 
         numbers = first + jnp.arange(self._block)
-        (state, logits), tokens = jax.lax.scan(one, (state, logits), numbers)
-        return state, logits, tokens
+        (state, logits), (features, tokens) = jax.lax.scan(one, (state, logits), numbers)
+        return state, features[-1], logits, tokens

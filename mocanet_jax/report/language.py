@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mocanet_jax.evaluate.language import LanguageEvaluator
 from mocanet_jax.evaluate.results import LanguageResults
+from mocanet_jax.evaluate.retrieval import RetrievalResults
 from mocanet_jax.evaluate.spending import spending
 from mocanet_jax.nn.models.protocol import SequenceModel, Trained
 from mocanet_jax.report import language_pictures
@@ -47,6 +48,31 @@ def show(console: Console, results: LanguageResults, task: LanguageTask) -> None
     if results.context:
         seen = "{:,} to {:,} tokens before it".format(*results.context)
     say(console, f"nats and perplexity a token; each is predicted from {seen}")
+
+
+def show_datastore(console: Console, results: RetrievalResults) -> None:
+    """Loss and perplexity of each split with a datastore and without it."""
+    grid = table("split", "tokens", "nats", "with", "perplexity", "with", "change")
+    for split, m in results.splits.items():
+        alone = m["without"]
+        grid.add_row(
+            split,
+            f"{m['tokens']:,}",
+            f"{alone['loss']:.4f}",
+            f"{m['loss']:.4f}",
+            f"{alone['perplexity']:.2f}",
+            f"{m['perplexity']:.2f}",
+            f"{m['perplexity'] / alone['perplexity'] - 1:+.1%}",
+        )
+    console.print(grid)
+    weight, temperature = results.mixture
+    origin = "weight given"
+    if results.fitted_on:
+        origin = f"fitted on {results.fitted_on:,} tokens of the validation split"
+    say(
+        console,
+        f"with the datastore: weight {weight:.3f}, temperature {temperature:.4g}, {origin}",
+    )
 
 
 def draw(workdir: Path, model: SequenceModel, task: LanguageTask, trained: Trained) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from mocanet_jax.evaluate.language import LanguageEvaluator, lanes_of, rates, windows_of
+from mocanet_jax.evaluate.language import LanguageEvaluator, rates
+from mocanet_jax.evaluate.reading import lanes_of, windows_of
 from mocanet_jax.tasks.corpora.corpus import Tokens
 from mocanet_jax.train.build import build_model, build_task
 from mocanet_jax.train.state import initial_trained

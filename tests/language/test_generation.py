@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mocanet_jax as moca
-from mocanet_jax.evaluate.language import evaluated_slots
+from mocanet_jax.evaluate.reading import evaluated_slots
 from mocanet_jax.inference.generation import BLOCK, Generator, Sampling, sample
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train import loop

@@ -175,8 +175,14 @@ class Baseline(nn.Module):
         tokens alone; one that comes in segments starts from `initial_state`.
         Returns logits, float [B, T, V].
         """
+        return self.with_features(tokens, state, mask, train)[1:]
+
+    def with_features(
+        self, tokens, state=None, mask=None, train=False, hardness=1.0, multiplier=0.0
+    ) -> tuple[jax.Array, jax.Array, ModelState, ModelAux]:
+        """As `__call__`, with what the head sees in front: float [B, T, D]."""
         x, state, aux = self.features(tokens, state, mask, train)
-        return self.logits(x), state, aux
+        return x, self.logits(x), state, aux
 
     def features(
         self, tokens, state=None, mask=None, train=False, hardness=1.0, multiplier=0.0

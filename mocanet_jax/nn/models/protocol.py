@@ -48,7 +48,8 @@ class Model(Protocol):
 
 class SequenceModel(Model, Protocol):
     """A model with logits at every token, of sequences of any length. `features` takes what
-    `__call__` takes and returns [B, T, D] for logits, which `logits` turns into them.
+    `__call__` takes and returns [B, T, D] for logits, which `logits` turns into them;
+    `with_features` returns (features, logits, state', ModelAux) of any such model.
 
     window: tokens that its state has room for, after which it sees none; None for a state that
     goes on forever."""

@@ -99,13 +99,19 @@ class MocaNet(nn.Module):
             with.
         Returns logits, float32 [B, T, V].
         """
+        return self.with_features(tokens, state, mask, train, hardness, multiplier)[1:]
+
+    def with_features(
+        self, tokens, state=None, mask=None, train=False, hardness=1.0, multiplier=0.0
+    ) -> tuple[jax.Array, jax.Array, ModelState, ModelAux]:
+        """As `__call__`, with what the head sees in front: float [B, T, D]."""
         mask = stack.checked_mask(tokens, mask)
         x, state, aux = self._run(tokens, state, mask, train, hardness, multiplier)
         logits = self.logits(x)
         if self.cache:
             logits, cache, copied = self.copies(logits, x, tokens, mask, state.cache)
             state, aux = state._replace(cache=cache), aux._replace(copied=copied)
-        return logits, state, aux
+        return x, logits, state, aux
 
     def features(
         self, tokens, state=None, mask=None, train=False, hardness=1.0, multiplier=0.0

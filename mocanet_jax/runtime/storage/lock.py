@@ -25,7 +25,7 @@ def locked(workdir: Path) -> Iterator[None]:
             holder = os.read(file, 20).decode(errors="replace").strip()
             raise UserError(
                 f"{workdir} is in use by process {holder}; wait for it, or use another "
-                "--workdir"
+                "directory"
             ) from error
         except OSError as error:
             raise UserError(f"cannot write into {workdir}: {error.strerror}") from error

@@ -39,7 +39,11 @@ class Spread(NamedTuple):
         return Spread(*(x / count for x in self))
 
 
-def in_turn(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, Spread]:
+def in_turn(
+    calls: dict[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Spread]:
     """Each call once without the clock, then `rounds` times by turns, in seconds.
 
     A call that returns arrays of JAX is waited for.
@@ -48,10 +52,10 @@ def in_turn(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, Sp
     for turn in range(rounds + 1):
         for name, call in calls.items():
             time.sleep(PAUSE)
-            start = time.perf_counter()
+            start = clock()
             jax.block_until_ready(call())
             if turn:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: spread(times) for name, times in seconds.items()}
 
 

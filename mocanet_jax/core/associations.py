@@ -24,7 +24,8 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core.addressing import Address
-from mocanet_jax.core.rows import held_in_ring, scan_chunks
+from mocanet_jax.core.dispatch import has_room
+from mocanet_jax.core.rows import held_in_ring, placed, scan_chunks, taken
 
 CHUNK_SIZE = 256
 """C. A write that its gate excludes receives the gradient of what it would have contributed to
@@ -97,6 +98,46 @@ def recall(
     run = lambda state, chunk: _chunk(state, chunk, sink, score)
     state, (reads, slots) = scan_chunks(run, state, entries, chunk_size)
     return reads, state, slots
+
+
+def recall_events(
+    state: Associations,
+    entries: Entries,
+    sink: jax.Array,
+    may_read: jax.Array,
+    chunk_size: int = CHUNK_SIZE,
+    score: Score = by_content,
+) -> tuple[jax.Array, Associations, tuple[Address, Address]]:
+    """As `recall`, where only some tokens read.
+
+    Tokens that neither write nor read leave the state as it is. Each memory's others are moved
+    to the front, in order, and chunks in which no memory has any are skipped.
+
+    may_read: bool [B, T, H]. What is read is 0 where it is False, and so are the addresses of
+    tokens that neither write nor read.
+    """
+    chex.assert_equal_shape([entries.strength, may_read])
+    batch, length, heads = may_read.shape
+    event = jnp.moveaxis((entries.strength > 0) | may_read, 1, 2).reshape(-1, length)
+    place = jnp.where(event, jnp.cumsum(event, axis=1) - 1, length)
+    step = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), place.shape)
+    token = placed(step, place, length, length)
+
+    def moved(x, at):  # [B, T, H, …] by int32 [B·H, T], where T stands for 0
+        x = jnp.moveaxis(x, 1, 2).reshape(batch * heads, length, *x.shape[3:])
+        x = taken(jnp.pad(x, ((0, 0), (0, 1)) + ((0, 0),) * (x.ndim - 2)), at)
+        return jnp.moveaxis(x.reshape(batch, heads, length, *x.shape[2:]), 2, 1)
+
+    def run(state, chunk):
+        entries, reads = chunk
+        skip = lambda: (state, jax.tree.map(jnp.zeros_like, jax.eval_shape(some)[1]))
+        some = lambda: _chunk(state, entries, sink, score)
+        return jax.lax.cond(has_room(jnp.sum((entries.strength > 0) | reads)), skip, some)
+
+    packed = jax.tree.map(lambda x: moved(x, token), (entries, may_read))
+    state, outputs = scan_chunks(run, state, packed, chunk_size)
+    found, slots = jax.tree.map(lambda x: moved(x, place), outputs)
+    return jnp.where(may_read[..., None], found, 0.0), state, slots
 
 
 def _chunk(state, entries, sink, score):

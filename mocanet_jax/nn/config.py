@@ -238,6 +238,13 @@ class LayerConfig:
         return 1.001 * gating.BOUND / cheapest
 
     @property
+    def mean_accesses(self) -> float:
+        """Share in [0, 1] of tokens that can write and read with all heads if the whole budget
+        goes to the memory."""
+        both = self.num_heads * (self.unit_shares.write + self.unit_shares.read)
+        return min(1.0, self.budget.target / both)
+
+    @property
     def mean_experts(self) -> float:
         """Experts that a token can use on average if the whole budget goes to them."""
         if self.budget.routing == "topk":

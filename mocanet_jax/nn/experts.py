@@ -21,6 +21,9 @@ GATHER_BELOW = 1
 """Choices of a batch, times this, up to which fetching the parameters of each beats computing
 all E experts (benchmarks/dispatch.py)."""
 
+FEW = 8
+"""In evaluation choices that fit into this part of the room are computed in it."""
+
 HE = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 
 
@@ -94,7 +97,7 @@ class Experts(nn.Module):
     mean_k: experts that a token uses on average, which sizes the room for tokens.
     capacity_factor: room per expert, as a multiple of the even share. In training what finds
         none is dropped. In evaluation nothing is: where a choice finds no room, all experts
-        compute all tokens.
+        compute all tokens, and where few choose any, the room is an eighth.
     exploration: share of tokens that in training try their best expert though its gate is
         closed, so that it learns what it would contribute.
 
@@ -134,12 +137,16 @@ class Experts(nn.Module):
         if capacity == length:
             output = everywhere()
         else:
-            plan = dispatch.plan_dispatch(gates.indices, live, self.count, capacity)
-            in_room = lambda: _dispatched(apply, parameters, z, gates, plan)
+            plan_for = partial(dispatch.plan_dispatch, gates.indices, live, self.count)
+            within = partial(_dispatched, apply, parameters, z, gates)
             if train:
-                output, computed, dropped = in_room(), plan.kept, plan.dropped
+                plan = plan_for(capacity)
+                output, computed, dropped = within(plan), plan.kept, plan.dropped
             else:
-                output = jax.lax.cond(dispatch.has_room(plan.dropped), in_room, everywhere)
+                output = everywhere
+                for room in (capacity, max(1, capacity // FEW)):
+                    output = _where_it_fits(partial(within, plan_for(room)), output)
+                output = output()
         return output, ExpertsAux(
             gates.indices,
             computed,
@@ -181,6 +188,13 @@ class Experts(nn.Module):
             live = live.at[..., 0].set(live[..., 0] | tried)
         gates = dispatch.Gates(indices, gating.expert_weight(margins))
         return gates, wanted, live
+
+
+def _where_it_fits(in_room, otherwise):
+    """The computation in a room if no choice was dropped, else the other one; both give
+    [B, T, D]. in_room: a partial function whose last argument is its Dispatch."""
+    fits = dispatch.has_room(in_room.args[-1].dropped)
+    return lambda: jax.lax.cond(fits, in_room, otherwise)
 
 
 def _dispatched(apply, parameters, z, gates, plan):

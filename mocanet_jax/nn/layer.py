@@ -21,7 +21,7 @@ from mocanet_jax.nn.controller import Controller, ControllerState
 from mocanet_jax.nn.counters import Counters, CounterState
 from mocanet_jax.nn.experts import Experts, ExpertsAux
 from mocanet_jax.nn.lstm import Kinds, Lstm
-from mocanet_jax.nn.memory import Memory, MemoryAux
+from mocanet_jax.nn.memory import Context, Memory, MemoryAux
 from mocanet_jax.nn.projections import FusedProjections
 from mocanet_jax.nn.router import Router
 
@@ -95,7 +95,7 @@ class MocaLayer(nn.Module):
         self.router = build_router(config)
         wanted = {"router": self.router.projections()}
         if config.memory:
-            self.memory = Memory(heads, config.sizes, config.dynamic)
+            self.memory = Memory(heads, config.sizes, config.dynamic, config.mean_accesses)
             wanted |= self.memory.projections()
         self.projections = FusedProjections(
             tuple((owner, tuple(p.items())) for owner, p in wanted.items())
@@ -173,7 +173,7 @@ class MocaLayer(nn.Module):
         memory_aux = experts = None
         if config.memory:
             hardness = jnp.broadcast_to(hardness, mask.shape[:1])[:, None, None]
-            context = (hardness, thresholds.read)
+            context = Context(hardness, thresholds.read, train)
             m, memory, memory_aux = self.memory(z, projected, decisions, mask, memory, context)
             x = x + self.drop(m, deterministic=not train)
         if config.experts:

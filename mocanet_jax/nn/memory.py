@@ -9,11 +9,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core import gating
-from mocanet_jax.core.straight_through import hard_gate, quantisation_penalty
+from mocanet_jax.core.straight_through import quantisation_penalty
 from mocanet_jax.nn.heads.base import Head, Sizes, Trace, WriteGate
 from mocanet_jax.nn.parameters import declared
-from mocanet_jax.nn.projections import Projections
+from mocanet_jax.nn.projections import Linear, Projection, Projections
+from mocanet_jax.nn.reads import Reader, Reads, room_for
+from mocanet_jax.nn.reads import projected as projected_reads
 from mocanet_jax.nn.router import Decisions
 
 FILL_START = 2.0
@@ -21,10 +22,20 @@ FILL_START = 2.0
 with where nothing was written, and doubles it where something was."""
 
 
+class Context(NamedTuple):
+    """hardness: [B, 1, 1] in [0, 1]. threshold: of one head's read, in logits. train: whether
+    closed gates are told what they would gain, for which every token writes and reads."""
+
+    hardness: jax.Array
+    threshold: jax.Array | float
+    train: bool = False
+
+
 class MemoryAux(NamedTuple):
     """writes, reads: float [B, T, H], 1 where a head writes and reads, else 0.
     write_margins, read_margins: float [B, T, H], logits above the thresholds; None where
-    routing is fixed. traces: of each entry of the list of heads. penalty: float [B, T] ≥ 0,
+    routing is fixed. A read that is closed whatever it finds may have that of finding nothing.
+    traces: of each entry of the list of heads. penalty: float [B, T] ≥ 0,
     quantisation penalty of the heads, and of write gates where they decide."""
 
     writes: jax.Array
@@ -51,11 +62,14 @@ class Memory(nn.Module):
 
     heads: of any kinds (nn/heads/). dynamic: reads have gates. A read costs its projection;
         what it would return is looked at before, so that gates need not guess what was written.
+    read_share: share in [0, 1] of tokens that the budget lets write and read, which sizes the
+        room for those that read in evaluation (nn/reads.py).
     """
 
     heads: tuple[Head, ...]
     sizes: Sizes
     dynamic: bool
+    read_share: float = 1.0
 
     def setup(self):
         self._names = head_names(self.heads)
@@ -64,7 +78,7 @@ class Memory(nn.Module):
         if self.dynamic:
             start, count = nn.initializers.constant(FILL_START), self._num_heads
             self.fill = declared(self, "fill", start, (count,), decay=False)
-        self.output = nn.Dense(self.sizes.width, use_bias=False, dtype=self.sizes.dtype)
+        self.output = Linear(Projection(self.sizes.width))
 
     @property
     def _num_heads(self):
@@ -91,18 +105,19 @@ class Memory(nn.Module):
         decisions: Decisions,
         mask: jax.Array,
         state: tuple[Any, ...],
-        context: tuple[jax.Array, jax.Array | float],
+        context: Context,
     ) -> tuple[jax.Array, tuple[Any, ...], MemoryAux]:
-        """z: [B, T, D]. projected: by head, of `projections`. context: hardness, [B, 1, 1] in
-        [0, 1], and the threshold of one head's read, in logits.
+        """z: [B, T, D]. projected: by head, of `projections`.
 
         Returns what was read, projected to [B, T, D], the next state, and MemoryAux.
         """
-        hardness, threshold = context
-        outputs = self._run(z, projected, decisions.writes, mask, state, hardness)
+        reader, gate = self._reader(context), decisions.writes
+        # One token alone is a step, which has nothing to gather.
+        if self.dynamic and not context.train and mask.shape[1] != 1:
+            gate = gate._replace(may_read=reader.may_read(decisions.read_logits, mask))
+        outputs = self._run(z, projected, gate, mask, state, context.hardness)
         found = jnp.concatenate([output.read for output in outputs], axis=2)
-        reads, read, margins = self._gated(found, decisions, mask, threshold)
-        y = self.output(read.reshape(*z.shape[:2], -1))
+        reads, margins, y = self._read_out(found, reader, decisions, mask, gate)
         for output in outputs:
             y = y if output.residual is None else y + output.residual
         writes = decisions.writes
@@ -123,13 +138,18 @@ class Memory(nn.Module):
             first += head.count
         return outputs
 
-    def _gated(self, found, decisions, mask, threshold):
-        """Gates of reads [B, T, H], what is read [B, T, H, P], and the margins."""
-        reads = jnp.broadcast_to(mask[..., None], found.shape[:3]).astype(found.dtype)
+    def _reader(self, context):
+        kernel = self.output(self._num_heads * self.sizes.value_width)[0]
+        kernel = kernel.astype(self.sizes.dtype or kernel.dtype)
+        return Reader(self.fill if self.dynamic else None, kernel, context.threshold)
+
+    def _read_out(self, found, reader, decisions, mask, gate):
+        """Gates of reads [B, T, H], their margins, and what is read, projected: [B, T, D]."""
         if not self.dynamic:
-            return reads, found * reads[..., None], None
-        fill = self.fill[None, None] * (2 * gating.fill(found) - 1)
-        margins = gating.margin(decisions.read_logits + fill, threshold)
-        reads = reads * hard_gate(margins)
-        read = gating.engaged(found * mask[..., None, None], margins[..., None])
-        return reads, read, margins
+            reads = jnp.broadcast_to(mask[..., None], found.shape[:3]).astype(found.dtype)
+            return Reads(reads, None, projected_reads(found * reads[..., None], reader.kernel))
+        logits, length = decisions.read_logits, mask.shape[1]
+        if gate.may_read is None or not isinstance(length, int):
+            return reader.everywhere(found, logits, mask)
+        room = room_for(length, self.read_share)
+        return reader.of_few(found, logits, gate.may_read, room)

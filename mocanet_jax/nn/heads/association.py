@@ -10,12 +10,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core.associations import Associations, Entries, no_associations, recall
+from mocanet_jax.core.associations import Associations, Entries, no_associations
 from mocanet_jax.core.convolution import causal_convolution, looking_at
 from mocanet_jax.core.precision import full
-from mocanet_jax.nn.heads.base import Head, HeadOutput, Trace
+from mocanet_jax.nn.heads.base import Head, HeadOutput, Trace, run_entries
 from mocanet_jax.nn.parameters import declared
-from mocanet_jax.nn.partition import by_sequence
 from mocanet_jax.nn.projections import Projections
 
 WINDOW = 8
@@ -73,7 +72,9 @@ class Association(Head):
             strength,
         )
         sink = jnp.broadcast_to(self.sink, (len(z), self.count))
-        found, entries, (write, read) = by_sequence(recall, state.entries, written, sink)
+        found, entries, (write, read) = run_entries(
+            state.entries, written, sink, write_gate.may_read
+        )
         trace = Trace(write, read, strength)
         return HeadOutput(found, AssociationState(recent, entries), trace)
 

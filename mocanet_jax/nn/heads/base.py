@@ -13,6 +13,7 @@ decision to write. Reads are gated by the layer, after the head has found what t
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
@@ -21,6 +22,15 @@ import jax.numpy as jnp
 
 from mocanet_jax.core import memory
 from mocanet_jax.core.addressing import Address
+from mocanet_jax.core.associations import (
+    Associations,
+    Entries,
+    Score,
+    by_content,
+    recall,
+    recall_events,
+)
+from mocanet_jax.core.events import by_events
 from mocanet_jax.core.memory import Accesses, MemoryState
 from mocanet_jax.nn.partition import by_sequence
 from mocanet_jax.nn.projections import Projection, Projections
@@ -49,15 +59,18 @@ class Sizes:
 
 
 class WriteGate(NamedTuple):
-    """The router's decision to write.
+    """The router's decision to write, and what is known of reads before they are made.
 
     open: float [B, T, H], 1 where the head writes and else 0, with a straight-through gradient;
         0 where masked. margins: float [B, T, H], logits above the threshold; None where routing
-        is fixed and every unmasked token writes.
+        is fixed and every unmasked token writes. may_read: bool [B, T, H], False where the read
+        is closed whatever it finds, so that a head may return 0 there; None where every read
+        counts, as in training, which tells closed gates what they would gain.
     """
 
     open: jax.Array
     margins: jax.Array | None
+    may_read: jax.Array | None = None
 
 
 class Trace(NamedTuple):
@@ -154,14 +167,31 @@ class Head(nn.Module):
 
 
 def run_slots(
-    sizes: Sizes, state: MemoryState, accesses: Accesses
+    sizes: Sizes, state: MemoryState, accesses: Accesses, may_read: jax.Array | None = None
 ) -> tuple[jax.Array, MemoryState]:
-    """Writes and reads of slots (core/memory.py), [B, T, H, …], in the form that fits. Returns
-    what was read, [B, T, H, P], and the next state."""
+    """Writes and reads of slots (core/memory.py), [B, T, H, …], in the form that fits.
+    may_read: of the WriteGate. Returns what was read, [B, T, H, P], and the next state."""
     if accesses.value.shape[1] == 1:
         found, state = by_sequence(
             memory.step, state, jax.tree.map(lambda x: x[:, 0], accesses)
         )
         return found[:, None], state
-    run = memory.chunked if sizes.parallel else memory.recurrent
-    return by_sequence(run, state, accesses)
+    if sizes.parallel:
+        return by_sequence(memory.chunked, state, accesses)
+    if may_read is None:
+        return by_sequence(memory.recurrent, state, accesses)
+    return by_sequence(by_events, state, accesses, may_read)
+
+
+def run_entries(
+    state: Associations,
+    entries: Entries,
+    sink: jax.Array,
+    may_read: jax.Array | None = None,
+    score: Score = by_content,
+) -> tuple[jax.Array, Associations, tuple[Address, Address]]:
+    """Writes and reads by what entries hold (core/associations.py), of all tokens or of those
+    that write or may read. may_read: of the WriteGate. Returns as `recall`."""
+    if may_read is None:
+        return by_sequence(partial(recall, score=score), state, entries, sink)
+    return by_sequence(partial(recall_events, score=score), state, entries, sink, may_read)

@@ -85,9 +85,8 @@ class Content(Head):
         strength = nn.sigmoid(projected["strength"]) * write_gate.open
         retention = nn.log_sigmoid(projected["retention"]) * mask[..., None]
         value = self._by_head(projected["value"])
-        found, slots = run_slots(
-            self.sizes, state.memory, Accesses(write, read, value, strength, retention)
-        )
+        accesses = Accesses(write, read, value, strength, retention)
+        found, slots = run_slots(self.sizes, state.memory, accesses, write_gate.may_read)
         return HeadOutput(found, ContentState(recent, slots), Trace(write, read, strength))
 
     def _address(self, query):

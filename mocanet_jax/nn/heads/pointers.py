@@ -142,7 +142,10 @@ class PointerHead(Head):
         strength = nn.sigmoid(projected["strength"]) * write_gate.open
         value = self._by_head(projected["value"])
         found, slots = run_slots(
-            self.sizes, state.memory, Accesses(write, read, value, strength)
+            self.sizes,
+            state.memory,
+            Accesses(write, read, value, strength),
+            write_gate.may_read,
         )
         return HeadOutput(
             found,

@@ -4,22 +4,20 @@ Axes: B batch, T time, D width, H heads, S slots, P value width, W tokens that a
 sees.
 """
 
-from functools import partial
 from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core.associations import Associations, Entries, no_associations, recall
+from mocanet_jax.core.associations import Associations, Entries, no_associations
 from mocanet_jax.core.convolution import causal_convolution, looking_at
 from mocanet_jax.core.order import by_place
 from mocanet_jax.core.precision import full
 from mocanet_jax.core.straight_through import hard_gate, quantisation_penalty
-from mocanet_jax.nn.heads.base import Head, HeadOutput, Trace
+from mocanet_jax.nn.heads.base import Head, HeadOutput, Trace, run_entries
 from mocanet_jax.nn.heads.pointers import pointer_projection, steps
 from mocanet_jax.nn.parameters import declared
-from mocanet_jax.nn.partition import by_sequence
 from mocanet_jax.nn.projections import Projection, Projections
 
 WINDOW = 3
@@ -97,8 +95,9 @@ class PriorityQueue(Head):
             held,
         )
         sink = jnp.broadcast_to(self.sink, (len(z), self.count))
-        run = partial(recall, score=by_place)
-        found, entries, (write, read) = by_sequence(run, state.entries, written, sink)
+        found, entries, (write, read) = run_entries(
+            state.entries, written, sink, write_gate.may_read, by_place
+        )
         return HeadOutput(
             found,
             QueueState(recent, place[:, -1], entries),

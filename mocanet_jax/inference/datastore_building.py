@@ -139,7 +139,9 @@ def _keys(building: Path, run: Restored, note: Note) -> np.ndarray:
     width = jax.eval_shape(step, run.trained, state, like, now)[1].shape[-1]
     path, shape = building / KEYS, (len(tokens) - 1, width)
     done, state = _resumed(building, shape, state)
-    with path.open("r+b" if done else "w+b") as file:
+    if not done:
+        path.write_bytes(b"")
+    with path.open("r+b") as file:
         file.truncate(shape[0] * width * 2)
         noted = time.monotonic()
         for number, (now, ids) in enumerate(plan.steps(tokens, done), done + 1):

@@ -63,9 +63,10 @@ class Reader(NamedTuple):
     def of_few(
         self, found: jax.Array, logits: jax.Array, may_read: jax.Array, room: int
     ) -> Reads:
-        """As `everywhere`; margins are those of finding nothing where may_read, bool
-        [B, T, H], is False for all heads. room: M."""
+        """As `everywhere`, for reads that may_read, bool [B, T, H], lets open; the others find
+        nothing, and their margins say so. room: M."""
         batch, length, _ = logits.shape
+        found = jnp.where(may_read[..., None], found, 0.0)
         token = jnp.any(may_read, axis=-1)
         place = jnp.cumsum(token, axis=1) - 1
         blank = self.margins(logits, 0.0)

@@ -86,4 +86,4 @@ def test_texts_that_are_cut_are_counted(corpus):
     texts = text.LabelledTexts([""] * 4, tokens, np.zeros(4, np.int32))
     results = text_results(texts, np.log(np.full((4, 2), 0.5)), {"usage": 0.0}, ("a", "b"))
     assert results.metrics["texts_cut"] == 2
-    assert max(results.by_length) == 1050  # in steps of 50, beyond the 1,024 that are read
+    assert max(results.by_length) == 1100  # in steps of 100, beyond the 1,024 that are read

@@ -69,7 +69,7 @@ def test_a_directory_never_replaces_what_came_meanwhile(tmp_path):
 def _binary(call):
     """`open` where the call names a binary mode."""
     modes = [arg.value for arg in call.args if isinstance(arg, ast.Constant)]
-    return {"open"} if {"rb", "wb"} & set(modes) else set()
+    return {"open"} if {"rb", "wb", "r+b"} & set(modes) else set()
 
 
 def test_text_has_one_encoding():

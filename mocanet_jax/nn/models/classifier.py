@@ -98,7 +98,7 @@ class Member(nn.Module):
 
     def __call__(self, tokens, state, mask, train, hardness, multiplier):
         directions = 1 + self.spec.bidirectional
-        pool = empty_pool(len(tokens), directions * self.spec.layer.width)
+        pool = empty_pool(tokens.shape[0], directions * self.spec.layer.width)
         settings = stack.RunSettings(train, hardness, multiplier)
         segment = self.spec.segment
         if not segment or tokens.shape[1] <= segment:

@@ -13,7 +13,7 @@ def segments(x: jax.Array, length: int) -> jax.Array:
     """[B, T, …] as [n, B, length, …], filled up with 0."""
     fill = -x.shape[1] % length
     x = jnp.pad(x, [(0, fill) if axis == 1 else (0, 0) for axis in range(x.ndim)])
-    return jnp.moveaxis(x.reshape(len(x), -1, length, *x.shape[2:]), 1, 0)
+    return jnp.moveaxis(x.reshape(x.shape[0], -1, length, *x.shape[2:]), 1, 0)
 
 
 def joined(aux: ModelAux, weights: jax.Array, batch: int, length: int) -> ModelAux:

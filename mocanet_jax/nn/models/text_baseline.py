@@ -109,7 +109,7 @@ class TextBaseline(nn.Module):
         else:
             x, state = self._read(x, mask, train)
             x = self.drop(self.norm(x), deterministic=not train)
-            pool = empty_pool(len(x), x.shape[-1])
+            pool = empty_pool(x.shape[0], x.shape[-1])
             features = vector(pooled(pool, x, self.attention(x), live))
         logits = self.head(self.drop(features, deterministic=not train))
         return logits[None], state, everything_on()

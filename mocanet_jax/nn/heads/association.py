@@ -71,7 +71,7 @@ class Association(Head):
             self._by_head(projected["value"]),
             strength,
         )
-        sink = jnp.broadcast_to(self.sink, (len(z), self.count))
+        sink = jnp.broadcast_to(self.sink, (z.shape[0], self.count))
         found, entries, (write, read) = run_entries(
             state.entries, written, sink, write_gate.may_read
         )

@@ -94,7 +94,7 @@ class PriorityQueue(Head):
             full(self._by_head(self.value(value))),
             held,
         )
-        sink = jnp.broadcast_to(self.sink, (len(z), self.count))
+        sink = jnp.broadcast_to(self.sink, (z.shape[0], self.count))
         found, entries, (write, read) = run_entries(
             state.entries, written, sink, write_gate.may_read, by_place
         )

@@ -94,8 +94,7 @@ def run(config: ConfigDict, workdir: Path, overrides: dict | None) -> None:
     """Trains, or evaluates where there are `overrides`, and reports."""
     backend.prepare()
     compilation_cache.enable()
-    from mocanet_jax.inference.datastore import usable
-    from mocanet_jax.inference.evaluation import evaluate, evaluate_with_datastore
+    from mocanet_jax.inference.evaluation import evaluate
     from mocanet_jax.report.terminal import TrainingDisplay
     from mocanet_jax.runtime.processes import is_main_process, join, join_detected
     from mocanet_jax.train.loop import train
@@ -109,6 +108,8 @@ def run(config: ConfigDict, workdir: Path, overrides: dict | None) -> None:
     backend.start()
     store = local_path(DATASTORE.value) if DATASTORE.value else None
     if store:
+        from mocanet_jax.inference.datastore import usable
+
         usable(store, WEIGHT.value)
     console = Console(quiet=not is_main_process())
     if overrides is None:
@@ -120,6 +121,7 @@ def run(config: ConfigDict, workdir: Path, overrides: dict | None) -> None:
 
         report(result, console)
         if store:
+            from mocanet_jax.inference.evaluation import evaluate_with_datastore
             from mocanet_jax.report.language import show_datastore
 
             show_datastore(console, evaluate_with_datastore(result, store, WEIGHT.value))

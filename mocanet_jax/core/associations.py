@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.core.dispatch import has_room
-from mocanet_jax.core.rows import held_in_ring, placed, scan_chunks, taken
+from mocanet_jax.core.rows import held_in_ring, in_front, scan_chunks, taken
 
 CHUNK_SIZE = 256
 """C. A write that its gate excludes receives the gradient of what it would have contributed to
@@ -119,9 +119,7 @@ def recall_events(
     chex.assert_equal_shape([entries.strength, may_read])
     batch, length, heads = may_read.shape
     event = jnp.moveaxis((entries.strength > 0) | may_read, 1, 2).reshape(-1, length)
-    place = jnp.where(event, jnp.cumsum(event, axis=1) - 1, length)
-    step = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), place.shape)
-    token = placed(step, place, length, length)
+    token, place = in_front(event, length)
 
     def moved(x, at):  # [B, T, H, …] by int32 [B·H, T], where T stands for 0
         x = jnp.moveaxis(x, 1, 2).reshape(batch * heads, length, *x.shape[3:])

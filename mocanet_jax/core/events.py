@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from mocanet_jax.core import memory
 from mocanet_jax.core.delta_rule import MIN_LOG_RETENTION
 from mocanet_jax.core.memory import Accesses, MemoryState
-from mocanet_jax.core.rows import placed
+from mocanet_jax.core.rows import in_front
 
 
 class _Content(NamedTuple):
@@ -130,9 +130,7 @@ def _events(accesses, reads):
     by_memory = lambda x: jnp.moveaxis(x, 1, 2).reshape(batch * heads, length)
     writes = strength != 0
     event = by_memory(writes | reads)
-    place = jnp.where(event, jnp.cumsum(event, axis=1) - 1, length)
-    step = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), place.shape)
-    token = placed(step, place, length, length).T
+    token = in_front(event, length)[0].T
     live, token = token < length, jnp.minimum(token, length - 1)
     number = jnp.arange(batch * heads)[None]
     rows = (number // heads * length + token) * heads + number % heads

@@ -30,6 +30,19 @@ def placed(values: jax.Array, slots: jax.Array, size: int, empty: int) -> jax.Ar
     return jax.vmap(lambda row, at, value: row.at[at].set(value))(rows, slots, values)[:, :-1]
 
 
+def in_front(chosen: jax.Array, room: int) -> tuple[jax.Array, jax.Array]:
+    """The chosen of each row moved to its front, in order, as far as there is room. chosen:
+    bool [B, N].
+
+    Returns which of the row stands at each place, int32 [B, room], N where none does; and the
+    place of each, int32 [B, N], room for those that are not chosen or find none."""
+    length = chosen.shape[1]
+    count = jnp.cumsum(chosen, axis=1) - 1
+    place = jnp.where(chosen & (count < room), count, room)
+    number = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), place.shape)
+    return placed(number, place, room, length), place
+
+
 def last_unmasked(recent: jax.Array, new: jax.Array, mask: jax.Array) -> jax.Array:
     """The last R of `recent` [B, R, …] and then the unmasked ones of `new` [B, T, …]."""
     carried, length = recent.shape[1], mask.shape[1]

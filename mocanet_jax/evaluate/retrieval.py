@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from scipy import optimize
 
 from mocanet_jax.core import retrieval
 from mocanet_jax.evaluate.language import rates
@@ -133,6 +132,8 @@ def fitted(blocks: list[Scored]) -> Mixture:
 
 def _weighed(blocks, temperature) -> tuple[float, Mixture]:
     """The least loss of any weight, and where it is."""
+    from scipy import optimize  # slow to import, and not needed to train or to answer
+
     known = np.concatenate([block.neighbour_probability(temperature) for block in blocks])
     p = np.exp(np.float64(np.concatenate([block.log_p for block in blocks])))
     loss = lambda weight: -np.log((1 - weight) * p + weight * known).sum()

@@ -20,7 +20,7 @@ from mocanet_jax.nn.config import LayerConfig
 from mocanet_jax.nn.controller import Controller, ControllerState
 from mocanet_jax.nn.counters import Counters, CounterState
 from mocanet_jax.nn.experts import Experts, ExpertsAux
-from mocanet_jax.nn.lstm import Kinds, Lstm
+from mocanet_jax.nn.lstm import Kinds, Lstm, normed
 from mocanet_jax.nn.memory import Context, Memory, MemoryAux
 from mocanet_jax.nn.projections import FusedProjections
 from mocanet_jax.nn.router import Router
@@ -155,9 +155,7 @@ class MocaLayer(nn.Module):
         state = self.initial_state(len(x)) if state is None else state
         controller, counters, automata, memory = state
         if config.controller:
-            z = self.controller_norm(x)
-            if kinds is not None and isinstance(self.controller, Lstm):
-                z = kinds._replace(features=self.controller_norm(kinds.features))
+            z = normed(self.controller_norm, self.controller, x, kinds)
             c, controller = self.controller(z, mask, controller)
             x = x + self.drop(c.astype(x.dtype), deterministic=not train)
             if config.controller.counters:

@@ -30,6 +30,14 @@ def kinds_of(embedding: jax.Array, tokens: jax.Array, train: bool) -> Kinds | No
     return Kinds(embedding, tokens) if train and kinds < width else None
 
 
+def normed(norm: nn.Module, reader: nn.Module, x: jax.Array, kinds: Kinds | None):
+    """What `reader` is given of x [B, T, D] behind `norm`; an LSTM the kinds of the tokens that
+    x embeds, where there are any."""
+    if kinds is None or not isinstance(reader, Lstm):
+        return norm(x)
+    return kinds._replace(features=norm(kinds.features))
+
+
 class Lstm(nn.Module):
     """One layer as a scan over time; what depends on the input alone is computed before it."""
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from mocanet_jax.core import gating
 from mocanet_jax.core.dispatch import has_room
-from mocanet_jax.core.rows import placed, taken
+from mocanet_jax.core.rows import in_front, taken
 from mocanet_jax.core.straight_through import hard_gate
 
 ROOM = 1.125
@@ -68,13 +68,10 @@ class Reader(NamedTuple):
         batch, length, _ = logits.shape
         found = jnp.where(may_read[..., None], found, 0.0)
         token = jnp.any(may_read, axis=-1)
-        place = jnp.cumsum(token, axis=1) - 1
         blank = self.margins(logits, 0.0)
 
         def in_room():
-            step = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), (batch, length))
-            slot = jnp.where(token & (place < room), place, room)
-            at = placed(step, slot, room, length)
+            at, _ = in_front(token, room)
             few = jax.tree.map(lambda x: taken(x, jnp.minimum(at, length - 1)), (found, logits))
             few = self.everywhere(*few, at < length)
             none = Reads(jnp.zeros_like(blank), blank, empty)
@@ -84,7 +81,7 @@ class Reader(NamedTuple):
         def some():
             if room == length:
                 return all_tokens()
-            fits = has_room(jnp.sum(token & (place >= room)))
+            fits = has_room(jnp.sum(jnp.sum(token, axis=1) > room))
             return jax.lax.cond(fits, in_room, all_tokens)
 
         all_tokens = lambda: self.everywhere(found, logits, token)

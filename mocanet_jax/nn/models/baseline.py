@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from mocanet_jax.core import budget
 from mocanet_jax.nn import stack
-from mocanet_jax.nn.lstm import Kinds, Lstm, kinds_of
+from mocanet_jax.nn.lstm import Kinds, kinds_of, normed
 from mocanet_jax.nn.stack import ModelAux, ModelState
 
 EMBEDDING_START = 0.02
@@ -108,9 +108,7 @@ class Block(nn.Module):
     ):
         """x: [B, T, D]; mask: bool [B, T]; state: of the mixer; kinds: of the tokens that x
         embeds, as of a MOCA layer. Returns x'', state'."""
-        z = self.mixer_norm(x)
-        if kinds is not None and isinstance(self.mixer, Lstm):
-            z = kinds._replace(features=self.mixer_norm(kinds.features))
+        z = normed(self.mixer_norm, self.mixer, x, kinds)
         mixed, state = self.mixer(z, mask, state)
         x = x + self.drop(mixed, deterministic=not train)
         if self.spec.mlp_dim:

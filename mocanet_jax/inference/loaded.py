@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.inference.generation import ALL_TOKENS, Generator, Sampling
 from mocanet_jax.inference.predictor import Explanation, Prediction, TextPredictor
+from mocanet_jax.inference.shipped import place
 from mocanet_jax.nn.models.protocol import Model
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.plain_paths import local_path
@@ -85,6 +86,6 @@ class LoadedModel:
 
 
 def load(workdir: Path | str, step: int | None = None) -> LoadedModel:
-    """The model of a run. Raises UserError where there is none, or it is damaged or of another
-    version."""
-    return LoadedModel(local_path(workdir), step)
+    """The model of a run, of a packed model, or one that comes with the package, by its name
+    ("sst2"). Raises UserError where there is none, or it is damaged or of another version."""
+    return LoadedModel(place(local_path(workdir)), step)

@@ -47,15 +47,21 @@ def build_task(config: ConfigDict, workdir: Path) -> Task:
 
     Raises UserError for an unknown task or settings it refuses.
     """
+    record = latest_record(workdir)
+    return task_again(config, record.task if record else {})
+
+
+def task_again(config: ConfigDict, record: dict) -> Task:
+    """The task of a run of this config, with what an earlier part kept of it (Task.record), {}
+    for nothing. Raises UserError as `build_task`."""
     kind, settings = task_class(config.task), dict(config.data)
     if issubclass(kind, LanguageTask):
         settings["seed"] = config.seed
-        if (record := latest_record(workdir)) and "tokenizer" in record.task:
-            settings["saved_tokenizer"] = tokenizer_of(record.task["tokenizer"])
+        if "tokenizer" in record:
+            settings["saved_tokenizer"] = tokenizer_of(record["tokenizer"])
     if issubclass(kind, TextTask):
         settings["seed"] = config.seed
-        if record := latest_record(workdir):
-            settings |= kind.settings_of(record.task)
+        settings |= kind.settings_of(record)
     try:
         task = kind(**settings)
     except (ValueError, TypeError) as error:

@@ -18,6 +18,7 @@ from mocanet_jax.runtime.storage.files import replace_text
 from mocanet_jax.runtime.storage.plain_paths import plain_path
 from mocanet_jax.train.checkpoints import inspection, selection
 from mocanet_jax.train.checkpoints.inspection import DELETING, SAVING, inspected
+from mocanet_jax.train.checkpoints.packed import PackedModel, is_packed
 from mocanet_jax.train.checkpoints.record import (
     Progress,
     Record,
@@ -199,8 +200,11 @@ class Checkpoints:
         self.close()
 
 
-def saved_run(workdir: Path) -> Checkpoints:
-    """The checkpoints of a directory that has some. Raises UserError for any other."""
+def saved_run(workdir: Path) -> Checkpoints | PackedModel:
+    """The checkpoints of a directory that has some, or a packed model. Raises UserError for any
+    other."""
+    if is_packed(workdir):
+        return PackedModel(workdir)
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"no trained model in {workdir}: train first, or pass its --workdir")
     checkpoints = Checkpoints(workdir, read_only=True)

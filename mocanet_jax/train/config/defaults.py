@@ -206,6 +206,8 @@ def text_config() -> ConfigDict:
     config.data.num_pieces = 16_384
     config.data.max_pieces = 24
     config.data.label_smoothing = 0.02
+    config.data.soft_labels = ""
+    config.data.nonsense_share = 0.02
     config.model.budget.target = 0.35
     config.model.budget.base_cost = 0.01
     config.model.classifier.word_dropout = 0.1

@@ -169,7 +169,7 @@ def chat(workdir: Path, form: str) -> None:
 
 def _found(workdir):
     """Of a run that is not there, the model of that name that comes with the package."""
-    from mocanet_jax.inference import shipped
+    from mocanet_jax.train.checkpoints import shipped
 
     place = shipped.place(workdir)
     if place != workdir:

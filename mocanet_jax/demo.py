@@ -69,9 +69,9 @@ def check_port(port: int) -> None:
 def load_texts(workdir: str | None):
     """The classifier; None where no run was named and the default is not there, with a line on
     what to train. Raises UserError for a named run that is none."""
-    from mocanet_jax.inference import shipped
     from mocanet_jax.inference.predictor import TextPredictor
     from mocanet_jax.report.page import TextAnswers
+    from mocanet_jax.train.checkpoints import shipped
 
     place = shipped.place(local_path(workdir or DEFAULT_WORKDIR))
     return TextAnswers(TextPredictor(place))

@@ -15,12 +15,12 @@ from ml_collections import ConfigDict
 
 from mocanet_jax.inference.generation import ALL_TOKENS, Generator, Sampling
 from mocanet_jax.inference.predictor import Explanation, Prediction, TextPredictor
-from mocanet_jax.inference.shipped import place
 from mocanet_jax.nn.models.protocol import Model
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text.task import TextTask
+from mocanet_jax.train.checkpoints.shipped import place
 from mocanet_jax.train.restore import restored
 
 

@@ -26,6 +26,7 @@ from mocanet_jax.nn.models.sequence import MocaNet
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.imports import import_object
 from mocanet_jax.runtime.sharding import Layout
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.corpora.task import LanguageTask
 from mocanet_jax.tasks.corpora.tokenizers import tokenizer_of
 from mocanet_jax.tasks.registry import check_complete, task_class
@@ -38,7 +39,9 @@ from mocanet_jax.train.baselines import (
     build_baseline,
     build_text_baseline,
 )
+from mocanet_jax.train.checkpoints.checkpoint import saved_run
 from mocanet_jax.train.checkpoints.record import latest_record
+from mocanet_jax.train.checkpoints.shipped import place
 from mocanet_jax.train.config.settings import MOCA
 
 
@@ -48,12 +51,23 @@ def build_task(config: ConfigDict, workdir: Path) -> Task:
     Raises UserError for an unknown task or settings it refuses.
     """
     record = latest_record(workdir)
+    if record is None and (source := config.get("train", {}).get("init_from", "")):
+        return task_again(config, {"known_words": _words(source)})
     return task_again(config, record.task if record else {})
 
 
+def _words(source):
+    """Of the vocabulary of the run that another starts from; none of a run on other than
+    texts. Raises UserError where there is no run."""
+    with saved_run(place(local_path(source))) as checkpoints:
+        task = checkpoints.record(checkpoints.best_step()).task
+    return task.get("vocabulary", {}).get("words", [])
+
+
 def task_again(config: ConfigDict, record: dict) -> Task:
-    """The task of a run of this config, with what an earlier part kept of it (Task.record), {}
-    for nothing. Raises UserError as `build_task`."""
+    """The task of a run of this config. record: what an earlier part kept of it (Task.record),
+    {} for nothing, or "known_words" of a run that this one starts from. Raises UserError as
+    `build_task`."""
     kind, settings = task_class(config.task), dict(config.data)
     if issubclass(kind, LanguageTask):
         settings["seed"] = config.seed

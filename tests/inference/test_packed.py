@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import mocanet_jax as moca
-from mocanet_jax.inference import shipped
 from mocanet_jax.inference.export import pack_run
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.train.checkpoints import shipped
 
 TEXT = "a warm and funny film"
 

@@ -68,6 +68,8 @@ class TextTask:
         held_out: share of training sentences kept for choosing a checkpoint and calibrating it
         label_smoothing: share of a training label that is spread evenly over the classes
         seed: of what is held out and of the order of training
+        known_words: of a run that this one starts from, which stay in the vocabulary though
+            the training texts may not have them
         saved_vocabulary: that of an earlier run; None to build it from the training texts
         classes: their names
     """
@@ -85,6 +87,7 @@ class TextTask:
     held_out: float = 0.05
     soft_labels: str = ""
     nonsense_share: float = 0.0
+    known_words: tuple[str, ...] = ()
     saved_vocabulary: Vocabulary | None = None
 
     classes: ClassVar[tuple[str, ...]]
@@ -167,13 +170,15 @@ class TextTask:
     def vocabulary(self) -> Vocabulary:
         if self.saved_vocabulary is not None:
             return self.saved_vocabulary
-        return build_vocabulary(
+        found = build_vocabulary(
             self._all_training_texts.tokens,
             self.min_freq,
             self.max_vocab_size,
             self.num_pieces,
             self.max_pieces,
         )
+        words = dict.fromkeys((*found.words, *self.known_words))
+        return Vocabulary(tuple(words), self.num_pieces, self.max_pieces)
 
     @property
     def vocab_size(self) -> int:
@@ -181,7 +186,10 @@ class TextTask:
 
     @classmethod
     def settings_of(cls, record: dict) -> dict:
-        """Fields of the task of an earlier run, from its `record`, which may be empty."""
+        """Fields of the task of an earlier run, from its `record`, which may be empty or have
+        the known_words of another."""
+        if "known_words" in record:
+            return {"known_words": tuple(record["known_words"])}
         if "vocabulary" not in record:
             return {}
         return {"saved_vocabulary": vocabulary_of(record["vocabulary"])}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mocanet_jax.tasks.text.nonsense import COMMON, LONGEST, MARKS, nonsense
-from tests.tasks.text.small_corpus import PHRASES, SENTENCES, SETTINGS, SmallTask, corpus
+from tests.tasks.text.small_corpus import PHRASES, SENTENCES, corpus, small_task
 
 TEXTS = corpus(SENTENCES + PHRASES)
 
@@ -43,7 +43,7 @@ def test_the_seed_decides():
 
 def test_a_task_trains_on_a_share_of_them():
     """Half as many as there are others, which keep their labels."""
-    plain, task = (SmallTask(**SETTINGS | {"nonsense_share": x}) for x in (0.0, 0.5))
+    plain, task = (small_task(nonsense_share=x) for x in (0.0, 0.5))
     count = len(plain.train_texts)
     labels = np.concatenate([np.asarray(b.labels) for b in task.batches.data.buckets])
     assert len(labels) == count + round(count / 2)
@@ -58,4 +58,4 @@ def test_a_task_trains_on_a_share_of_them():
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_an_impossible_share_is_refused(share):
     with pytest.raises(ValueError, match="nonsense_share must be in"):
-        SmallTask(**SETTINGS | {"nonsense_share": share})
+        small_task(nonsense_share=share)

@@ -45,7 +45,7 @@ def test_probabilities_are_read_by_the_names_of_classes(file):
 
 
 def test_the_answers_of_a_chat_are_soft_labels(file):
-    """Fields that only a chat writes are no error, nor what it says of a text without a word."""
+    """Fields that a chat adds are no error, nor what it says of a text without a word."""
     path, write = file
     answer = {"text": "dull", "label": "bad", "confidence": 0.9, "words": 1}
     empty = {"text": "", "label": None, "error": "there is no word in it"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mocanet_jax.train.checkpoints.packed import is_packed
 
-FOLDER = Path(__file__).parent.parent / "models"
+FOLDER = Path(__file__).parents[2] / "models"
 
 
 def names() -> list[str]:

@@ -143,7 +143,7 @@ def label(args) -> None:
         texts += found
     classes = args.classes.split(",")
     encoder = Encoder(args.model)
-    encoder.model.eval()
+    encoder.model.eval().bfloat16()
     began, done = time.monotonic(), 0
     with open(args.out, "w", encoding="utf-8") as file:
         for start in range(0, len(texts), args.piece):

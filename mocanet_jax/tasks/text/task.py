@@ -243,7 +243,10 @@ class TextTask:
         """Those of the corpus, and with soft labels those of their file."""
         if not self.soft_labels:
             return self.train_texts
-        soft = read_soft(local_path(self.soft_labels), self.classes)
+        try:
+            soft = read_soft(local_path(self.soft_labels), self.classes)
+        except UserError as error:
+            raise UserError(f"config.data.soft_labels: {error}") from error
         return with_soft(self.train_texts, soft, self._never_trained, self.label_smoothing)
 
     @property

@@ -4,10 +4,10 @@ import os
 import re
 import sys
 from contextlib import ExitStack, suppress
+from importlib import import_module
 from pathlib import Path
 
 import jax
-import orbax.checkpoint as ocp
 
 from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.runtime.errors import UserError
@@ -58,6 +58,7 @@ class Checkpoints:
             self._directory.mkdir(parents=True, exist_ok=True)
         self._open = ExitStack()
         plain = self._open.enter_context(plain_path(self._directory))
+        self._ocp = ocp = import_module("orbax.checkpoint")  # slow, and compilation runs beside
         with calling_orbax():
             options = ocp.CheckpointManagerOptions(
                 cleanup_tmp_directories=not read_only, read_only=read_only
@@ -80,6 +81,7 @@ class Checkpoints:
                 self._delete([step])
             if is_main_process():
                 replace_text(self._workdir / SAVING, str(step))
+            ocp = self._ocp
             items = ocp.args.Composite(
                 trained=ocp.args.StandardSave(state.trained._asdict()),
                 training=ocp.args.StandardSave(_without_trained(state)),
@@ -153,6 +155,7 @@ class Checkpoints:
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state saved at `step`; `like` gives shapes, dtypes and shardings."""
+        ocp = self._ocp
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         restored = self._restore(
             step,
@@ -163,6 +166,7 @@ class Checkpoints:
 
     def restore_trained(self, step: int, like: Trained) -> Trained:
         """What evaluation uses; `like` as of `restore`."""
+        ocp = self._ocp
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
         return Trained(
             **self._restore(step, trained=ocp.args.StandardRestore(abstract))["trained"]
@@ -173,7 +177,7 @@ class Checkpoints:
         self._check(step)
         try:
             with calling_orbax():
-                return self._manager.restore(step, args=ocp.args.Composite(**items))
+                return self._manager.restore(step, args=self._ocp.args.Composite(**items))
         except Exception as error:  # Orbax raises the bare class for arrays it cannot read
             raise UserError(
                 f"checkpoint {step} in {self._directory} is of another version of the model: "

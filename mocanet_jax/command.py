@@ -27,6 +27,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import mocanet_jax
 from mocanet_jax.runtime import streams
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train.config import files as config_files
@@ -61,13 +62,9 @@ ENTRIES = {
 def main() -> None:
     streams.open_missing()
     word, *rest = sys.argv[1:] or ["--help"]
-    if word in ("--help", "-h", "help"):
-        print(__doc__)
-        return
-    if word == "--version":
-        import mocanet_jax
-
-        print(mocanet_jax.__version__)
+    if word in ("--help", "-h", "help", "--version"):
+        streams.keep_writing()
+        print(mocanet_jax.__version__ if word == "--version" else __doc__)
         return
     try:
         entry = _entry(word)

@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import mocanet_jax
 from mocanet_jax.runtime import streams
-from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.errors import UserError, one_line
 from mocanet_jax.train.config import files as config_files
 
 
@@ -70,7 +70,7 @@ def main() -> None:
         entry = _entry(word)
         given = _as_flags(entry.positional, rest)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
     sys.argv = [f"mocanet {word}", *entry.flags, *given]
     runpy.run_module(f"mocanet_jax.{entry.module}", run_name="__main__", alter_sys=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.events import Events
-from mocanet_jax.runtime.storage.files import replace_text
+from mocanet_jax.runtime.storage.files import regular, replace_text
 
 
 def read_metrics(workdir: Path) -> list[dict]:
@@ -18,7 +18,7 @@ def read_metrics(workdir: Path) -> list[dict]:
     """
     path = workdir / "metrics.jsonl"
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = regular(path).read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:

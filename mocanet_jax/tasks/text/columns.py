@@ -68,6 +68,9 @@ def found(names: Sequence[str], wanted: Wanted) -> Columns:
                 f"which column is the {kind}? The columns are {_listed(names)}; pass "
                 f"--config.data.{kind}_column=NAME"
             )
+    for place in (text, label):
+        if names.count(names[place]) > 1:
+            raise ValueError(f"the column {names[place]!r} is there more than once")
     if text == label:
         raise ValueError(f"the column {names[text]!r} cannot be both text and label")
     return Columns(text, label)

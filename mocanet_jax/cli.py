@@ -35,7 +35,10 @@ def run(main: Callable[[], None], outlives_reader: bool = True) -> None:
     with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
         search_also([Path.cwd()])  # for a task or head of one's own
     document = main.__globals__["__doc__"]
-    app.run(lambda _: _guarded(main), flags_parser=partial(_parse, document=document))
+    try:
+        app.run(lambda _: _guarded(main), flags_parser=partial(_parse, document=document))
+    except KeyboardInterrupt:  # while flags are parsed
+        leave("interrupted", 130)
 
 
 def config_value(flag: flags.FlagHolder | flags.Flag) -> ConfigDict:

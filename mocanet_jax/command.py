@@ -73,7 +73,11 @@ def main() -> None:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
     sys.argv = [f"mocanet {word}", *entry.flags, *given]
-    runpy.run_module(f"mocanet_jax.{entry.module}", run_name="__main__", alter_sys=False)
+    try:
+        runpy.run_module(f"mocanet_jax.{entry.module}", run_name="__main__", alter_sys=False)
+    except KeyboardInterrupt:  # while modules are imported
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 def _entry(word):

@@ -94,7 +94,7 @@ def _files(folder, names):
 def _run(path):
     try:
         return runpy.run_path(str(path))
-    except Exception as error:  # a config file is the user's code and may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise UserError(f"{path}: {error}") from error
 
 

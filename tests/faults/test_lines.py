@@ -19,8 +19,41 @@ REFUSED = [
     (["generate", "x", "--temperature=nan"], "temperature must be at least 0, not nan"),
     (["generate", "x", "--top_k=-1"], "top_k must be at least 0, not -1"),
     (["generate", "x", "--top_p=inf"], "top_p must be in (0, 1], not inf"),
+    (["ablate", "copy", "--config.train.max_minutes=1e999"], "train.max_minutes must be a fin"),
+    (["ablate", "copy", "--seeds=99999999999999999999"], "an integer in the range [1, 10000]"),
+    (["suite", "--tasks=copy", "--seeds=10001"], "an integer in the range [1, 10000]"),
+    (["suite", "--tasks=copy", "--minutes=nan"], "max_minutes must be at least 0, not nan"),
+    (["frontier", "copy", "--targets=nan"], "--targets takes shares in [0, 1], not [nan]"),
+    (["inspect", "copy", "--config.eval.lengths=:"], "takes whole numbers from 1 on"),
+    (["inspect", "text", "--config.data.path=/dev/zero"], "not a regular file"),
+    (["quality", "x", "--sentences=/dev/zero"], "not a regular file"),
 ]
 """Words of a command, and a part of the line."""
+
+
+CONFIGS = [
+    (b"import sys; sys.exit(3)", 2, "error: --config=own.py: it ends the process with 3"),
+    (b"raise KeyboardInterrupt", 130, "interrupted"),
+    (b"def get_config(:", 2, "error: --config=own.py: invalid syntax (own.py, line 1)"),
+    (b"\0", 2, "error: --config=own.py: source code string cannot contain null bytes"),
+    (b"def get_config(): get_config()", 2, "error: --config=own.py: maximum recursion depth"),
+    (b"def get_config(): pass", 2, "error: --config=own.py: get_config returned NoneType"),
+    (b"x = 1", 2, "error: --config=own.py: module 'mocanet_config_own' has no attribute"),
+]
+"""Config files, the exit code, and how the line begins."""
+
+
+def test_a_config_file_that_fails_is_told_in_one_line(tmp_path):
+    """It is the user's own code; and Ctrl-C may come while it is read."""
+    for number, (content, *_) in enumerate(CONFIGS):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "own.py").write_bytes(content)
+    ended = ends([["train", "own.py"]] * len(CONFIGS), tmp_path)
+    for end, (_, code, line) in zip(ended, CONFIGS, strict=True):
+        assert end.code == code
+        assert end.err.startswith(line)
+        assert len(end.err.splitlines()) == 1
+        assert "runs" not in end.left
 
 
 @pytest.fixture(scope="module")

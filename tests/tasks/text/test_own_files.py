@@ -108,6 +108,10 @@ REFUSED = {
         "text,label,label\na,b,c\n",
         ": the column 'label' is there more than once",
     ),
+    "a column twice but for its letters": (
+        "Label,label,text\na,b,c\n",
+        ": the column 'label' is there more than once",
+    ),
     "unusual names": ("id,x,y\n1,a,b\n", "pass --config.data.text_column=NAME"),
     "no labels": (
         "id,x,text\n1,a,b\n",

@@ -16,7 +16,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from mocanet_jax.runtime import background, streams
-from mocanet_jax.runtime.errors import Stopped, UserError
+from mocanet_jax.runtime.errors import Stopped, UserError, one_line
 from mocanet_jax.runtime.imports import search_also
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config import meanings as fields
@@ -35,7 +35,10 @@ def run(main: Callable[[], None], outlives_reader: bool = True) -> None:
     with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
         search_also([Path.cwd()])  # for a task or head of one's own
     document = main.__globals__["__doc__"]
-    app.run(lambda _: _guarded(main), flags_parser=partial(_parse, document=document))
+    try:
+        app.run(lambda _: _guarded(main), flags_parser=partial(_parse, document=document))
+    except KeyboardInterrupt:  # while flags are parsed
+        leave("interrupted", 130)
 
 
 def config_value(flag: flags.FlagHolder | flags.Flag) -> ConfigDict:
@@ -59,7 +62,10 @@ def overridden(config: ConfigDict) -> tuple[ConfigDict, dict]:
     have or that refuses the value."""
     values, argv = flags.FlagValues(), ["main", *_overrides(sys.argv)]
     _check_names(config, argv)
-    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+    except flags.Error as error:
+        raise UserError(_one_line(error)) from error
     flag = _parsed(values, argv)["config"]
     return flag.value, config_flags.get_override_values(flag)
 
@@ -176,7 +182,7 @@ def _guarded(main):
 
 def leave(line: str, code: int) -> NoReturn:
     """Ends the process with a line on stderr and an exit code."""
-    print(line, file=sys.stderr)
+    print(one_line(line), file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     # XLA's threads may still be computing, and crash if Python is taken down around them.
@@ -187,8 +193,8 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _fail(line: str) -> None:
+def _fail(line: str) -> NoReturn:
     if background.running():  # a program that is still compiled is not waited for
         leave(f"error: {line}", 2)
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {one_line(line)}", file=sys.stderr)
     sys.exit(2)

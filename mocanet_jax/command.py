@@ -27,8 +27,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import mocanet_jax
 from mocanet_jax.runtime import streams
-from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.errors import UserError, one_line
 from mocanet_jax.train.config import files as config_files
 
 
@@ -61,22 +62,22 @@ ENTRIES = {
 def main() -> None:
     streams.open_missing()
     word, *rest = sys.argv[1:] or ["--help"]
-    if word in ("--help", "-h", "help"):
-        print(__doc__)
-        return
-    if word == "--version":
-        import mocanet_jax
-
-        print(mocanet_jax.__version__)
+    if word in ("--help", "-h", "help", "--version"):
+        streams.keep_writing()
+        print(mocanet_jax.__version__ if word == "--version" else __doc__)
         return
     try:
         entry = _entry(word)
         given = _as_flags(entry.positional, rest)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
     sys.argv = [f"mocanet {word}", *entry.flags, *given]
-    runpy.run_module(f"mocanet_jax.{entry.module}", run_name="__main__", alter_sys=False)
+    try:
+        runpy.run_module(f"mocanet_jax.{entry.module}", run_name="__main__", alter_sys=False)
+    except KeyboardInterrupt:  # while modules are imported
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 def _entry(word):

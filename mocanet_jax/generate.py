@@ -43,8 +43,8 @@ MOST_NAMED = 10
 def main() -> None:
     if not WORKDIR.value:
         raise UserError("no run given; pass one, for example --workdir=runs/tiny_shakespeare")
-    if LENGTH.value < 0:
-        raise UserError(f"--length must be at least 0, not {LENGTH.value}")
+    if not 0 <= LENGTH.value < 2**31:
+        raise UserError(f"--length must be in [0, 2^31), not {LENGTH.value}")
     if not 0 <= SEED.value < 2**32:
         raise UserError(f"--seed must be in [0, 2^32), not {SEED.value}")
     if WEIGHT.value is not None and not DATASTORE.value:

@@ -20,8 +20,10 @@ def main() -> None:
     from mocanet_jax.report.corpus import describe
     from mocanet_jax.tasks.text.task import TextTask
     from mocanet_jax.train.build import build_task
+    from mocanet_jax.train.config.settings import check_settings
 
     config = cli.config_value(flags.FLAGS["config"])
+    check_settings(config)
     task = build_task(config, Path())
     if not isinstance(task, TextTask):
         raise UserError(f"{config.task} has no labelled texts to look at")

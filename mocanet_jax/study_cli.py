@@ -18,6 +18,7 @@ from mocanet_jax.studies import study
 from mocanet_jax.studies.study import Cell
 from mocanet_jax.studies.variants import Variant
 from mocanet_jax.train.config import files as config_files
+from mocanet_jax.train.config.settings import check_settings
 
 
 class Request(NamedTuple):
@@ -35,7 +36,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     config_flags.DEFINE_config_file(
         "config", None, "File with get_config, without ablations.", flag_values=values
     )
-    numbers = {"lower_bound": 1, "flag_values": values}
+    numbers = {"lower_bound": 1, "upper_bound": 10_000, "flag_values": values}
     flags.DEFINE_integer("seeds", 3, "How many of 0, 1, … each variant runs with.", **numbers)
     flags.DEFINE_integer("processes", 1, "Runs at a time.", **numbers)
     flags.DEFINE_string(
@@ -53,6 +54,7 @@ def request(kind: str) -> Request:
         raise UserError(f"--config={file}: a study takes a config file without an ablation")
     if "seed" in overrides:
         raise UserError("--config.seed is what a study varies; say how many with --seeds")
+    check_settings(flag.value)
     usual = Path("runs", kind, config_files.default_workdir(file).name)
     out = local_path(flags.FLAGS.out or usual)
     return Request(file, overrides, flags.FLAGS.seeds, flags.FLAGS.processes, out)

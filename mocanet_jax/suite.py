@@ -94,7 +94,7 @@ def _files(folder, names):
 def _run(path):
     try:
         return runpy.run_path(str(path))
-    except Exception as error:  # a config file is the user's code and may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise UserError(f"{path}: {error}") from error
 
 
@@ -161,7 +161,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "learning_rates", "", "For moca the config's own by default, else three.", **own
     )
     flags.DEFINE_float("minutes", 10.0, "What a run may take; 0: no limit.", 0.0, **own)
-    flags.DEFINE_integer("seeds", 3, "How many of 0, 1, … each model runs with.", 1, **own)
+    flags.DEFINE_integer(
+        "seeds", 3, "How many of 0, 1, … each model runs with.", 1, 10_000, **own
+    )
     flags.DEFINE_integer("processes", 1, "Runs at a time.", 1, **own)
     flags.DEFINE_string("out", "runs/tasks", "Where results go.", **own)
     flags.DEFINE_string("report", None, "Document to put the table into, between marks.", **own)

@@ -44,6 +44,7 @@ def draw_run(workdir: Path, out: Path, texts: list[str], console: Console) -> No
     if len(texts) > MOST_TEXTS:
         raise UserError(f"--text can be given {MOST_TEXTS} times, not {len(texts)}")
     rows, target = _metrics(workdir)
+    _check_out(out)
     missing, step, of_checkpoint = "", None, {}
     try:
         step, of_checkpoint = _of_checkpoint(workdir, texts, target)
@@ -64,7 +65,14 @@ def draw_run(workdir: Path, out: Path, texts: list[str], console: Console) -> No
 def compare_runs(workdirs: list[Path], out: Path, console: Console) -> None:
     """comparison.png of several runs, into `out`. Raises UserError for one without metrics."""
     runs = {_name(workdir): _metrics(workdir) for workdir in workdirs}
+    _check_out(out)
     _draw({"comparison.png": partial(curves.comparison, runs)}, out, console)
+
+
+def _check_out(out):
+    """Before anything is compiled."""
+    if (out.exists() or out.is_symlink()) and not out.is_dir():
+        raise UserError(f"cannot write into {out}: Not a directory")
 
 
 def _metrics(workdir):

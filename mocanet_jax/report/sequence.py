@@ -67,6 +67,7 @@ def example_of(task: SequenceTask, batch: Batch, logits, layers: Sequence[LayerA
         batch.scored[0, :live],
         task.blank,
         task.marker,
+        task.symbol,
     )
     first = lambda x: x[0, :live] if np.ndim(x) > 1 else x  # all but sums are [1, T, …]
     return Example(sequence, jax.tree.map(first, layers))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb, to_rgba_array
+from matplotlib.colors import LinearSegmentedColormap, to_rgba_array
 from matplotlib.figure import Figure
 
 from mocanet_jax.evaluate.spending import Spending
@@ -16,12 +16,9 @@ from mocanet_jax.report.pictures import (
     BLUE,
     EXPERTS,
     GREEN,
-    GREY,
     INK,
     ORANGE,
     PARTS,
-    RED,
-    SYMBOL_MAP,
     colour_map,
     expert_colours,
     legend_above,
@@ -32,33 +29,12 @@ from mocanet_jax.report.pictures import (
     target_line,
     tidy,
 )
+from mocanet_jax.report.sequence_strip import Answered, cells, over_time
 
 WRITE_MAP = colour_map("write", ["#56B4E900", "#56B4E9", BLUE])
 READ_MAP = colour_map("read", ["#E69F0000", ORANGE, "#D55E00"])
 HELD_MAP = colour_map("held", ["#FFFFFF", "#DCECF7"])
 TOUCHED = 0.02  # weight above which a slot counts as written or read
-
-
-class Answered(NamedTuple):
-    """One sequence and what was predicted of it."""
-
-    tokens: np.ndarray  # int [T]
-    targets: np.ndarray  # int [T]
-    predictions: np.ndarray  # int [T]
-    scored: np.ndarray  # bool [T], where targets count
-    blank: int | None = 0  # the token that stands for nothing, if there is one
-    marker: int | None = None  # the token that starts the answer, if there is one
-
-    @property
-    def result(self) -> str:
-        right = int((self.predictions == self.targets)[self.scored].sum())
-        return f"{right} of {int(self.scored.sum())} scored symbols correct"
-
-    @property
-    def starts(self) -> np.ndarray:
-        """Steps from which on it is scored, int; of many the first."""
-        starts = np.flatnonzero(np.diff(self.scored.astype(int), prepend=0) == 1)
-        return starts if len(starts) <= 4 else starts[:1]
 
 
 class MemoryView(NamedTuple):
@@ -121,23 +97,75 @@ def labels_apart(lengths: list[int], extent: float) -> list[str]:
     return labels
 
 
+class Accesses(NamedTuple):
+    """What one head writes or reads over one sequence."""
+
+    name: str
+    weights: np.ndarray  # float [S, T] in [0, 1], 0 where the gate is closed
+    held: np.ndarray  # float [S, T] in [0, 1], the strongest write so far
+    gate: np.ndarray  # bool [T], where it is open
+    pointer: np.ndarray | None  # float [T], in slots, not wrapped; if any
+    slots: range  # those that the head touches, and one more at each end
+    colours: LinearSegmentedColormap
+
+
 def memory_over_time(view: MemoryView, path: Path) -> None:
     """Where a sequence was written in memory and read back, 1600 pixels wide.
 
     From the top: input, target, prediction; what each head writes and reads, with the
     pointers of pointer heads and a tint on slots written before; the experts that compute.
-    A step whose gate is closed has no mark, and the pointer's line is pale there. Slots above
-    the last one that a head touches are not drawn.
+    A step whose gate is closed has no mark, and the pointer's line is pale there. Only slots
+    that a head touches are drawn; what touches none is named instead.
     """
-    heads = len(view.write_weights)
-    heights = [2.3 if heads == 1 else 1.5] * (2 * heads)
-    heights += [] if view.experts is None else [0.17 * view.experts.shape[1]]
-    figure, axes = _over_time(view.sequence, heights, f"{view.layer}: {view.sequence.result}")
-    for head in range(heads):
-        _head(axes[2 * head : 2 * head + 2], view, head)
-    if view.experts is not None:
+    panels, idle = _panels(view)
+    tallest = 2.3 if len(view.write_weights) == 1 else 1.5
+    heights = [min(tallest, max(0.6, 0.12 * len(panel.slots))) for panel in panels]
+    computes = view.experts is not None and (view.experts >= 0).any()
+    heights += [0.17 * view.experts.shape[1]] if computes else []
+    idle += [] if view.experts is None or computes else ["experts"]
+    note = f"not drawn, since never used: {', '.join(idle)}" if idle else ""
+    title = f"{view.layer}: {view.sequence.result}"
+    figure, axes = over_time(view.sequence, heights, title, note)
+    for ax, panel in zip(axes, panels, strict=False):
+        _accesses(ax, panel, len(view.write_weights[0]))
+    if computes:
         _experts(axes[-1], view)
     save(figure, path)
+
+
+def _panels(view: MemoryView) -> tuple[list[Accesses], list[str]]:
+    """What is drawn, and the names of what is never used."""
+    panels, idle = [], []
+    has = lambda pointer, head: pointer is not None and head < pointer.shape[1]
+    column = lambda pointer, head: pointer[:, head] if has(pointer, head) else None
+    for head in range(len(view.write_weights)):
+        written = view.write_weights[head] * view.strength[:, head]
+        read = view.read_weights[head] * view.reads[:, head]
+        held = np.maximum.accumulate(written, axis=1)
+        slots = _touched(np.maximum(written, read))
+        pointers = column(view.write_pointer, head), column(view.read_pointer, head)
+        gates = view.writes[:, head], view.reads[:, head]
+        names, maps = ("write weight × strength", "read weight"), (WRITE_MAP, READ_MAP)
+        both = [
+            Accesses(f"head {head} · {name}", weights, held, gate, pointer, slots, colours)
+            for name, weights, gate, pointer, colours in zip(
+                names, (written, read), gates, pointers, maps, strict=True
+            )
+        ]
+        used = [(panel.weights > TOUCHED).any() for panel in both]
+        panels += [panel for panel, drawn in zip(both, used, strict=True) if drawn]
+        parts = ["writes", "reads"] if any(used) else [""]
+        unused = zip(parts, used, strict=False)
+        idle += [f"{part} of head {head}".removeprefix(" of ") for part, u in unused if not u]
+    return panels, idle
+
+
+def _touched(weights: np.ndarray) -> range:
+    """From below the first slot that weights [S, T] touch to above the last one."""
+    touched = np.flatnonzero(weights.max(axis=1, initial=0) > TOUCHED)
+    if not len(touched):
+        return range(0)
+    return range(max(0, touched[0] - 1), min(len(weights), touched[-1] + 2))
 
 
 def spending_over_time(
@@ -150,7 +178,7 @@ def spending_over_time(
     total = spending.total
     title = f"{sequence.result}, with {percent(total.mean())} of the full compute"
     title += "" if target is None else f" (target {percent(target)})"
-    figure, (ax,) = _over_time(sequence, [2.6], title)
+    figure, (ax,) = over_time(sequence, [2.6], title)
     tidy(ax)
     edges, base = np.arange(len(total) + 1) - 0.5, np.zeros(len(total))
     for part, colour in PARTS.items():
@@ -178,117 +206,40 @@ def wrapped(position: np.ndarray, num_slots: int) -> tuple[np.ndarray, np.ndarra
     return time, np.insert(position - turn * num_slots, breaks, np.nan)
 
 
-def _over_time(
-    sequence: Answered, heights: list[float], title: str
-) -> tuple[Figure, list[Axes]]:
-    """A figure with the sequence's symbols on top and axes of these heights, in inches, below,
-    which share its time."""
-    heights = [0.66, *heights]
-    top, gap, bottom = 0.72, 0.36, 0.55  # inches, as the heights
-    total = top + sum(heights) + gap * (len(heights) - 1) + bottom
-    place = {"top": 1 - top / total, "bottom": bottom / total, "left": 0.085, "right": 0.985}
-    place |= {"height_ratios": heights, "hspace": gap / np.mean(heights)}
-    figure = Figure((10.0, total), dpi=160)
-    grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw=place)
-    strip, *axes = grid[:, 0]
-    _symbols(strip, sequence)
-    for ax in (strip, *axes):
-        for start in sequence.starts:
-            ax.axvline(start - 0.5, color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
-    lowest = grid[-1, 0]
-    lowest.set_xlabel("time step (tokens); scored from the vertical dashed line on")
-    lowest.locator_params(axis="x", nbins=14, integer=True)
-    figure.text(0.085, 1 - 0.3 / total, title, fontsize=13, weight="bold", color=INK)
-    return figure, axes
-
-
-def _head(axes, view, head):
-    """Heat maps of what one head writes (axes[0]) and reads (axes[1])."""
-    gates = view.writes[:, head], view.reads[:, head]
-    written = view.write_weights[head] * view.strength[:, head]
-    read = view.read_weights[head] * gates[1]
-    held = np.maximum.accumulate(written, axis=1)
-    of_head = lambda pointer: [] if pointer is None else pointer.T[head : head + 1]
-    pointers = of_head(view.write_pointer), of_head(view.read_pointer)
-    slots = len(written)
-    touched = [0, *np.flatnonzero(np.maximum(written, read).max(axis=1) > TOUCHED)]
-    touched += [slot for own in pointers for slot in np.ravel(np.round(own) % slots)]
-    drawn = min(slots, int(max(touched)) + 2)
-    crop = "" if drawn == slots else f"\n({drawn}–{slots - 1} never\ntouched, not drawn)"
+def _accesses(ax: Axes, panel: Accesses, num_slots: int) -> None:
+    """A heat map of slots over time."""
+    low, high, steps = panel.slots.start, panel.slots.stop, len(panel.gate)
     heat = {"aspect": "auto", "origin": "lower", "vmin": 0, "vmax": 1}
-    names, maps = ("write weight × strength", "read weight"), (WRITE_MAP, READ_MAP)
-    panels = zip(axes, names, (written, read), gates, pointers, maps, strict=True)
-    for ax, name, weights, gate, own, colours in panels:
-        tidy(ax)
-        ax.imshow(held[:drawn], HELD_MAP, **heat)
-        ax.imshow(weights[:drawn], colours, zorder=1, **heat)
-        for pointer in own:
-            ax.plot(*wrapped(pointer, slots), color="#999999", linewidth=0.5)
-            engaged = np.where(gate, pointer, np.nan)
-            ax.plot(*wrapped(engaged, slots), color=INK, linewidth=0.8)
-        ax.set(ylabel=f"slot{crop}", ylim=(-0.5, drawn - 0.5))
-        ax.locator_params(axis="y", nbins=5, integer=True)
-        line = "line: pointer, pale where closed; " * len(own)
-        note = f"(at {gate.sum()} of {len(gate)} steps; {line}tint: written before)"
-        ax.set_title(f"head {head} · {name}  {note}", fontsize=10, loc="left", y=1, pad=4)
-        height = 0.09 / (ax.figure.get_figheight() * ax.get_position().height)
-        bar = ax.inset_axes((0.88, 1 + height, 0.1, height), xticks=[], yticks=[])
-        bar.imshow(np.linspace(0, 1, 64)[None], colours, aspect="auto", extent=(0, 1, 0, 1))
-        bar.text(-0.03, 0.45, "0", ha="right", va="center", fontsize=8)
-        bar.text(1.03, 0.45, "1", ha="left", va="center", fontsize=8)
-
-
-def _symbols(ax, sequence):
-    """Input, target and prediction, a symbol coloured by its first place in the input."""
-    special = {sequence.blank: to_rgb(GREY), sequence.marker: to_rgb("black")}
-    symbols = [
-        token for token in dict.fromkeys(sequence.tokens.tolist()) if token not in special
-    ]
-    shades = SYMBOL_MAP(np.linspace(0, 1, len(symbols)))[:, :3]
-    colour = special | dict(zip(symbols, shades, strict=True))
-    shown = np.stack([np.ones_like(sequence.scored), sequence.scored, sequence.scored])
-    tokens = np.stack([sequence.tokens, sequence.targets, sequence.predictions])
-    wrong = shown & (tokens != sequence.targets) & np.array([[False], [False], [True]])
-    cells, labels = np.ones((*shown.shape, 3)), np.full(shown.shape, "", dtype=object)
-    for at in zip(*np.nonzero(shown), strict=True):
-        token = int(tokens[at])
-        cells[at] = to_rgb(RED) if wrong[at] else colour.get(token, to_rgb("grey"))
-        labels[at] = str(token) if wrong[at] or token not in special else ""
-    _cells(ax, cells, labels, ["input", "target", "prediction"])
-    times = np.flatnonzero(wrong[2])
-    ax.plot(times, np.full(len(times), 2.75), "^", color=RED, markersize=4, clip_on=False)
-    ax.set_ylim(2.5, -0.5)
-    legend = {"symbol, shaded by first appearance": SYMBOL_MAP(0.5)}
-    legend |= {
-        n: colour[t] for n in ("blank", "marker") if (t := getattr(sequence, n)) is not None
-    }
-    legend_above(ax, patches(legend | {"wrong prediction": RED}))
+    heat["extent"] = (-0.5, steps - 0.5, low - 0.5, high - 0.5)
+    tidy(ax)
+    ax.imshow(panel.held[low:high], HELD_MAP, **heat)
+    ax.imshow(panel.weights[low:high], panel.colours, zorder=1, **heat)
+    line = ""
+    if panel.pointer is not None and not np.isnan(panel.pointer).any():
+        line = "line: pointer, pale where closed; "
+        ax.plot(*wrapped(panel.pointer, num_slots), color="#999999", linewidth=0.5)
+        engaged = np.where(panel.gate, panel.pointer, np.nan)
+        ax.plot(*wrapped(engaged, num_slots), color=INK, linewidth=0.8)
+    every = high - low == num_slots
+    ax.set(ylabel="slot" if every else f"slot (of {num_slots})", ylim=(low - 0.5, high - 0.5))
+    ax.locator_params(axis="y", nbins=5, integer=True)
+    note = f"(at {panel.gate.sum()} of {steps} steps; {line}tint: written before)"
+    ax.set_title(f"{panel.name}  {note}", fontsize=10, loc="left", y=1, pad=4)
+    height = 0.09 / (ax.figure.get_figheight() * ax.get_position().height)
+    bar = ax.inset_axes((0.88, 1 + height, 0.1, height), xticks=[], yticks=[])
+    bar.imshow(np.linspace(0, 1, 64)[None], panel.colours, aspect="auto", extent=(0, 1, 0, 1))
+    bar.text(-0.03, 0.45, "0", ha="right", va="center", fontsize=8)
+    bar.text(1.03, 0.45, "1", ha="left", va="center", fontsize=8)
 
 
 def _experts(ax, view):
     few, chosen = view.num_experts <= len(EXPERTS), view.experts.T
     colours = to_rgba_array(expert_colours(view.num_experts))
-    cells = np.where(chosen[..., None] < 0, 1.0, colours[chosen][..., :3])
+    shades = np.where(chosen[..., None] < 0, 1.0, colours[chosen][..., :3])
     labels = np.where(few | (chosen < 0), "", chosen.astype(str))
-    _cells(ax, cells, labels, [f"choice {k}" for k in range(len(chosen))])
+    cells(ax, shades, labels, [f"choice {k}" for k in range(len(chosen))])
     busy = int((chosen >= 0).any(axis=0).sum())
     scale = "" if few else f", 0 dark to {view.num_experts - 1} light"
     note = f"(at {busy} of {chosen.shape[1]} steps{scale})"
     ax.set_title(f"experts that compute  {note}", fontsize=10, loc="left", y=1, pad=4)
     legend_above(ax, patches({str(e): colours[e] for e in range(view.num_experts) if few}))
-
-
-def _cells(ax, colours, labels, names):
-    """Rows of coloured cells [rows, T, 3] with their labels, where these fit."""
-    tidy(ax)
-    rows, length = labels.shape
-    ax.imshow(colours, aspect="auto", interpolation="nearest", zorder=1)
-    ax.hlines(np.arange(1, rows) - 0.5, -0.5, length - 0.5, color="white", linewidth=1.5)
-    ax.set_yticks(range(rows), names, fontsize=9)
-    width = 648 / length  # of a cell, in points
-    upright = width > 5 * max(map(len, labels.flat))
-    style = {"rotation": 0 if upright else 90, "fontsize": min(7, 0.9 * width), "ha": "center"}
-    for (row, t), text in np.ndenumerate(labels):
-        ink = "white" if colours[row, t] @ (0.3, 0.6, 0.1) < 0.5 else INK
-        if text and width > 4.4:
-            ax.text(t, row, text, va="center", color=ink, **style)

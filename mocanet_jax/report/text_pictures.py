@@ -33,6 +33,9 @@ LABEL_LENGTH = 24
 BAR_WIDTH = 0.16
 """In inches."""
 
+NORMAL_95 = 1.96
+"""Standard deviations that hold 95 % of a normal distribution."""
+
 FONT = FontProperties(family="DejaVu Sans", size=9)
 
 
@@ -52,8 +55,8 @@ def reliability(bins: Reliability, metrics: dict[str, float], path: Path) -> Non
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     for ax in (top, bottom):
         tidy(ax)
-    style = {"width": 1 / count, "align": "edge", "edgecolor": "white"}
-    top.bar(edges[:-1], np.nan_to_num(bins.accuracy), color=BLUE, label="accuracy", **style)
+    bar = {"width": 1 / count, "align": "edge", "edgecolor": "white"}
+    top.bar(edges[:-1], np.nan_to_num(bins.accuracy), color=BLUE, label="accuracy", **bar)
     gap = bins.confidence - bins.accuracy
     top.bar(
         edges[:-1],
@@ -62,7 +65,7 @@ def reliability(bins: Reliability, metrics: dict[str, float], path: Path) -> Non
         color=ORANGE,
         alpha=0.45,
         label="confidence − accuracy",
-        **style,
+        **bar,
     )
     top.plot([0, 1], [0, 1], "--", color=INK, linewidth=1, label="perfectly calibrated")
     top.set(ylabel="share correct", ylim=(0, 1.02))
@@ -70,23 +73,23 @@ def reliability(bins: Reliability, metrics: dict[str, float], path: Path) -> Non
         f"expected calibration error {metrics['ece']:.3f}, accuracy {metrics['accuracy']:.1%}",
         fontsize=11,
     )
-    top.legend(frameon=False, loc="upper left", fontsize=9)
-    bottom.bar(edges[:-1], bins.share, color=BLUE, **style)
+    style = {"frameon": False, "fontsize": 9, "handlelength": 1.6, "columnspacing": 1.4}
+    figure.legend(loc="outside upper center", ncols=3, **style)
+    bottom.bar(edges[:-1], bins.share, color=BLUE, **bar)
     lowest = edges[np.flatnonzero(bins.share)[0]]
     bottom.set(xlabel="confidence", ylabel="share of texts", xlim=(lowest, 1))
     save(figure, path)
 
 
 def accuracy_by_length(by_length: dict[int, tuple[float, int]], step: int, path: Path) -> None:
-    """Accuracy by number of tokens, with the interval of two standard errors.
+    """Accuracy by number of tokens, with its 95 % interval.
 
     by_length: longest number of tokens in a group → accuracy and number of texts.
     step: numbers of tokens in a group.
     """
     ends = np.array(sorted(by_length))
     accuracy, texts = np.array([by_length[end] for end in ends]).T
-    error = 2 * np.sqrt(accuracy * (1 - accuracy) / texts)
-    low, high = np.minimum(error, accuracy), np.minimum(error, 1 - accuracy)
+    low, high = interval(accuracy, texts)
     figure = Figure((8.0, 4.0), dpi=160, layout="constrained")
     ax = figure.subplots()
     tidy(ax)
@@ -95,14 +98,28 @@ def accuracy_by_length(by_length: dict[int, tuple[float, int]], step: int, path:
         for end, count in zip(ends, texts, strict=True)
     ]
     ax.bar(names, accuracy, color=BLUE)
-    ax.errorbar(range(len(ends)), accuracy, (low, high), fmt="none", ecolor=INK, capsize=3)
-    ax.axhline(
-        np.average(accuracy, weights=texts), color=ORANGE, linestyle="--", label="all texts"
-    )
+    reach = (accuracy - low, high - accuracy)
+    bars = ax.errorbar(range(len(ends)), accuracy, reach, fmt="none", ecolor=INK, capsize=3)
+    mean = np.average(accuracy, weights=texts)
+    line = ax.axhline(mean, color=ORANGE, linestyle="--")
     ax.set(xlabel="tokens", ylabel="accuracy", ylim=(0, 1))
     ax.tick_params(axis="x", labelsize=8, grid_color=GREY)
-    ax.legend(frameon=False, loc="lower right")
+    names = [f"all {texts.sum():,.0f} texts: {mean:.1%}", "95 % interval of each length"]
+    style = {"frameon": False, "fontsize": 9}
+    figure.legend([line, bars], names, loc="outside upper right", ncols=2, **style)
     save(figure, path)
+
+
+def interval(accuracy: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper end of the 95 % interval of a share of few or many, by the score test
+    (Wilson, 1927), which also holds where all or none of two are right.
+
+    accuracy: float [N] in [0, 1]. texts: float [N], at least 1.
+    """
+    spread = NORMAL_95**2 / texts
+    middle = (accuracy + spread / 2) / (1 + spread)
+    half = np.sqrt(spread * (accuracy * (1 - accuracy) + spread / 4)) / (1 + spread)
+    return np.clip(middle - half, 0, accuracy), np.clip(middle + half, accuracy, 1)
 
 
 def spending(texts: list[SpentText], target: float | None, path: Path) -> None:

@@ -18,3 +18,8 @@ class Stopped(Exception):
     def __init__(self, received: signal.Signals, message: str):
         super().__init__(message)
         self.received = received
+
+
+def one_line(message: str) -> str:
+    """With escapes for what ends a line or moves the cursor, as names of files may."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in message)

@@ -21,7 +21,7 @@ def import_object(name: str, field: str) -> Any:
         raise UserError(f"{field}: {name!r} is not of the form module:Name")
     try:
         found = importlib.import_module(module_name)
-    except Exception as error:  # the module is the user's code and may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise UserError(
             f"{field}={name}: cannot import {module_name!r} ({_line(error)}); it has to be "
             "in the config's folder, in the current one or on PYTHONPATH"

@@ -4,7 +4,7 @@ from pathlib import Path
 from statistics import median
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.storage.files import replace_text, write_json
+from mocanet_jax.runtime.storage.files import regular, replace_text, write_json
 from mocanet_jax.studies import task_suite_pictures
 from mocanet_jax.studies.study_report import ABSENT, failures, failures_as_json, table
 from mocanet_jax.studies.task_suite import Reached, SuiteFindings
@@ -117,7 +117,7 @@ def put_into(document: Path, text: str) -> None:
 
 def around_results(document: Path) -> tuple[list[str], list[str]]:
     """The lines before BEGIN and those behind END. Raises UserError as `put_into` does."""
-    lines = document.read_text(encoding="utf-8").split("\n")
+    lines = regular(document).read_text(encoding="utf-8").split("\n")
     if lines.count(BEGIN) == lines.count(END) == 1 and BEGIN in lines[: lines.index(END)]:
         return lines[: lines.index(BEGIN)], lines[lines.index(END) + 1 :]
     raise UserError(

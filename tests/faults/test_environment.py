@@ -23,8 +23,8 @@ streams.open_missing()
 streams.keep_writing()
 with open("kept", "w") as file:
     for number in range(3):
-        print("\\u03bb to stdout", number, flush=True)
-        print("\\u03bb to stderr", number, file=sys.stderr)
+        print("\\u03bb\\udcff to stdout", number, flush=True)
+        print("\\u03bb\\udcff to stderr", number, file=sys.stderr)
     file.write("kept")
 """
 

@@ -106,6 +106,10 @@ REFUSED = {
     "zip": (zipped(), "a zip archive"),
     "Parquet": (b"PAR1\x15\x04", "a Parquet file"),
     "NumPy": (b"\x93NUMPY\x01\x00", "an array of NumPy"),
+    "SQLite": (b"SQLite format 3\0\x10", "a database of SQLite"),
+    "pickle": (b"\x80\x04\x95\x1d\0", "a pickle of Python"),
+    "PNG": (b"\x89PNG\r\n\x1a\n\0", "a picture"),
+    "JPEG": (b"\xff\xd8\xff\xe0\0", "a picture"),
     "UTF-16 without a mark": (TSV.encode("utf-16-le"), "UTF-16 without a byte order mark"),
     "UTF-16, big end first": (TSV.encode("utf-16-be"), "UTF-16 without a byte order mark"),
 }

@@ -3,7 +3,6 @@
 To add a case is to add a line to a table.
 """
 
-import json
 import os
 import stat
 from pathlib import Path
@@ -18,7 +17,7 @@ from mocanet_jax.runtime.storage.metrics_log import Recorder, read_metrics
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.train import loop
 from mocanet_jax.train.checkpoints.checkpoint import Checkpoints, saved_run
-from tests.processes import python
+from tests.faults.commands import ends
 from tests.train import tiny
 from tests.train.test_checkpoint import bits, saved, state
 
@@ -195,36 +194,20 @@ REMOTE_FLAGS = [
 
 SCHEMES = ["s3://bucket/run", "http://host/run", "hdfs://host/run"]
 
-ENDS = """
-import json, os, sys
-from pathlib import Path
-from tests.faults import fuzz
-
-fuzz.preload()
-for number, words in enumerate(json.loads(sys.argv[1])):
-    cwd = Path(str(number)).absolute()
-    cwd.mkdir()
-    code, _ = fuzz.ended(fuzz.Case(words, dict(os.environ), cwd, "", "", "", False))
-    left = [path.name for path in cwd.iterdir() if path.name[0] != "."]
-    print(json.dumps([code, (cwd / ".stderr").read_text(), left]))
-"""
-
 
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory):
-    """Exit code, what stands on stderr and what is left, by flags and URL."""
+def ended(tmp_path_factory):
+    """How each ends, by flags and URL."""
     cases = [(words, url) for words in REMOTE_FLAGS for url in SCHEMES]
-    arguments = [words.format(url).split() for words, url in cases]
-    done = python("-c", ENDS, json.dumps(arguments), cwd=tmp_path_factory.mktemp("remote"))
-    assert done.returncode == 0, done.stderr
-    return dict(zip(cases, map(json.loads, done.stdout.splitlines()), strict=True))
+    commands = [words.format(url).split() for words, url in cases]
+    return dict(zip(cases, ends(commands, tmp_path_factory.mktemp("remote")), strict=True))
 
 
 @pytest.mark.parametrize("words", REMOTE_FLAGS)
 @pytest.mark.parametrize("url", SCHEMES)
-def test_every_flag_of_a_path_refuses_remote_ones(ends, words, url):
+def test_every_flag_of_a_path_refuses_remote_ones(ended, words, url):
     """In one line; with nothing written, which a folder `s3:` would be."""
-    code, err, left = ends[words, url]
+    code, _, err, left = ended[words, url]
     assert (code, left) == (2, [])
     assert err.startswith("error: ")
     assert f"{url}: only local directories and files can be used" in err

@@ -29,6 +29,10 @@ TOO_LARGE = {
         {"eval__tokens_per_batch": 2_000_000_000, "eval__test_sequences": 2_000_000_000},
         "per_batch=2,000,000,000",
     ),
+    "layers": (
+        {"model__num_layers": 100_000_000},
+        "num_layers must be at most 1,000, not 100,",
+    ),
     "above 32 bits": ({"train__max_steps": 2**31}, "config.train.max_steps must be below 2^31"),
     "above 64 bits": ({"eval__test_sequences": 10**20}, "test_sequences must be below 2^31"),
     "length above 32 bits": ({"eval__lengths": (2**31,)}, "eval.lengths must be below 2^31"),

@@ -168,7 +168,7 @@ MISTAKES = {
     "texts of two": (["copy", "text"], {"text": ["fine"]}, "--text is for one text classifier"),
     "no word": (["text"], {"text": ["fine", " "]}, "--text=' ' has no word in it"),
     "many texts": (["text"], {"text": ["fine"] * 9}, "--text can be given 8 times, not 9"),
-    "no room": (["metrics"], {"out": "file"}, "cannot write into file: File exists"),
+    "no room": (["metrics"], {"out": "file"}, "cannot write into file: Not a directory"),
 }
 
 

@@ -185,6 +185,42 @@ def test_memory_over_time_of_any_model(view, path):
     drawn(pictures.memory_over_time, view, path=path)
 
 
+def test_a_head_that_is_never_used_is_named_and_not_drawn(axes):
+    """Four heads of which one works were eight panels, most of them empty."""
+    view = many_heads()
+    used = np.array([True, False, False, True])
+    view = view._replace(strength=view.strength * used, writes=view.writes & used)
+    view = view._replace(reads=view.reads & np.array([True, False, True, False]))
+    drawn_axes = axes(pictures.memory_over_time, view)
+    names = [ax.get_title("left").partition("  ")[0] for ax in drawn_axes[1:-1]]
+    write, read = "write weight × strength", "read weight"
+    assert names == [
+        f"head 0 · {write}",
+        f"head 0 · {read}",
+        f"head 2 · {read}",
+        f"head 3 · {write}",
+    ]
+    notes = [text.get_text() for text in drawn_axes[0].figure.texts]
+    assert "not drawn, since never used: head 1, writes of head 2, reads of head 3" in notes
+
+
+def test_slots_are_counted_from_where_they_are(axes):
+    """Slots 13 to 20 of 64, with one more at each end."""
+    write = axes(pictures.memory_over_time, copy_view(start=13, slots=64))[1]
+    assert write.get_ylim() == (11.5, 21.5)
+    assert write.get_ylabel() == "slot (of 64)"
+    marks = write.images[1]
+    assert marks.get_extent()[2:] == [11.5, 21.5]
+    assert np.argwhere(marks.get_array() > 0)[0].tolist() == [1, 0]
+
+
+def test_symbols_are_called_by_their_names(axes):
+    """An action of a stack machine says more than 4."""
+    view = with_sequence(name=lambda token: "pop" if token == 11 else str(token))
+    strip = axes(pictures.memory_over_time, view)[0]
+    assert [text.get_text() for text in strip.texts].count("pop") == 3
+
+
 def test_empty_slots_above_the_touched_ones_are_not_drawn(path):
     """A ring of 64 with 8 slots in use looks like one of 32, but for the axis label."""
     of_32, of_64 = (

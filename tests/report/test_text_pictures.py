@@ -84,6 +84,16 @@ def test_accuracy_by_length_shows_its_data(drawn):
     assert not np.array_equal(pictures[0], pictures[2])
 
 
+def test_intervals_hold_for_two_texts():
+    """Two standard errors of two right texts are nothing, as if the accuracy were certain.
+
+    Both right: upper end 1, lower end 1/(1 + z²/2) = 0.342. Half of 100: 0.404 to 0.596.
+    """
+    low, high = text_pictures.interval(np.array([1.0, 0.0, 0.5]), np.array([2.0, 2.0, 100.0]))
+    np.testing.assert_allclose(low, [0.342, 0, 0.404], atol=1e-3)
+    np.testing.assert_allclose(high, [1, 0.658, 0.596], atol=1e-3)
+
+
 def spent(*words, share=0.1):
     each = np.full(len(words), share)
     return SpentText(list(words), Spending(each, 2 * each, 3 * each), "positive")

@@ -4,9 +4,11 @@ What is written here is flushed to disk before it takes its place, so that a mac
 power keeps the old or the new, never a file of zeros.
 """
 
+import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +36,19 @@ def _replace(path, content):
     flush(path.parent)
 
 
+def regular(path: Path) -> Path:
+    """The path, to be opened for reading: of a pipe or a device, which may never end and cannot
+    be read twice, it raises OSError; as where there is nothing."""
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # a directory cannot be opened
+        return path
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def read_json(path: Path):
     """What write_json wrote. Raises OSError or ValueError for what is not such a file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(regular(path).read_text(encoding="utf-8"))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 

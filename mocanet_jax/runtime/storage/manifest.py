@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from mocanet_jax.runtime.storage.files import flush_tree, read_json, write_json
+from mocanet_jax.runtime.storage.files import flush_tree, read_json, regular, write_json
 
 NAME = "manifest.json"
 LAYOUT = 5
@@ -52,6 +52,6 @@ def damage(folder: Path, names: Iterable[str] | None = None) -> str | None:
 
 
 def _fingerprint(path: Path) -> dict:
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"bytes": file.tell(), "sha256": digest}

@@ -6,7 +6,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.storage.files import replace_text
+from mocanet_jax.runtime.storage.files import regular, replace_text
 
 
 def read_metrics(workdir: Path) -> list[dict]:
@@ -17,7 +17,7 @@ def read_metrics(workdir: Path) -> list[dict]:
     """
     path = workdir / "metrics.jsonl"
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = regular(path).read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:

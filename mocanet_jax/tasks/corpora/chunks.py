@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.storage.files import regular
 from mocanet_jax.tasks.text.tables import encoding_of
 
 CHUNK = 1 << 20
@@ -62,7 +63,7 @@ def file_chunks(path: Path, documents: bool) -> Iterator[str]:
 
 
 def _opened(path):
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         start = file.read(len(XZ))
     if path.suffix == ".gz" or start.startswith(GZIP):
         return gzip.open(path, "rb")

@@ -28,6 +28,7 @@ class BinaryAdditionTask(TransductionTask):
     """Lengths are numbers of digits and plus, L. Symbols: 0, 1, PLUS, END."""
 
     num_symbols: ClassVar[int] = 4
+    names: ClassVar[dict[int, str]] = {PLUS: "+", END: "E"}
 
     def answer_length(self, length):
         return length + 1

@@ -26,6 +26,7 @@ class CycleNavigationTask(TransductionTask):
     """Lengths are numbers of moves, L. Symbols: places 0 to 4, then BACK, STAY, FORWARD."""
 
     num_symbols: ClassVar[int] = 8
+    names: ClassVar[dict[int, str]] = {BACK: "−1", STAY: "+0", FORWARD: "+1"}
 
     def answer_length(self, length):
         return 1

@@ -25,6 +25,7 @@ class MissingDuplicateTask(TransductionTask):
     """Lengths are numbers of symbols of both copies, L. Symbols: 0, 1 and HIDDEN."""
 
     num_symbols: ClassVar[int] = 3
+    names: ClassVar[dict[int, str]] = {HIDDEN: "_"}
 
     def input_length(self, length):
         return (length + 1) // 2 * 2

@@ -26,6 +26,7 @@ class ModularArithmeticTask(TransductionTask):
     """Lengths are numbers of digits and signs, L. Symbols: digits 0 to 4, then the signs."""
 
     num_symbols: ClassVar[int] = 8
+    names: ClassVar[dict[int, str]] = {PLUS: "+", MINUS: "−", TIMES: "×"}
 
     def input_length(self, length):
         return length - 1 + length % 2

@@ -27,6 +27,7 @@ class StackManipulationTask(TransductionTask):
     """Lengths are numbers of bits and actions, L. Symbols: 0, 1, POP, PUSH_0, PUSH_1, END."""
 
     num_symbols: ClassVar[int] = 6
+    names: ClassVar[dict[int, str]] = {POP: "pop", PUSH_0: "+0", PUSH_1: "+1", END: "E"}
 
     def answer_length(self, length):
         return length + 1

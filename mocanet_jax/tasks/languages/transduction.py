@@ -34,12 +34,17 @@ class TransductionTask(SequenceTask):
     """
 
     num_symbols: ClassVar[int]
+    names: ClassVar[dict[int, str]] = {}
+    """Of symbols that are not called by their numbers, for pictures."""
     blank: ClassVar[int] = BLANK
     marker: ClassVar[int] = MARKER
 
     @property
     def vocab_size(self) -> int:
         return FIRST + self.num_symbols
+
+    def symbol(self, token: int) -> str:
+        return self.names.get(token - FIRST, str(token - FIRST))
 
     def input_length(self, length):
         """Symbols of an input of this length; never falls as the length grows."""

@@ -31,6 +31,7 @@ class AssociativeRecallTask(TransductionTask):
     """Lengths are numbers of items, L. Symbols: 64 for items, then DELIMITER, QUERY."""
 
     num_symbols: ClassVar[int] = NUM_WORDS + 2
+    names: ClassVar[dict[int, str]] = {DELIMITER: ";", QUERY: "?"}
 
     def input_length(self, length):
         return PITCH * (length + 1)

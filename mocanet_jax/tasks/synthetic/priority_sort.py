@@ -30,6 +30,9 @@ class PrioritySortTask(TransductionTask):
     """
 
     num_symbols: ClassVar[int] = NUM_SORTED + NUM_PRIORITIES
+    names: ClassVar[dict[int, str]] = {
+        NUM_SORTED + priority: f"p{priority}" for priority in range(NUM_PRIORITIES)
+    }
     limit: ClassVar[float] = NUM_PRIORITIES
 
     def input_length(self, length):

@@ -34,6 +34,7 @@ class SelectiveCopyingTask(TransductionTask):
     payload: int
 
     num_symbols: ClassVar[int] = NOISE + 1
+    names: ClassVar[dict[int, str]] = {NOISE: "-"}
 
     def __post_init__(self):
         super().__post_init__()

@@ -113,6 +113,10 @@ class SequenceTask:
         length grows."""
         raise NotImplementedError
 
+    def symbol(self, token: int) -> str:
+        """What pictures call a token."""
+        return str(token)
+
     @property
     def lengths(self) -> Lengths:
         return Lengths(self.shortest, self.longest, self.first_longest)

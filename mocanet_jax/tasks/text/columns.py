@@ -91,16 +91,23 @@ def _place(names, kind, wanted, usual):
     """None where no column has a usual name."""
     small = [name.strip().lower() for name in names]
     if not wanted:
-        return next((small.index(name) for name in usual if name in small), None)
+        name = next((name for name in usual if name in small), None)
+        return None if name is None else _place_of(small, name)
     if wanted in names:
-        return names.index(wanted)
+        return _place_of(names, wanted)
     if wanted.strip().lower() in small:
-        return small.index(wanted.strip().lower())
+        return _place_of(small, wanted.strip().lower())
     near = difflib.get_close_matches(wanted, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(
         f"there is no column {wanted!r}, the {kind}; the columns are {_listed(names)}{hint}"
     )
+
+
+def _place_of(names, name):
+    if names.count(name) > 1:
+        raise ValueError(f"the column {name!r} is there more than once")
+    return names.index(name)
 
 
 def _listed(names):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mocanet_jax.runtime.storage.files import regular
 from mocanet_jax.tasks.text import tables
 from mocanet_jax.tasks.text.tokenizer import tokenize
 
@@ -69,7 +70,7 @@ def read_tsv(path: Path, num_classes: int) -> LabelledTexts:
     Raises UserError that names the file and the line.
     """
     with tables.errors_of(path):
-        found = tables.table(tables.decoded(path.read_bytes()))
+        found = tables.table(tables.decoded(regular(path).read_bytes()))
         if found is None or tables.LABEL not in found.names:
             raise ValueError("line 1: the header must be sentence<TAB>label")
         rows = [_parse(number, row, found.names, num_classes) for number, row in found.rows]

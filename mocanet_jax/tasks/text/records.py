@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.storage.files import regular
 from mocanet_jax.tasks.text import tables
 
 DELIMITERS = ("\t", ",", ";", "|")
@@ -58,7 +59,7 @@ def read_records(path: Path, encoding: str = "") -> Records:
 
 
 def _content(path):
-    content = path.read_bytes()
+    content = regular(path).read_bytes()
     for mark, module in COMPRESSED:
         if content.startswith(mark):
             try:

@@ -42,6 +42,12 @@ FORMS = (
     (b"%PDF", "a PDF file"),
     (b"\x93NUMPY", "an array of NumPy"),
     (b"\xd0\xcf\x11\xe0", "a spreadsheet or a document"),
+    (b"SQLite format 3", "a database of SQLite"),
+    (b"\x80\x04\x95", "a pickle of Python"),
+    (b"\x80\x05\x95", "a pickle of Python"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
 )
 """First bytes of common files that are not text."""
 

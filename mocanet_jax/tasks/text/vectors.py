@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.storage.files import regular
 from mocanet_jax.tasks.text.tables import encoding_of
 
 SEPARATOR = re.compile("[ \t]+")
@@ -46,7 +47,7 @@ def read_vectors(path: Path, words: Iterable[str], width: int) -> dict[str, np.n
 
 def _read_text(path, width):
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             encoding = encoding_of(file.read(64))
         # Words may hold any white space but these.
         with path.open(encoding=encoding, newline="\n") as lines:

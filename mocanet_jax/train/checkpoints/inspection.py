@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage import manifest
+from mocanet_jax.runtime.storage.files import regular
 from mocanet_jax.train.checkpoints.record import checkpoint_folders
 
 SAVING = "saving"
@@ -88,6 +89,7 @@ def moved_aside(workdir: Path, step: int) -> Path:
 def _named(workdir, name) -> set[int]:
     """The steps that a file names; none where it is not such a file."""
     try:
-        return {int(word) for word in (workdir / name).read_text(encoding="utf-8").split()}
+        text = regular(workdir / name).read_text(encoding="utf-8")
+        return {int(word) for word in text.split()}
     except (OSError, ValueError):
         return set()

@@ -146,7 +146,7 @@ def read_config(workdir: Path) -> dict | None:
     config = _read_json(path)
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise UserError(f"{path} is not the config of a run; use another --workdir")
-    return config
+    return _with_tuples(config)
 
 
 def _read_json(path):
@@ -155,6 +155,13 @@ def _read_json(path):
         return read_json(path)
     except (OSError, ValueError):
         return None
+
+
+def _with_tuples(value):
+    """A config has tuples where its JSON has lists, and flags set tuples alone."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(inner) for name, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _json_form(value):

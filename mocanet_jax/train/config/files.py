@@ -110,9 +110,10 @@ def load(name: str) -> ConfigDict:
         config = get_config(argument) if argument else get_config()
     except UserError:
         raise
-    except Exception as error:  # a config file is the user's code and may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         text = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"--config={name}: {text}") from error
+        ended = "it ends the process with " if isinstance(error, SystemExit) else ""
+        raise UserError(f"--config={name}: {ended}{text}") from error
     if not isinstance(config, ConfigDict):
         kind = type(config).__name__
         raise UserError(f"--config={name}: get_config returned {kind}, not a ConfigDict")

@@ -31,6 +31,9 @@ WHOLE_NUMBERS = (
 )
 """Fields of config.train that are at least 1."""
 
+MOST_LAYERS = 1_000
+"""Each is built by itself, before the memory of all can be estimated."""
+
 CHOICES = {"on_nonfinite": ("stop", "skip"), "on_changed_data": ("stop", "accept")}
 """Fields of config.train that are words."""
 
@@ -100,6 +103,8 @@ def _check_finite(name, value):
             _check_finite(name, inner)
     elif isinstance(value, int) and name != "config.seed" and abs(value) >= 2**31:
         raise UserError(f"{name} must be below 2^31, not {value}")
+    elif name.endswith(".num_layers") and value > MOST_LAYERS:
+        raise UserError(f"{name} must be at most {MOST_LAYERS:,}, not {value:,}")
 
 
 def is_moca(config: Mapping) -> bool:

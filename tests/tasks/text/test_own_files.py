@@ -104,6 +104,14 @@ REFUSED = {
         "good film,1\nbad,0\n",
         ": which column is the text? The columns are 'good film'",
     ),
+    "a column twice": (
+        "text,label,label\na,b,c\n",
+        ": the column 'label' is there more than once",
+    ),
+    "a column twice but for its letters": (
+        "Label,label,text\na,b,c\n",
+        ": the column 'label' is there more than once",
+    ),
     "unusual names": ("id,x,y\n1,a,b\n", "pass --config.data.text_column=NAME"),
     "no labels": (
         "id,x,text\n1,a,b\n",

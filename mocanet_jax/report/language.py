@@ -65,6 +65,14 @@ def show_datastore(console: Console, results: RetrievalResults) -> None:
             f"{m['perplexity'] / alone['perplexity'] - 1:+.1%}",
         )
     console.print(grid)
+    for split, m in results.splits.items():
+        if "last_accuracy" in m:
+            say(
+                console,
+                f"{split}: the last token of {m['documents']:,} documents is the likeliest in "
+                f"{m['without']['last_accuracy']:.2%} without the datastore, in "
+                f"{m['last_accuracy']:.2%} with it",
+            )
     weight, temperature = results.mixture
     origin = "weight given"
     if results.fitted_on:

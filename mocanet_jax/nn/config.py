@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from mocanet_jax.core import gating
 from mocanet_jax.core.budget import BudgetConfig, Flops, Shares, memory_flops
+from mocanet_jax.core.narrow import check_bits
 from mocanet_jax.nn.experts import MlpExpert, expert_flops
 from mocanet_jax.nn.heads import Ring
 from mocanet_jax.nn.heads.base import Head, Sizes
@@ -67,15 +68,18 @@ class MemoryConfig:
     """heads: of any kinds (nn/heads/). num_slots: S, of every head; initial_state may enlarge
     it. active_slots: A per access; at 1 the only weight of an address is 1, so that neither
     pointers nor queries get a gradient. head_width: P, of the values, keys and queries of a
-    head; 0 for D/H.
+    head; 0 for D/H. slot_bits: of each number in the slots of association heads, 32, 8 or 4
+    (core/narrow.py); other heads change what is in their slots, and keep 32.
     """
 
     heads: tuple[Head, ...] = (Ring(1),)
     num_slots: int = 64
     active_slots: int = 3
     head_width: int = 0
+    slot_bits: int = 32
 
     def __post_init__(self):
+        check_bits(self.slot_bits)
         _check(len(self.heads) > 0, "memory.heads must not be empty; memory=None for none")
         for name, head in zip(head_names(self.heads), self.heads, strict=True):
             valid = isinstance(head, Head) and head.count >= 1
@@ -206,6 +210,7 @@ class LayerConfig:
             self.dynamic,
             self.parallel,
             self.activations,
+            self.memory.slot_bits,
         )
 
     @cached_property

@@ -134,6 +134,24 @@ def slots(perplexity: dict[int, float], path: Path) -> None:
     save(figure, path)
 
 
+def state_bytes(perplexity: dict[int, dict[int, float]], path: Path) -> None:
+    """Perplexity against the bytes of the state, a line for each number of bits."""
+    figure = Figure(figsize=(5.5, 3.6))
+    ax = figure.subplots()
+    for (bits, found), colour in zip(perplexity.items(), (INK, PURPLE, BLUE), strict=True):
+        label = f"{bits} bits a number"
+        ax.plot(list(found), list(found.values()), color=colour, marker="o", ms=4, label=label)
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_formatter(lambda size, _: f"{size / 1024:,.0f}")
+    ax.minorticks_off()
+    ax.set(xlabel="state of one text, KiB", ylabel="perplexity of validation, a token")
+    ax.set_title("The same parameters, with more and narrower slots", loc="left", fontsize=11)
+    ax.legend(frameon=False, fontsize=8)
+    tidy(ax)
+    figure.tight_layout()
+    save(figure, path)
+
+
 def _cells(tokens) -> list[tuple[int, int, int, str]]:
     """Number of the token, row, column and character of everything that is drawn; a line end
     ends a row, and is drawn as a sign."""

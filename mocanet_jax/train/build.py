@@ -42,7 +42,7 @@ from mocanet_jax.train.baselines import (
 from mocanet_jax.train.checkpoints.checkpoint import saved_run
 from mocanet_jax.train.checkpoints.record import latest_record
 from mocanet_jax.train.checkpoints.shipped import place
-from mocanet_jax.train.config.settings import MOCA
+from mocanet_jax.train.config.settings import MOCA, slot_bits
 
 
 def build_task(config: ConfigDict, workdir: Path) -> Task:
@@ -135,7 +135,9 @@ def _build_moca(config, task):
     try:
         layer = layer_config(m)
         if not isinstance(task, TextTask):
-            cache = CacheConfig(**m.cache) if m.cache.num_slots else None
+            cache = (
+                CacheConfig(**m.cache, slot_bits=slot_bits(m)) if m.cache.num_slots else None
+            )
             if cache and not isinstance(task, LanguageTask):
                 raise ValueError("cache.num_slots is for language models")
             return MocaNet(task.vocab_size, m.num_layers, layer, m.tied_head, cache)
@@ -159,11 +161,17 @@ def layer_config(model: ConfigDict) -> LayerConfig:
         raise ValueError(f"time must be auto, scan or parallel, not {model.time!r}")
     fastest = "scan" if jax.default_backend() == "cpu" else "parallel"
     heads = _heads(model.memory.heads)
+    if slot_bits(model) != 32 and not (
+        model.cache.num_slots or any(head.narrows for head in heads)
+    ):
+        raise ValueError("slot_bits is for association heads or a cache, and there is neither")
     memory, experts = model.memory, model.experts
     return LayerConfig(
         width=model.width,
         controller=_controller(model.controller) if model.controller.enabled else None,
-        memory=MemoryConfig(heads, memory.num_slots, memory.active_slots, memory.head_width)
+        memory=MemoryConfig(
+            heads, memory.num_slots, memory.active_slots, memory.head_width, slot_bits(model)
+        )
         if heads
         else None,
         experts=ExpertsConfig(

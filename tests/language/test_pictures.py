@@ -56,6 +56,14 @@ def test_a_cache_is_measured_with_more_slots(finished_language, monkeypatch, tmp
     assert found[slots] == pytest.approx(run.progress.validation["perplexity"], rel=1e-4)
     assert found[3 * slots] != pytest.approx(found[slots], rel=1e-4)
     drawn(language_pictures.slots, found, path=tmp_path / "slots.png")
+    by_bytes = language.perplexity_by_bytes(run.config, run.task, run.trained, found)
+    assert list(by_bytes[32].values()) == list(found.values())
+    sizes = {bits: list(perplexity) for bits, perplexity in by_bytes.items()}
+    assert sizes[32][0] > sizes[8][0] > sizes[4][0]
+    assert len(sizes[8]) == len(sizes[4]) == 1
+    folder = tmp_path / "other"
+    folder.mkdir()
+    drawn(language_pictures.state_bytes, by_bytes, path=folder / "state_bytes.png")
 
 
 def test_copies_are_coloured(finished_language):

@@ -75,6 +75,10 @@ MODEL = {
         "base_cost_when_grown": (1.0, "factor on base_cost once training lengths are grown"),
         "multiplier_rate": (0.3, "step size of the multiplier λ, in logits"),
     },
+    "slot_bits": (
+        32,
+        "bits of each number that association heads and a cache keep: 32, 8 or 4",
+    ),
     "tied_head": (True, "head is the transposed embedding; else a matrix of its own"),
     "dropout": (0.0, "share of features set to 0 in training, of every model of sequences"),
     "remat": (False, "rematerialise layers for their gradient, to save memory"),

@@ -164,7 +164,15 @@ def coloured(
     if aux.copied is not None:
         # As the loss, of the prediction of each token, which was made at the one before.
         shares["copied"] = np.append(0.0, np.asarray(aux.copied)[0, :-1])
-    return ColouredText(_texts(task.vocabulary, ids[:-1]), shares, nats)
+    tokens = _texts(task.vocabulary, ids[:-1])
+    config = model.layer
+    if config is None or config.groups is None:
+        return ColouredText(tokens, shares, nats)
+    size = config.num_experts // config.groups.count
+    best = [layer.experts for layer in aux.layers]
+    best = [np.where(x.computed[0, :, 0], x.indices[0, :, 0], -size) for x in best]
+    groups = {f"layer {n}": x // size for n, x in enumerate(best)}
+    return ColouredText(tokens, shares, nats, groups, config.groups.count)
 
 
 def _texts(vocabulary, ids) -> list[str]:

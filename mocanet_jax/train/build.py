@@ -180,6 +180,8 @@ def layer_config(model: ConfigDict) -> LayerConfig:
             _kind("experts.kind", EXPERTS, experts.kind)(experts.hidden_dim),
             experts.capacity_factor,
             experts.exploration,
+            experts.groups,
+            experts.capacity_pool,
         )
         if experts.count
         else None,

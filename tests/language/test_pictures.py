@@ -37,6 +37,21 @@ def test_a_picture_shows_it(tmp_path):
     drawn(language_pictures.picture, TEXT, "title", path=tmp_path / "text.png")
 
 
+def test_groups_of_experts_have_colours_of_their_own(tmp_path):
+    """A token without an expert has none."""
+    grouped = TEXT._replace(groups={"layer 0": np.array([2, 0, -1, 2])}, num_groups=4)
+    language_pictures.page(grouped, "title", tmp_path / "text.html")
+    page = (tmp_path / "text.html").read_text(encoding="utf-8")
+    assert "group of experts, layer 0: 2 of 4 here" in page
+    spans = r'title="(group \d|no expert)[^>]*style="background:rgba\(([^)]*)\)'
+    styles = re.findall(spans, page)
+    (first, a), (second, b), (third, c), (fourth, d) = styles
+    assert (first, second, third, fourth) == ("group 2", "group 0", "no expert", "group 2")
+    assert a == d != b
+    assert c.endswith(",0.00")
+    drawn(language_pictures.picture, grouped, "title", path=tmp_path / "text.png")
+
+
 @pytest.mark.parametrize("spaced", [True, False])
 def test_tokens_of_a_text_join_into_it(spaced):
     """Words have their spaces, line ends none."""

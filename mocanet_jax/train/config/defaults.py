@@ -57,6 +57,8 @@ MODEL = {
         "kind": ("mlp", "mlp, gated, or module:Class, called with hidden_dim"),
         "hidden_dim": (128, "F, hidden width of an expert"),
         "capacity_factor": (1.25, "room per expert in training, times the even share"),
+        "groups": (0, "G, of experts, of which a token scores a few alone; 0 for none"),
+        "capacity_pool": (1, "sequences that share the experts' room in training"),
         "exploration": (0.01, "share of tokens that in training try a closed expert"),
         "balance_loss_weight": (0.01, "of the load-balancing loss"),
         "z_loss_weight": (0.001, "of the router z-loss, with fixed routing"),

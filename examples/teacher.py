@@ -6,7 +6,7 @@ probabilities of each class for any number of further texts, for `config.data.so
     python examples/teacher.py train --model=NAME_OR_DIR --data=train.tsv --out=teacher
     python examples/teacher.py label --model=teacher --texts=more.txt --texts=train.tsv \
         --classes=negative,positive --out=soft.jsonl
-    python -m mocanet_jax.main --config=configs/sst2.py:distilled --config.data.soft_labels=soft.jsonl
+    mocanet train sst2:distilled --config.data.path=DIR --config.data.soft_labels=soft.jsonl
 
 Needs PyTorch, which mocanet_jax itself never imports. Files of texts are tables with a column
 `sentence` or `text`, or one text a line; .xz and .gz are read as they are.

@@ -13,10 +13,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from absl import app, flags
-from mocanet_jax.core.mixture import ExpertWeights
 
 from benchmarks import timing
-from mocanet_jax.core import dispatch, mixture
+from mocanet_jax.core import dispatch
 
 EXPERTS = flags.DEFINE_spaceseplist("experts", "4 16 64", "E.")
 TOKENS = flags.DEFINE_spaceseplist("tokens", "1 4 16 64 1024 4096", "B·T.")
@@ -29,39 +28,43 @@ GATHERED_AT_MOST = 2**28
 """Numbers that `gathered` may fetch; it is left out above."""
 
 
-def dispatched(x, gates, live, weights):
-    num_experts, k = len(weights.expand), gates.indices.shape[-1]
+def expert(parameters, x):
+    """contract · relu(expand · x + bias), of x [..., D]."""
+    return jax.nn.relu(x @ parameters["expand"] + parameters["bias"]) @ parameters["contract"]
+
+
+def dispatched(parameters, x, gates, live):
+    num_experts, k = len(parameters["expand"]), gates.indices.shape[-1]
     room = dispatch.expert_capacity(x.shape[1], num_experts, k, FACTOR)
     plan = dispatch.plan_dispatch(gates.indices, live, num_experts, room)
     tokens = dispatch.gather_tokens(x, plan)
-    shape, tokens = tokens.shape, tokens.reshape(num_experts, -1, x.shape[-1])
-    hidden = jax.nn.relu(tokens @ weights.expand + weights.bias[:, None])
-    results = dispatch.gather_results((hidden @ weights.contract).reshape(shape), plan)
+    results = jax.vmap(expert)(parameters, tokens.reshape(num_experts, -1, x.shape[-1]))
+    results = dispatch.gather_results(results.reshape(tokens.shape), plan)
     return jnp.einsum("btkd,btk->btd", results, gates.weights)
 
 
 def rows(num_experts: int, tokens: int) -> list[dict]:
     width, k, length = WIDTH.value, TOP_K.value, min(tokens, LENGTH)
     keys = jax.random.split(jax.random.key(0), 5)
-    weights = ExpertWeights(
-        jax.random.normal(keys[0], (num_experts, width, width)),
-        jnp.zeros((num_experts, width)),
-        jax.random.normal(keys[1], (num_experts, width, width)),
-    )
+    parameters = {
+        "expand": jax.random.normal(keys[0], (num_experts, width, width)),
+        "bias": jnp.zeros((num_experts, width)),
+        "contract": jax.random.normal(keys[1], (num_experts, width, width)),
+    }
     x = jax.random.normal(keys[2], (tokens // length, length, width))
     gates = dispatch.top_k_gates(jax.random.normal(keys[3], (*x.shape[:2], num_experts)), k)
     live = jnp.ones(gates.indices.shape, bool)
-    forms = {"dispatched": dispatched, "dense": mixture.dense}
+    forms = {"dispatched": dispatched, "dense": partial(dispatch.dense_mixture, expert)}
     if 2 * tokens * k * width**2 <= GATHERED_AT_MOST:
-        forms["gathered"] = mixture.gathered
+        forms["gathered"] = partial(dispatch.gathered_mixture, expert)
 
-    def loss(form, x, gates, live, weights):
-        return jnp.sum(form(x, gates, live, weights) ** 2)
+    def loss(form, parameters, x, gates, live):
+        return jnp.sum(form(parameters, x, gates, live) ** 2)
 
-    arguments = (x, gates, live, weights)
+    arguments = (parameters, x, gates, live)
     forward = {n: partial(jax.jit(f), *arguments) for n, f in forms.items()}
     gradient = {
-        n: partial(jax.jit(jax.grad(partial(loss, f), (0, 3))), *arguments)
+        n: partial(jax.jit(jax.grad(partial(loss, f), (0, 1))), *arguments)
         for n, f in forms.items()
     }
     forward = timing.in_turn(forward, ROUNDS.value)

@@ -25,7 +25,7 @@ from benchmarks.memories import problem
 from benchmarks.training import Steps
 from configs import copy
 from mocanet_jax.core import memory
-from mocanet_jax.nn.experts import Experts
+from mocanet_jax.nn.experts import Experts, MlpExpert
 from mocanet_jax.train.build import build_model, build_task
 from mocanet_jax.train.state import initial_params
 
@@ -134,7 +134,7 @@ def over_experts() -> list[dict]:
     z = jax.random.normal(keys[0], (batch, length, width))
     mask, calls = jnp.ones((batch, length), bool), {}
     for num_experts in map(int, EXPERTS.value):
-        layer = Experts(num_experts, hidden, 2, 1.25, False, 2.0, 0.0)
+        layer = Experts(MlpExpert(hidden), num_experts, 2, "topk", 2.0, 1.25, 0.0)
         logits = jax.random.normal(keys[1], (batch, length, num_experts))
         params = jax.jit(partial(layer.init, train=True))(keys[0], z, logits, mask)
 

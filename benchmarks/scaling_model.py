@@ -11,11 +11,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.nn.layer import LayerSpec
+from mocanet_jax.core.budget import BudgetConfig
+from mocanet_jax.nn.config import ExpertsConfig, LayerConfig, MemoryConfig
+from mocanet_jax.nn.experts import MlpExpert
+from mocanet_jax.nn.heads import Content, Ring
 from mocanet_jax.nn.models.sequence import MocaNet
 from mocanet_jax.nn.summary import component_costs
 
 NUMBER = 4  # bytes, float32
+TOP_K = 2  # experts a token
 DEVICES = ((8, 8, 1), (8, 1, 8), (64, 64, 1), (64, 8, 8), (512, 512, 1), (512, 64, 8))
 """N, and the mesh: data × expert."""
 
@@ -47,8 +51,8 @@ def times(
     tokens = batch * length / devices
     flops = 3 * sum(cost.flops for cost in costs.values())  # backward is twice forward
 
-    slots = spec.expert_capacity_factor * spec.mean_experts  # E·C per token
-    sent = NUMBER * tokens * slots * spec.embedding_dim * (expert - 1) / expert
+    slots = spec.experts.capacity_factor * TOP_K  # E·C per token
+    sent = NUMBER * tokens * slots * spec.width * (expert - 1) / expert
     exchange = sent / machine.bandwidth + (expert - 1) * machine.latency
     experts = costs["experts"].parameters
     rest = sum(cost.parameters for cost in costs.values()) - experts
@@ -66,19 +70,11 @@ def _all_reduce(numbers, devices, machine):
 
 
 def network(layers: int, width: int, experts: int, hidden: int) -> MocaNet:
-    layer = LayerSpec(
-        embedding_dim=width,
-        num_experts=experts,
-        expert_hidden_dim=hidden,
-        top_k_experts=2,
-        expert_capacity_factor=1.25,
-        num_location_heads=4,
-        num_content_heads=4,
-        num_memory_slots=64,
-        top_k_slots=3,
-        router_temperature=1.0,
-        pointer_sharpness=1.0,
-        routing="topk",
+    layer = LayerConfig(
+        width=width,
+        memory=MemoryConfig(heads=(Ring(4), Content(4))),
+        experts=ExpertsConfig(experts, TOP_K, MlpExpert(hidden)),
+        budget=BudgetConfig(routing="topk"),
         time="parallel",
     )
     return MocaNet(32_000, layers, layer)

@@ -159,7 +159,7 @@ class Experts(nn.Module):
             plan = dispatch.plan_dispatch(choices.indices, taking, self.count, room)
             output = _apart(_dispatched(apply, parameters, tokens, choices, plan), pool)
             computed, dropped = _apart(plan.kept, pool), plan.dropped
-        elif not train and self.count >= MANY:
+        elif not train and isinstance(logits, GroupedLogits) and self.count >= MANY:
             output = _in_rounds(apply, parameters, z, gates, live, capacity)
         else:
             plan_for = partial(dispatch.plan_dispatch, gates.indices, live, self.count)

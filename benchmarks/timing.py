@@ -75,10 +75,9 @@ def spread(seconds: list[float]) -> Spread:
     return Spread(statistics.median(seconds), min(seconds), max(seconds))
 
 
-def gigaflops(size: int = 2048, rounds: int = 9) -> float:
-    """What the machine's own product of matrices reaches, float32: its best of some rounds, in
-    GFLOP/s."""
-    a = jax.random.normal(jax.random.key(0), (size, size))
+def gigaflops(size: int = 2048, rounds: int = 9, dtype: str = "float32") -> float:
+    """What a device's own product of matrices reaches: its best of some rounds, in GFLOP/s."""
+    a = jax.random.normal(jax.random.key(0), (size, size), dtype)
     product = jax.jit(lambda a: a @ a)
     return 2e-9 * size**3 / in_turn({"": lambda: product(a)}, rounds)[""].low
 

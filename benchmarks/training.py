@@ -17,19 +17,32 @@ class Steps:
     """`count` training steps of a config in one compiled call, from one to the next.
 
     The state is that of the start with the curriculum complete, so that batches hold the
-    longest sequences. usage: that of the last call.
+    longest sequences. usage: that of the last call. all_devices: as a training run uses them;
+    else one.
     """
 
-    def __init__(self, config: ConfigDict, count: int, workdir: Path = Path("none")):
-        trainer = prepared(config, workdir).trainer
+    def __init__(
+        self,
+        config: ConfigDict,
+        count: int,
+        workdir: Path = Path("none"),
+        all_devices: bool = False,
+    ):
+        ready = prepared(config, workdir)
+        trainer = ready.trainer
         self.task, self.model = task, model = trainer.task, trainer.model
-        state = jax.jit(trainer.initial_state)()
+        if all_devices:
+            like = ready.abstract_state()
+            state, run = ready.first_state(like)[0], ready.steps(like)
+        else:
+            state = jax.jit(trainer.initial_state)()
+            run = jax.jit(trainer.steps, donate_argnums=0)
         longest = jnp.float32(task.longest)
         self._state = state._replace(curriculum=state.curriculum._replace(longest=longest))
         self._rest = (np.int32(count), np.uint32(0), task.batches.data)
         self._choose = partial(task.batches.select, config.train.batch_size, count=count)
         start = (self._state, *self._rest, self._choose(0))
-        self._run = jax.jit(trainer.steps, donate_argnums=0).lower(*start).compile()
+        self._run = run.lower(*start).compile()
         self.costs = component_costs(model, self._state.params)
         self.count, self.usage, self.made = count, 0.0, 0
 

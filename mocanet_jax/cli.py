@@ -15,7 +15,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from mocanet_jax.runtime import streams
+from mocanet_jax.runtime import background, streams
 from mocanet_jax.runtime.errors import Stopped, UserError, one_line
 from mocanet_jax.runtime.imports import search_also
 from mocanet_jax.train.config import files as config_files
@@ -199,5 +199,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _fail(line: str) -> NoReturn:
+    if background.running():  # a program that is still compiled is not waited for
+        leave(f"error: {line}", 2)
     print(f"error: {one_line(line)}", file=sys.stderr)
     sys.exit(2)

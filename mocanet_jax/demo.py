@@ -11,7 +11,6 @@ import importlib.util
 import os
 import socket
 import threading
-from pathlib import Path
 
 from absl import flags
 
@@ -70,13 +69,12 @@ def check_port(port: int) -> None:
 def load_texts(workdir: str | None):
     """The classifier; None where no run was named and the default is not there, with a line on
     what to train. Raises UserError for a named run that is none."""
-    if workdir is None and not Path(DEFAULT_WORKDIR, "checkpoints").is_dir():
-        print(f"no text classifier in {DEFAULT_WORKDIR}: mocanet train sst2 makes one")
-        return None
     from mocanet_jax.inference.predictor import TextPredictor
     from mocanet_jax.report.page import TextAnswers
+    from mocanet_jax.train.checkpoints import shipped
 
-    return TextAnswers(TextPredictor(local_path(workdir or DEFAULT_WORKDIR)))
+    place = shipped.place(local_path(workdir or DEFAULT_WORKDIR))
+    return TextAnswers(TextPredictor(place))
 
 
 def load_language(workdir: str | None):

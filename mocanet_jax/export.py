@@ -1,9 +1,11 @@
 """Writes a trained model as files that need nothing of this package.
 
     python -m mocanet_jax.export --workdir=runs/copy --out=copy_model
+    python -m mocanet_jax.export --workdir=runs/sst2 --out=small --format=packed
 
 `--out` becomes a new directory with the model as StableHLO, its weights, its config, and a
-README.md that says how to load it with JAX alone. See docs/guides/export.md.
+README.md that says how to load it with JAX alone; or, packed, with two small files that
+mocanet_jax.load and the commands take for a run. See docs/guides/export.md.
 """
 
 import signal
@@ -27,7 +29,8 @@ def main() -> None:
     try:
         from mocanet_jax.inference import export
 
-        print(export.export_run(local_path(flags.FLAGS.workdir), local_path(flags.FLAGS.out)))
+        write = {"stablehlo": export.export_run, "packed": export.pack_run}[flags.FLAGS.format]
+        print(write(local_path(flags.FLAGS.workdir), local_path(flags.FLAGS.out)))
     except KeyboardInterrupt:
         cli.leave("interrupted; nothing was written", 130)
 
@@ -44,4 +47,5 @@ if __name__ != "__main__":
 else:
     flags.DEFINE_string("workdir", None, "A training run, whose best checkpoint is exported.")
     flags.DEFINE_string("out", None, "The directory to make; it must be new or empty.")
+    flags.DEFINE_enum("format", "stablehlo", ["stablehlo", "packed"], "What is written.")
     cli.run(main)

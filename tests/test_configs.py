@@ -54,6 +54,15 @@ def test_every_kind_of_head_has_its_fields():
         assert fields == {field: getattr(head, field) for field in fields}
 
 
+def test_a_distilled_model_needs_its_soft_labels(corpus, tmp_path):
+    """Trained on labels instead it would be another one than its name says."""
+    config = MODULES["sst2"].get_config("distilled,no_memory")
+    assert config.model.memory.heads.content.count == 0
+    config.data.update(path=str(corpus), soft_labels=str(tmp_path / "soft.jsonl"))
+    with pytest.raises(UserError, match=r"data\.soft_labels: .*soft\.jsonl cannot be read"):
+        build_model(config, build_task(config, tmp_path))
+
+
 def test_every_task_has_a_config():
     assert {get_config(name).task for name in CONFIGS} == set(TASKS)
 

@@ -14,6 +14,10 @@ Other scores than q·k_s can take its place (core/order.py).
 Reads come after the write of their token. Which slot is whose depends on how many tokens
 wrote, so that attention over the tokens of a chunk and over the slots that they found gives
 all reads of a chunk at once; chunks follow one another. Time and memory are linear in T.
+
+Slots may be kept in fewer bytes (core/narrow.py). A key and a value are rounded when they are
+written and not again, and its own chunk finds them rounded, too, so that reads do not depend on
+how a sequence is cut.
 """
 
 from collections.abc import Callable
@@ -25,21 +29,23 @@ import jax.numpy as jnp
 
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.core.dispatch import has_room
+from mocanet_jax.core.narrow import Rows, as_found, kept_as, no_rows, widened
 from mocanet_jax.core.rows import held_in_ring, in_front, scan_chunks, taken
 
 CHUNK_SIZE = 256
 """C. A write that its gate excludes receives the gradient of what it would have contributed to
-the reads of its own chunk, and of no later ones: what is not written is not kept."""
+the reads of its own chunk, and of no later ones: what is not written is not kept. So does every
+write to slots of fewer bytes."""
 
 
 class Associations(NamedTuple):
-    """keys: float [B, H, S, K]. values: float [B, H, S, P]. strengths: float [B, H, S], 0 where
-    never written.
+    """keys: [B, H, S, K]. values: [B, H, S, P]; both float or narrow. strengths: [B, H, S], 0
+    where never written; float16 beside narrow rows, else float.
     count: int32 [B, H], writes so far; write n, from 1 on, is in slot (n − 1) mod S.
     """
 
-    keys: jax.Array
-    values: jax.Array
+    keys: Rows
+    values: Rows
     strengths: jax.Array
     count: jax.Array
 
@@ -69,11 +75,13 @@ def by_content(query, keys, numbers, held) -> jax.Array:
 
 
 def no_associations(
-    batch: int, heads: int, num_slots: int, key_width: int, width: int
+    batch: int, heads: int, num_slots: int, key_width: int, width: int, bits: int = 32
 ) -> Associations:
-    """An empty memory, of keys of K and values of P numbers."""
-    keys, values = (jnp.zeros((batch, heads, num_slots, n)) for n in (key_width, width))
-    strengths = jnp.zeros((batch, heads, num_slots))
+    """An empty memory, of keys of K and values of P numbers, of so many bits each
+    (core/narrow.py)."""
+    keys, values = (no_rows((batch, heads, num_slots, n), bits) for n in (key_width, width))
+    dtype = None if bits == 32 else jnp.float16
+    strengths = jnp.zeros((batch, heads, num_slots), dtype)
     return Associations(keys, values, strengths, jnp.zeros((batch, heads), jnp.int32))
 
 
@@ -141,8 +149,8 @@ def recall_events(
 def _chunk(state, entries, sink, score):
     """One chunk: query, key, value [B, C, H, …]; strength [B, C, H]; sink [B, H]."""
     query, key, value, strength = entries
-    num_slots = state.keys.shape[2]
-    strength = jnp.moveaxis(strength, 1, 2)  # [B, H, C]
+    num_slots = state.strengths.shape[2]
+    strength = _held_as(jnp.moveaxis(strength, 1, 2), state.strengths.dtype)  # [B, H, C]
     numbers = state.count[..., None] + jnp.cumsum(strength > 0, axis=2, dtype=jnp.int32)
     count = numbers[..., -1]
 
@@ -157,8 +165,8 @@ def _chunk(state, entries, sink, score):
         ],
         axis=-1,
     )  # [B, H, C, S + C]
-    keys = jnp.concatenate([state.keys, jnp.moveaxis(key, 1, 2)], axis=2)
-    values = jnp.concatenate([state.values, jnp.moveaxis(value, 1, 2)], axis=2)
+    new_keys, keys = _joined(state.keys, jnp.moveaxis(key, 1, 2))
+    new_values, values = _joined(state.values, jnp.moveaxis(value, 1, 2))
     strengths = jnp.concatenate([state.strengths, strength], axis=2)
 
     held_by = jnp.concatenate([held, numbers], axis=2)
@@ -190,11 +198,26 @@ def _chunk(state, entries, sink, score):
     def put(old, new):
         return old.at[b, h, at].set(new, mode="drop")
 
-    by_head = lambda x: jnp.moveaxis(x, 1, 2)
     state = Associations(
-        put(state.keys, by_head(key)),
-        put(state.values, by_head(value)),
-        put(state.strengths, strength),
+        jax.tree.map(put, state.keys, new_keys),
+        jax.tree.map(put, state.values, new_values),
+        put(state.strengths, strength.astype(state.strengths.dtype)),
         count,
     )
     return state, (reads, slots)
+
+
+def _held_as(strength, dtype):
+    """Strengths [...] as a dtype of fewer bits returns them, with their own gradient; what is
+    above 0 stays above it, since 0 writes nothing."""
+    if dtype != jnp.float16:
+        return strength
+    held = jnp.maximum(strength, jnp.finfo(dtype).tiny).astype(dtype).astype(strength.dtype)
+    return strength + jax.lax.stop_gradient(jnp.where(strength > 0, held, 0.0) - strength)
+
+
+def _joined(old, new):
+    """new [B, H, C, n] as it will be kept, and what old [B, H, S, n] and new return, float
+    [B, H, S + C, n]."""
+    kept = kept_as(new, old)
+    return kept, jnp.concatenate([widened(old, new.shape[-1]), as_found(new, kept)], axis=2)

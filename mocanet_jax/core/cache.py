@@ -13,6 +13,8 @@ sentinel (Merity et al., 2017). Copies lose weight with a learned power of their
 that were used come back in text (Anderson and Schooler, 1991), and beyond H, of which training
 tells nothing, with one more power: so what a larger cache adds grows as a logarithm.
 
+Keys may be kept in fewer bytes (core/narrow.py); they are rounded once, before they are found.
+
 Axes: B batch, T time, S slots, K width of keys, V vocabulary, C tokens of a chunk.
 """
 
@@ -23,6 +25,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mocanet_jax.core.narrow import Rows, as_found, kept_as, no_rows, widened
 from mocanet_jax.core.rows import held_in_ring, scan_chunks
 
 CHUNK_SIZE = 256
@@ -32,10 +35,10 @@ CHUNK_SIZE = 256
 class CacheState(NamedTuple):
     """A ring: entry n, from 1 on, is in slot (n − 1) mod S.
 
-    keys: float [B, S, K]. tokens: int32 [B, S]. count: int32 [B], entries so far.
+    keys: [B, S, K], float or narrow. tokens: int32 [B, S]. count: int32 [B], entries so far.
     """
 
-    keys: jax.Array
+    keys: Rows
     tokens: jax.Array
     count: jax.Array
 
@@ -51,9 +54,10 @@ class Entries(NamedTuple):
     live: jax.Array
 
 
-def empty_cache(batch: int, num_slots: int, key_width: int) -> CacheState:
+def empty_cache(batch: int, num_slots: int, key_width: int, bits: int = 32) -> CacheState:
+    """bits: of each number of a key (core/narrow.py)."""
     return CacheState(
-        jnp.zeros((batch, num_slots, key_width)),
+        no_rows((batch, num_slots, key_width), bits),
         jnp.zeros((batch, num_slots), jnp.int32),
         jnp.zeros(batch, jnp.int32),
     )
@@ -85,7 +89,7 @@ def with_copies(
 
 def _chunk(logits, state, entries, forgetting, horizon):
     query, key, bias, token, live = entries
-    num_slots = state.keys.shape[1]
+    num_slots = state.tokens.shape[1]
     numbers = state.count[:, None] + jnp.cumsum(live, axis=1, dtype=jnp.int32)
     held = held_in_ring(state.count, num_slots)
     steps = jnp.arange(query.shape[1])
@@ -96,7 +100,9 @@ def _chunk(logits, state, entries, forgetting, horizon):
     found = jnp.concatenate([of_state, earlier], axis=-1) & (age < num_slots)
     tokens = jnp.concatenate([state.tokens, token], axis=1)
     # The keys are not joined first: a copy of them all would be most of the work of one token.
-    similar = [jnp.einsum("bck,bnk->bcn", query, keys) for keys in (state.keys, key)]
+    new_key = kept_as(key, state.keys)
+    found_keys = (widened(state.keys, key.shape[-1]), as_found(key, new_key))
+    similar = [jnp.einsum("bck,bnk->bcn", query, keys) for keys in found_keys]
     scores = jnp.concatenate(similar, axis=-1) + bias[..., None]
     log_age = jnp.log1p(jnp.maximum(age, 0).astype(scores.dtype))
     scores -= forgetting * log_age
@@ -111,7 +117,11 @@ def _chunk(logits, state, entries, forgetting, horizon):
     put = jax.vmap(lambda old, at, new: old.at[at].set(new, mode="drop"))
     return (
         logits,
-        CacheState(put(state.keys, at, key), put(state.tokens, at, token), last),
+        CacheState(
+            jax.tree.map(lambda old, new: put(old, at, new), state.keys, new_key),
+            put(state.tokens, at, token),
+            last,
+        ),
         share,
     )
 

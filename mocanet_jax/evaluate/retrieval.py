@@ -48,13 +48,33 @@ class Mixture(NamedTuple):
     temperature: float
 
 
+class LastTokens(NamedTuple):
+    """The last tokens of A documents. logits: float32 [A, V], of the model alone. neighbours:
+    of A queries. came: int32 [A], the tokens."""
+
+    logits: np.ndarray
+    neighbours: Neighbours
+    came: np.ndarray
+
+    def correct(self, mixture: Mixture) -> int:
+        """How many are the likeliest token."""
+        p = np.exp(np.float64(self.logits) - self.logits.max(axis=-1, keepdims=True))
+        p *= (1 - mixture.weight) / p.sum(axis=-1, keepdims=True)
+        shares = retrieval.neighbour_weights(self.neighbours.distances, mixture.temperature)
+        rows = np.arange(len(p))[:, None]
+        np.add.at(p, (rows, self.neighbours.tokens), mixture.weight * shares)
+        return int(np.sum(p.argmax(axis=-1) == self.came))
+
+
 class Scored(NamedTuple):
     """Tokens that were predicted. log_p: float32 [N], of the model alone. distances: [N, K], as
-    of Neighbours. match: bool [N, K], whether a neighbour has the token that came."""
+    of Neighbours. match: bool [N, K], whether a neighbour has the token that came. last: those
+    of them that end a document; None of a text without documents."""
 
     log_p: np.ndarray
     distances: np.ndarray
     match: np.ndarray
+    last: LastTokens | None = None
 
     def loss(self, mixture: Mixture) -> float:
         """Nats, summed."""
@@ -73,7 +93,9 @@ class Scored(NamedTuple):
 class RetrievalResults(NamedTuple):
     """fitted_on: tokens of the validation split that the mixture was fitted on, 0 where it was
     given. splits: metrics of "valid" and perhaps "test": loss, in nats a token, and rates, with
-    the datastore; under "without" those of the model alone; tokens, how many were scored."""
+    the datastore; under "without" those of the model alone; tokens, how many were scored. Of a
+    text of several documents also documents, and last_accuracy, the share of them whose last
+    token is the likeliest."""
 
     mixture: Mixture
     fitted_on: int
@@ -94,13 +116,26 @@ class RetrievalEvaluator:
     def scored(self, trained: Trained, tokens: Tokens, most: int) -> Iterator[Scored]:
         """The tokens of a text, as far as `most`, a step at a time."""
         plan = planned(tokens, self._model.window, self._config.eval, most)
-        state = self._start(trained, plan.lanes)
+        state, ends = self._start(trained, plan.lanes), _ends(tokens)
         for now, ids in plan.steps(tokens):
-            found, state = self._step(trained, state, ids, now)
-            scored, features, log_p = jax.device_get(found)
+            last = ends[
+                np.minimum(now.start[:, None] + np.arange(1, ids.shape[1]), len(ends) - 1)
+            ]
+            found, state = self._step(trained, state, ids, now, last.argmax(axis=1))
+            scored, features, log_p, logits = jax.device_get(found)
             neighbours = self._search(np.asarray(features[scored], np.float32))
-            match = neighbours.tokens == ids[:, 1:][scored][:, None]
-            yield Scored(log_p[scored], neighbours.distances, match)
+            came = ids[:, 1:][scored]
+            block = Scored(
+                log_p[scored], neighbours.distances, neighbours.tokens == came[:, None]
+            )
+            last &= scored
+            if last.any():
+                of = last[scored]
+                those = Neighbours(*(part[of] for part in neighbours))
+                block = block._replace(
+                    last=LastTokens(logits[last.any(axis=1)], those, came[of])
+                )
+            yield block
 
     def test(
         self, trained: Trained, splits: dict[str, Tokens], mixture: Mixture | None = None
@@ -152,20 +187,42 @@ def _as_far_as(blocks, most):
 
 
 def _metrics(blocks, mixture, tokens):
-    count = alone = together = 0
+    count, documents = 0, 0
+    loss, correct = np.zeros(2), np.zeros(2)
+    both = (mixture, mixture._replace(weight=0.0))
     for block in blocks:
         count += len(block.log_p)
-        alone -= float(np.sum(block.log_p, dtype=np.float64))
-        together += block.loss(mixture)
-    of = lambda loss: {"loss": loss / count} | rates(loss / count, tokens)
-    return of(together) | {"without": of(alone), "tokens": count}
+        loss += [block.loss(m) for m in both]
+        if block.last is not None:
+            documents += len(block.last.came)
+            correct += [block.last.correct(m) for m in both]
+    together, alone = ({"loss": x} | rates(x, tokens) for x in (loss / count).tolist())
+    if documents:
+        for of, right in zip((together, alone), correct.tolist(), strict=True):
+            of["last_accuracy"] = right / documents
+        together["documents"] = documents
+    return together | {"without": alone, "tokens": count}
 
 
-def _step(model, num_slots, trained, state, ids, now: Pass):
+def _ends(tokens: Tokens) -> np.ndarray:
+    """Whether a token is the last of its document, bool [N]; of one text alone none is."""
+    ends = np.zeros(len(tokens), bool)
+    if len(tokens.starts) > 1:
+        ends[tokens.starts[1:] - 1] = True
+        ends[-2] = True  # before the boundary that ends the text
+    return ends
+
+
+def _step(model, num_slots, trained, state, ids, now: Pass, last):
     """Which tokens are scored, bool [L, T], features [L, T, D] and log p_LM of the tokens that
-    came, float32 [L, T]; and the next state. ids: int32 [L, T + 1]."""
+    came, float32 [L, T], and logits [L, V] of one token a lane; and the next state.
+
+    ids: int32 [L, T + 1]. last: int32 [L], which token that is. A step has at most one that
+    ends a document in each lane, since a document begins a step.
+    """
     scored, (features, logits, state, _) = read(
         model, num_slots, trained, state, ids, now, "with_features"
     )
     came = jnp.take_along_axis(logits, ids[:, 1:, None], axis=-1)[..., 0]
-    return (scored, features, came - jax.nn.logsumexp(logits, axis=-1)), state
+    of_last = logits[jnp.arange(len(last)), last]
+    return (scored, features, came - jax.nn.logsumexp(logits, axis=-1), of_last), state

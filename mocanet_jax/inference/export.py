@@ -14,13 +14,16 @@ from flax.traverse_util import flatten_dict
 from jax import export as jax_export
 from ml_collections import ConfigDict
 
-from mocanet_jax.inference import export_guide, safetensors
+from mocanet_jax.inference import export_guide
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.storage import safetensors
 from mocanet_jax.runtime.storage.files import new_directory, write_json
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.corpora.task import LanguageTask
 from mocanet_jax.tasks.text import tokenizer
 from mocanet_jax.tasks.text.task import TextTask
+from mocanet_jax.train.checkpoints import packed
+from mocanet_jax.train.checkpoints.checkpoint import saved_run
 from mocanet_jax.train.restore import Restored, restored
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -66,6 +69,26 @@ def export_run(workdir: Path, out: Path) -> str:
     return (
         f"step {run.step:,} of {workdir}, {count:,} parameters, is in {out}; "
         f"{out / 'README.md'} says how to load it"
+    )
+
+
+def pack_run(workdir: Path, out: Path) -> str:
+    """The best checkpoint of a run into `out` as a packed model (train/checkpoints/packed.py),
+    for `mocanet_jax.load` and the commands that take a run. The rest as of `export_run`."""
+    _check_free(out)
+    with saved_run(workdir) as checkpoints:
+        step = checkpoints.best_step()
+        record = checkpoints.record(step)
+    run = restored(workdir, step)
+    try:
+        with new_directory(out) as folder:
+            packed.write(folder, step, record, run.trained)
+            size = sum(file.stat().st_size for file in folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror or error}") from error
+    return (
+        f"step {step:,} of {workdir} is in {out}, {size / 1e6:.1f} MB; load it with "
+        f'mocanet_jax.load("{out}")'
     )
 
 

@@ -20,6 +20,7 @@ from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.task import Task
 from mocanet_jax.tasks.text.task import TextTask
+from mocanet_jax.train.checkpoints.shipped import place
 from mocanet_jax.train.restore import restored
 
 
@@ -85,6 +86,6 @@ class LoadedModel:
 
 
 def load(workdir: Path | str, step: int | None = None) -> LoadedModel:
-    """The model of a run. Raises UserError where there is none, or it is damaged or of another
-    version."""
-    return LoadedModel(local_path(workdir), step)
+    """The model of a run, of a packed model, or one that comes with the package, by its name
+    ("sst2"). Raises UserError where there is none, or it is damaged or of another version."""
+    return LoadedModel(place(local_path(workdir)), step)

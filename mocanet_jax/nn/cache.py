@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from mocanet_jax.core.cache import CacheState, Entries, empty_cache, with_copies
+from mocanet_jax.core.narrow import check_bits
 from mocanet_jax.core.precision import full, product
 from mocanet_jax.core.rows import last_unmasked, previous, taken
 from mocanet_jax.nn.parameters import declared
@@ -31,12 +32,15 @@ BIAS_START = -4.0
 @dataclass(frozen=True)
 class CacheConfig:
     """num_slots: S, entries that are found in training; initial_state may enlarge it. width: K.
-    Raises ValueError for sizes below 1."""
+    slot_bits: of each number of a key that is kept, of core/narrow.py:BITS.
+    Raises ValueError for other bits, and for sizes below 1."""
 
     num_slots: int = 64
     width: int = 64
+    slot_bits: int = 32
 
     def __post_init__(self):
+        check_bits(self.slot_bits)
         for name in ("num_slots", "width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"cache.{name} must be at least 1, not {getattr(self, name)}")
@@ -71,7 +75,7 @@ class Cache(nn.Module):
         return RecentState(
             jnp.zeros((batch, 1, width)),
             jnp.zeros((batch, 1), bool),
-            empty_cache(batch, slots, width),
+            empty_cache(batch, slots, width, self.config.slot_bits),
         )
 
     @nn.compact

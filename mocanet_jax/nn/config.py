@@ -12,10 +12,12 @@ import jax.numpy as jnp
 
 from mocanet_jax.core import gating
 from mocanet_jax.core.budget import BudgetConfig, Flops, Shares, memory_flops
+from mocanet_jax.core.narrow import check_bits
 from mocanet_jax.nn.experts import MlpExpert, expert_flops
 from mocanet_jax.nn.heads import Ring
 from mocanet_jax.nn.heads.base import Head, Sizes
 from mocanet_jax.nn.memory import head_names
+from mocanet_jax.nn.router import Groups
 
 
 def _check(holds: bool, message: str) -> None:
@@ -67,15 +69,18 @@ class MemoryConfig:
     """heads: of any kinds (nn/heads/). num_slots: S, of every head; initial_state may enlarge
     it. active_slots: A per access; at 1 the only weight of an address is 1, so that neither
     pointers nor queries get a gradient. head_width: P, of the values, keys and queries of a
-    head; 0 for D/H.
+    head; 0 for D/H. slot_bits: of each number in the slots of association heads, 32, 8 or 4
+    (core/narrow.py); other heads change what is in their slots, and keep 32.
     """
 
     heads: tuple[Head, ...] = (Ring(1),)
     num_slots: int = 64
     active_slots: int = 3
     head_width: int = 0
+    slot_bits: int = 32
 
     def __post_init__(self):
+        check_bits(self.slot_bits)
         _check(len(self.heads) > 0, "memory.heads must not be empty; memory=None for none")
         for name, head in zip(head_names(self.heads), self.heads, strict=True):
             valid = isinstance(head, Head) and head.count >= 1
@@ -104,6 +109,13 @@ class ExpertsConfig:
     the most that a token uses. capacity_factor: room per expert in training, times the even
     share.
     exploration: share of tokens that in training try an expert whose gate is closed.
+    groups: G, of N = E / G experts each, of which a token scores those of its min(K, G) best
+        groups alone (core/hierarchy.py); 0 for none: it scores all E. Random routing scores
+        nothing and has none.
+    capacity_pool: sequences of a batch that share the room of an expert in training, filled in
+        time order; of a batch that it does not divide, their greatest common divisor. At 1 no
+        sequence affects another. With many experts the room of one
+        sequence is a few tokens, and common words fill it.
     """
 
     count: int = 4
@@ -111,6 +123,8 @@ class ExpertsConfig:
     expert: nn.Module = field(default_factory=lambda: MlpExpert(128))
     capacity_factor: float = 1.25
     exploration: float = 0.01
+    groups: int = 0
+    capacity_pool: int = 1
 
     def __post_init__(self):
         _check(self.count >= 1, f"experts.count must be at least 1, not {self.count}")
@@ -125,6 +139,15 @@ class ExpertsConfig:
         _check(
             0 <= self.exploration <= 1,
             f"experts.exploration must be in [0, 1], not {self.exploration}",
+        )
+        _check(
+            self.groups == 0 or (self.groups > 0 and self.count % self.groups == 0),
+            f"experts.groups must divide experts.count {self.count}, or be 0 for none, "
+            f"not {self.groups}",
+        )
+        _check(
+            self.capacity_pool >= 1,
+            f"experts.capacity_pool must be at least 1, not {self.capacity_pool}",
         )
 
 
@@ -182,6 +205,13 @@ class LayerConfig:
         return self.experts.count if self.experts else 0
 
     @property
+    def groups(self) -> Groups | None:
+        """Of the experts; None where a token scores all of them, or none."""
+        if not self.experts or not self.experts.groups or self.budget.routing == "random":
+            return None
+        return Groups(self.experts.groups, min(self.experts.top_k, self.experts.groups))
+
+    @property
     def dynamic(self) -> bool:
         """Whether gates decide what is computed."""
         return self.budget.routing == "dynamic"
@@ -206,6 +236,7 @@ class LayerConfig:
             self.dynamic,
             self.parallel,
             self.activations,
+            self.memory.slot_bits,
         )
 
     @cached_property

@@ -4,6 +4,7 @@ Axes: B batch, T time, D width, E experts, K active experts, F expert hidden wid
 C capacity.
 """
 
+import math
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -12,8 +13,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core import dispatch, gating
+from mocanet_jax.core import dispatch, gating, hierarchy
 from mocanet_jax.core.budget import Routing
+from mocanet_jax.core.hierarchy import GroupedLogits
 from mocanet_jax.nn import partition
 from mocanet_jax.nn.parameters import declared
 
@@ -23,6 +25,10 @@ all E experts (benchmarks/dispatch.py)."""
 
 FEW = 8
 """In evaluation choices that fit into this part of the room are computed in it."""
+
+MANY = 32
+"""From so many experts on evaluation, where not all choices find room at once, goes round by
+round; fewer all compute all tokens."""
 
 HE = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 
@@ -84,6 +90,9 @@ class ExpertsAux(NamedTuple):
     dropped: jax.Array
 
 
+Logits = jax.Array | GroupedLogits
+
+
 class Experts(nn.Module):
     """A mixture of experts of which only chosen ones compute: at most K a token.
 
@@ -97,9 +106,12 @@ class Experts(nn.Module):
     mean_k: experts that a token uses on average, which sizes the room for tokens.
     capacity_factor: room per expert, as a multiple of the even share. In training what finds
         none is dropped. In evaluation nothing is: where a choice finds no room, all experts
-        compute all tokens, and where few choose any, the room is an eighth.
+        compute all tokens, or, if they are many, it finds room in the next round, of which
+        there is no gradient; and where few choose any, the room of few experts is an eighth.
     exploration: share of tokens that in training try their best expert though its gate is
         closed, so that it learns what it would contribute.
+    pool: sequences that share the room of an expert in training; of a batch that it does not
+        divide, their greatest common divisor.
 
     Training needs the "router" rng where experts are tried or drawn.
     """
@@ -111,10 +123,11 @@ class Experts(nn.Module):
     mean_k: float
     capacity_factor: float
     exploration: float
+    pool: int = 1
 
     @nn.compact
-    def __call__(self, z: jax.Array, logits: jax.Array, mask: jax.Array, train: bool):
-        """z: [B, T, D]; logits: [B, T, E]; mask: bool [B, T].
+    def __call__(self, z: jax.Array, logits: Logits, mask: jax.Array, train: bool):
+        """z: [B, T, D]; logits: [B, T, E], or of both levels; mask: bool [B, T].
 
         Returns [B, T, D], zero for tokens whose every choice was dropped, and ExpertsAux.
         """
@@ -134,8 +147,20 @@ class Experts(nn.Module):
         capacity = dispatch.expert_capacity(
             length, self.count, self.mean_k, self.capacity_factor if bounded else None
         )
+        scores = hierarchy if isinstance(logits, GroupedLogits) else dispatch
         if capacity == length:
             output = everywhere()
+        elif train and (pool := math.gcd(self.pool, len(z))) > 1:
+            shared = partial(jax.tree.map, partial(_pooled, pool=pool))
+            room = dispatch.expert_capacity(
+                length * pool, self.count, self.mean_k, self.capacity_factor
+            )
+            tokens, choices, taking = shared((z, gates, live))
+            plan = dispatch.plan_dispatch(choices.indices, taking, self.count, room)
+            output = _apart(_dispatched(apply, parameters, tokens, choices, plan), pool)
+            computed, dropped = _apart(plan.kept, pool), plan.dropped
+        elif not train and self.count >= MANY:
+            output = _in_rounds(apply, parameters, z, gates, live, capacity)
         else:
             plan_for = partial(dispatch.plan_dispatch, gates.indices, live, self.count)
             within = partial(_dispatched, apply, parameters, z, gates)
@@ -151,8 +176,8 @@ class Experts(nn.Module):
             gates.indices,
             computed,
             wanted,
-            dispatch.load_balance_loss(logits, gates.indices, live, mask),
-            dispatch.router_z_loss(logits, mask) if self.routing == "topk" else jnp.zeros(()),
+            scores.load_balance_loss(logits, gates.indices, live, mask),
+            scores.router_z_loss(logits, mask) if self.routing == "topk" else jnp.zeros(()),
             jnp.int32(dropped),
         )
 
@@ -168,6 +193,7 @@ class Experts(nn.Module):
     def _choose(self, logits, mask, train):
         """Gates, which of their choices compute in evaluation, and which take a place now:
         bool [B, T, K]."""
+        grouped = isinstance(logits, GroupedLogits)
         if self.routing == "random":
             key = self.make_rng("router") if train else jax.random.key(0)
             chance = jax.random.uniform(key, logits.shape)
@@ -176,11 +202,13 @@ class Experts(nn.Module):
             live = drawn & mask[..., None]
             return dispatch.Gates(indices, jnp.ones_like(lowest)), live, live
         if self.routing == "topk":
-            best = partial(dispatch.top_k_gates, k=self.top_k)
+            scores = hierarchy if grouped else dispatch
+            best = partial(scores.top_k_gates, k=self.top_k)
             gates = partition.by_sequence(best, logits)
             live = jnp.broadcast_to(mask[..., None], gates.indices.shape)
             return gates, live, live
-        margins, indices = partition.by_sequence(partial(jax.lax.top_k, k=self.top_k), logits)
+        best = partial(hierarchy.top_k if grouped else jax.lax.top_k, k=self.top_k)
+        margins, indices = partition.by_sequence(best, logits)
         live = wanted = (margins > 0) & mask[..., None]
         if train and self.exploration:
             key = self.make_rng("router")
@@ -205,3 +233,30 @@ def _dispatched(apply, parameters, z, gates, plan):
     results = partition.from_experts(results.reshape(shape))
     results = dispatch.gather_results(results, plan)
     return jnp.einsum("btkd,btk->btd", results, gates.weights)
+
+
+def _in_rounds(apply, parameters, z, gates, live, capacity):
+    """[B, T, D]: whatever finds no room in a round has its turn in the next, until all are
+    done. Has no gradient."""
+    num_experts = len(jax.tree.leaves(parameters)[0])
+
+    def turn(carry):
+        output, waiting = carry
+        plan = dispatch.plan_dispatch(gates.indices, waiting, num_experts, capacity)
+        output += _dispatched(apply, parameters, z, gates, plan)
+        return output, waiting & ~plan.kept
+
+    start = (jnp.zeros_like(z), live)
+    return jax.lax.while_loop(lambda carry: jnp.any(carry[1]), turn, start)[0]
+
+
+def _pooled(x, pool):
+    """Arrays [B, T, …] of `pool` sequences as one, [B / pool, T · pool, …], in time order."""
+    x = x.reshape(-1, pool, *x.shape[1:])
+    return jnp.swapaxes(x, 1, 2).reshape(x.shape[0], -1, *x.shape[3:])
+
+
+def _apart(x, pool):
+    """The way back of `_pooled`."""
+    x = jnp.swapaxes(x.reshape(x.shape[0], -1, pool, *x.shape[2:]), 1, 2)
+    return x.reshape(-1, *x.shape[2:])

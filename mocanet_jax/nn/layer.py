@@ -13,7 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core import budget
+from mocanet_jax.core import budget, hierarchy
+from mocanet_jax.core.hierarchy import GroupedLogits
 from mocanet_jax.core.lstm import LstmState
 from mocanet_jax.nn.automata import Automata, AutomataState
 from mocanet_jax.nn.config import LayerConfig
@@ -37,13 +38,14 @@ class LayerState(NamedTuple):
 
 
 class LayerAux(NamedTuple):
-    """What a layer did. expert_logits: float [B, T, E]. usage: FLOPs of what is engaged, which
+    """What a layer did. expert_logits: float [B, T, E], or of both levels where experts have
+    groups. usage: FLOPs of what is engaged, which
     evaluation spends; in training, too, what finds no room counts. expected_share:
     share of the FLOPs that gates are expected to spend, float [], differentiable, a mean over
     unmasked tokens; 0 where routing is fixed. penalty: quantisation penalty, float [], a mean
     over unmasked tokens."""
 
-    expert_logits: jax.Array | None
+    expert_logits: jax.Array | GroupedLogits | None
     memory: MemoryAux | None
     experts: ExpertsAux | None
     usage: budget.Usage
@@ -54,7 +56,8 @@ class LayerAux(NamedTuple):
 def build_router(config: LayerConfig) -> Router:
     heads = config.memory.heads if config.memory else ()
     write_starts = (start for h in heads for start in [h.write_gate_start] * h.count)
-    return Router(config.num_experts, tuple(write_starts), config.dynamic)
+    starts = tuple(write_starts)
+    return Router(config.num_experts, starts, config.dynamic, config.groups)
 
 
 def build_controller(config: LayerConfig) -> Controller | Lstm:
@@ -109,6 +112,7 @@ class MocaLayer(nn.Module):
                 config.mean_experts,
                 config.experts.capacity_factor,
                 config.experts.exploration,
+                config.experts.capacity_pool,
             )
 
     def initial_state(self, batch: int, num_slots: int | None = None) -> LayerState:
@@ -167,7 +171,7 @@ class MocaLayer(nn.Module):
         z = self.norm(x)
         thresholds = budget.thresholds(multiplier, config.unit_shares)
         projected = self.projections(z)
-        decisions = self.router(projected["router"], mask, thresholds)
+        decisions = self.router(projected["router"], mask, thresholds, z)
         memory_aux = experts = None
         if config.memory:
             hardness = jnp.broadcast_to(hardness, mask.shape[:1])[:, None, None]
@@ -211,7 +215,10 @@ class MocaLayer(nn.Module):
             margins += [(memory.write_margins, shares.write)]
             margins += [(memory.read_margins, shares.read)]
         if experts is not None:
-            chosen = jnp.take_along_axis(expert_logits, experts.indices, axis=-1)
+            if isinstance(expert_logits, GroupedLogits):
+                chosen = hierarchy.margins_of(expert_logits, experts.indices)
+            else:
+                chosen = jnp.take_along_axis(expert_logits, experts.indices, axis=-1)
             margins += [(chosen, shares.expert)]
         spent = (share * jnp.sum(nn.sigmoid(m), axis=-1) for m, share in margins)
         return _masked_mean(sum(spent, start=jnp.zeros(mask.shape)), mask)

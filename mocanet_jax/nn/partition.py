@@ -36,16 +36,19 @@ def from_experts(buffers: jax.Array) -> jax.Array:
     return _at_sequences(_at_experts(buffers))
 
 
-def by_sequence(run: Callable, *arguments):
-    """`run(*arguments)` under shard_map over the batch: no collectives.
+def by_sequence(run: Callable, *arguments, whole: tuple = ()):
+    """`run(*arguments, *whole)` under shard_map over the batch: no collectives, but for the
+    gradients of `whole`, arrays that every device has whole.
 
-    Inputs and outputs are [B, …], and sequences are independent. The compiler does not infer
+    Arguments and outputs are [B, …], and sequences are independent. The compiler does not infer
     that for a sort, or for rows of one table, and would gather them.
     """
     if not _splits(jax.tree.leaves(arguments)[0].shape[0]):
-        return run(*arguments)
+        return run(*arguments, *whole)
     spec = PartitionSpec(_batch_axes())
-    return jax.shard_map(run, in_specs=spec, out_specs=spec, check_vma=False)(*arguments)
+    given = (*[spec] * len(arguments), *[PartitionSpec()] * len(whole))
+    split = jax.shard_map(run, in_specs=given, out_specs=spec, check_vma=False)
+    return split(*arguments, *whole)
 
 
 def _at_sequences(buffers):

@@ -63,9 +63,19 @@ def realised_flops(model: AnyModel, costs: dict[str, Cost], usage: float) -> flo
 def state_size(model: AnyModel, params: dict) -> int:
     """Numbers that a model carries from token to token of one sequence, with room for the
     longest in training: floats of its state, not counts of tokens."""
-    start = lambda p: model.apply({"params": p}, 1, method="initial_state")
-    leaves = jax.tree.leaves(jax.eval_shape(start, params))
+    leaves = _state(model, params)
     return sum(x.size for x in leaves if jnp.issubdtype(x.dtype, jnp.floating))
+
+
+def state_bytes(model: AnyModel, params: dict, num_slots: int | None = None) -> int:
+    """Bytes of the whole state of one sequence, counts and tokens included. num_slots: of its
+    memory, None for the room of the longest in training."""
+    return sum(x.size * x.dtype.itemsize for x in _state(model, params, num_slots))
+
+
+def _state(model, params, num_slots=None) -> list[jax.ShapeDtypeStruct]:
+    start = lambda p: model.apply({"params": p}, 1, num_slots, method="initial_state")
+    return jax.tree.leaves(jax.eval_shape(start, params))
 
 
 def _flops_of_a_layer(model) -> dict[str, float]:

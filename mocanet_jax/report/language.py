@@ -3,6 +3,7 @@
 Axes: N tokens.
 """
 
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -11,15 +12,19 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from mocanet_jax.core.narrow import BITS
 from mocanet_jax.evaluate.language import LanguageEvaluator
 from mocanet_jax.evaluate.results import LanguageResults
 from mocanet_jax.evaluate.retrieval import RetrievalResults
 from mocanet_jax.evaluate.spending import spending
 from mocanet_jax.nn.models.protocol import SequenceModel, Trained
+from mocanet_jax.nn.summary import state_bytes
 from mocanet_jax.report import language_pictures
 from mocanet_jax.report.language_pictures import ColouredText
 from mocanet_jax.report.terminal import say, table
 from mocanet_jax.tasks.corpora.task import LanguageTask
+from mocanet_jax.train.build import build_model
+from mocanet_jax.train.config.settings import slot_bits
 
 SLOTS_FACTORS = (1, 2, 4, 8, 16, 32)
 """How many times as many slots a cache is evaluated with."""
@@ -65,6 +70,14 @@ def show_datastore(console: Console, results: RetrievalResults) -> None:
             f"{m['perplexity'] / alone['perplexity'] - 1:+.1%}",
         )
     console.print(grid)
+    for split, m in results.splits.items():
+        if "last_accuracy" in m:
+            say(
+                console,
+                f"{split}: the last token of {m['documents']:,} documents is the likeliest in "
+                f"{m['without']['last_accuracy']:.2%} without the datastore, in "
+                f"{m['last_accuracy']:.2%} with it",
+            )
     weight, temperature = results.mixture
     origin = "weight given"
     if results.fitted_on:
@@ -94,17 +107,42 @@ def pictures(model: SequenceModel, task: LanguageTask, trained: Trained) -> dict
 
 
 def perplexity_by_slots(
-    config: ConfigDict, model: SequenceModel, task: LanguageTask, trained: Trained
+    config: ConfigDict,
+    model: SequenceModel,
+    task: LanguageTask,
+    trained: Trained,
+    factors: tuple[int, ...] | None = None,
 ) -> dict[int, float]:
     """Perplexity a token of the beginning of the validation split, by the slots of the cache at
-    that time; nothing is trained again."""
+    that time; nothing is trained again. factors: how many times as many; None for
+    SLOTS_FACTORS."""
     found = {}
-    for factor in SLOTS_FACTORS:
-        enlarged = ConfigDict(config)
+    for factor in factors or SLOTS_FACTORS:
+        enlarged = deepcopy(config)  # ConfigDict(config) would share its sections
         with enlarged.unlocked():
             enlarged.eval.slots_factor = factor
         metrics = LanguageEvaluator(model, task, enlarged).validate(trained)
         found[factor * model.cache.num_slots] = metrics["perplexity"]
+    return found
+
+
+def perplexity_by_bytes(
+    config: ConfigDict, task: LanguageTask, trained: Trained, by_slots: dict[int, float]
+) -> dict[int, dict[int, float]]:
+    """By the bits of what slots keep, and then by the bytes of the whole state at that time.
+    by_slots: what is known of the bits of the run; of others the same numbers of slots, but for
+    every second."""
+    found = {}
+    for bits in BITS:
+        narrow, perplexity = deepcopy(config), by_slots
+        with narrow.unlocked():
+            narrow.model.slot_bits = bits
+        model = build_model(narrow, task)
+        if bits != slot_bits(config.model):
+            few = SLOTS_FACTORS[::2]
+            perplexity = perplexity_by_slots(narrow, model, task, trained, few)
+        size = partial(state_bytes, model, trained.params)
+        found[bits] = {size(slots): value for slots, value in perplexity.items()}
     return found
 
 
@@ -126,7 +164,15 @@ def coloured(
     if aux.copied is not None:
         # As the loss, of the prediction of each token, which was made at the one before.
         shares["copied"] = np.append(0.0, np.asarray(aux.copied)[0, :-1])
-    return ColouredText(_texts(task.vocabulary, ids[:-1]), shares, nats)
+    tokens = _texts(task.vocabulary, ids[:-1])
+    config = model.layer
+    if config is None or config.groups is None:
+        return ColouredText(tokens, shares, nats)
+    size = config.num_experts // config.groups.count
+    best = [layer.experts for layer in aux.layers]
+    best = [np.where(x.computed[0, :, 0], x.indices[0, :, 0], -size) for x in best]
+    groups = {f"layer {n}": x // size for n, x in enumerate(best)}
+    return ColouredText(tokens, shares, nats, groups, config.groups.count)
 
 
 def _texts(vocabulary, ids) -> list[str]:

@@ -5,6 +5,7 @@ Axes: N tokens.
 
 import html
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from mocanet_jax.report.pictures import (
     INK,
     ORANGE,
     PURPLE,
+    expert_colours,
     percent,
     plain_text,
     save,
@@ -32,11 +34,24 @@ COLUMNS = 100
 
 class ColouredText(NamedTuple):
     """tokens: N texts, which together are the text. shares: by what is coloured, float [N] in
-    [0, 1]. nats: float [N], the loss of each token given those before it; NaN of the first."""
+    [0, 1]. nats: float [N], the loss of each token given those before it; NaN of the first.
+    groups: by layer, int [N] in [0, num_groups), the group of the best expert of each token,
+        negative where none computed; None for experts without groups."""
 
     tokens: list[str]
     shares: dict[str, np.ndarray]
     nats: np.ndarray
+    groups: dict[str, np.ndarray] | None = None
+    num_groups: int = 0
+
+
+class Colouring(NamedTuple):
+    """One way to colour a text. colours: RGB and opacity of every token. hints: texts, one a
+    token."""
+
+    title: str
+    colours: list[tuple[tuple[float, float, float], float]]
+    hints: list[str]
 
 
 STRONGEST = 0.7
@@ -48,7 +63,7 @@ COLOURS = {"spent": GREEN, "wrote": BLUE, "read": ORANGE, "copied": PURPLE}
 def page(text: ColouredText, title: str, path: Path) -> None:
     """One HTML file that needs nothing else: a paragraph for each quantity, the stronger the
     colour the higher the share; pointing at a token shows its numbers."""
-    sections = [_section(text, name) for name in text.shares]
+    sections = [_section(text, colouring) for colouring in _colourings(text)]
     replace_text(path, PAGE.format(title=html.escape(title), body="\n".join(sections)))
 
 
@@ -64,18 +79,34 @@ p {{ font-family: monospace; white-space: pre-wrap; overflow-wrap: anywhere }}
 """
 
 
-def _section(text, name):
-    shares, colour = text.shares[name], to_rgb(COLOURS[name])
-    rgb = ",".join(str(round(255 * part)) for part in colour)
+def _colourings(text: ColouredText) -> Iterator[Colouring]:
+    for name, shares in text.shares.items():
+        rgb, mean = to_rgb(COLOURS[name]), percent(float(np.mean(shares)))
+        yield Colouring(
+            f"{name}: {mean} on average",
+            [(rgb, STRONGEST * float(share)) for share in shares],
+            [f"{name} {percent(float(share))}" for share in shares],
+        )
+    palette = [to_rgb(colour) for colour in expert_colours(text.num_groups)]
+    for layer, groups in (text.groups or {}).items():
+        used = len(set(groups[groups >= 0].tolist()))
+        yield Colouring(
+            f"group of experts, {layer}: {used} of {text.num_groups} here",
+            [(palette[g], STRONGEST) if g >= 0 else ((1.0, 1.0, 1.0), 0.0) for g in groups],
+            [f"group {g}" if g >= 0 else "no expert" for g in groups],
+        )
+
+
+def _section(text, colouring):
     spans = []
     for number, token in enumerate(text.tokens):
-        share = float(shares[number])
-        hint, nats = f"{name} {percent(share)}", float(text.nats[number])
+        hint, nats = colouring.hints[number], float(text.nats[number])
         hint += "" if math.isnan(nats) else f", loss {nats:.2f} nats"
-        style = f"background:rgba({rgb},{STRONGEST * share:.2f})"
+        colour, opacity = colouring.colours[number]
+        rgb = ",".join(str(round(255 * part)) for part in colour)
+        style = f"background:rgba({rgb},{opacity:.2f})"
         spans.append(f'<span title="{hint}" style="{style}">{html.escape(token)}</span>')
-    mean = percent(float(np.mean(shares)))
-    return f"<h2>{name}: {mean} on average</h2>\n<p>{''.join(spans)}</p>"
+    return f"<h2>{colouring.title}</h2>\n<p>{''.join(spans)}</p>"
 
 
 def picture(text: ColouredText, title: str, path: Path) -> None:
@@ -83,17 +114,17 @@ def picture(text: ColouredText, title: str, path: Path) -> None:
     cells = _cells(text.tokens)
     lines = 1 + max((row for _, row, _, _ in cells), default=0)
     width = 1 + max((column for _, _, column, _ in cells), default=0)
-    size = (max(4.5, 0.11 * width), 0.8 + len(text.shares) * (0.5 + 0.19 * lines))
+    colourings = list(_colourings(text))
+    size = (max(4.5, 0.11 * width), 0.8 + len(colourings) * (0.5 + 0.19 * lines))
     figure = Figure(figsize=size)
-    axes = figure.subplots(len(text.shares), 1, squeeze=False)[:, 0]
-    for ax, (name, shares) in zip(axes, text.shares.items(), strict=True):
+    axes = figure.subplots(len(colourings), 1, squeeze=False)[:, 0]
+    for ax, colouring in zip(axes, colourings, strict=True):
         ax.set(xlim=(0, width), ylim=(lines, 0))
         ax.axis("off")
-        mean = percent(float(np.mean(shares)))
-        ax.set_title(f"{name}: {mean} on average", loc="left", fontsize=10, color=INK)
+        ax.set_title(colouring.title, loc="left", fontsize=10, color=INK)
         for number, row, column, character in cells:
-            share = float(shares[number])
-            style = {"color": COLOURS[name], "alpha": STRONGEST * share, "linewidth": 0}
+            colour, opacity = colouring.colours[number]
+            style = {"color": colour, "alpha": opacity, "linewidth": 0}
             ax.add_patch(Rectangle((column, row), 1, 1, **style))
             ax.text(
                 column + 0.5,
@@ -129,6 +160,24 @@ def slots(perplexity: dict[int, float], path: Path) -> None:
     ax.minorticks_off()
     ax.set(xlabel="slots of the cache at test time", ylabel="perplexity of validation, a token")
     ax.set_title("A cache enlarged without training", loc="left", fontsize=11)
+    tidy(ax)
+    figure.tight_layout()
+    save(figure, path)
+
+
+def state_bytes(perplexity: dict[int, dict[int, float]], path: Path) -> None:
+    """Perplexity against the bytes of the state, a line for each number of bits."""
+    figure = Figure(figsize=(5.5, 3.6))
+    ax = figure.subplots()
+    for (bits, found), colour in zip(perplexity.items(), (INK, PURPLE, BLUE), strict=True):
+        label = f"{bits} bits a number"
+        ax.plot(list(found), list(found.values()), color=colour, marker="o", ms=4, label=label)
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_formatter(lambda size, _: f"{size / 1024:,.0f}")
+    ax.minorticks_off()
+    ax.set(xlabel="state of one text, KiB", ylabel="perplexity of validation, a token")
+    ax.set_title("The same parameters, with more and narrower slots", loc="left", fontsize=11)
+    ax.legend(frameon=False, fontsize=8)
     tidy(ax)
     figure.tight_layout()
     save(figure, path)

@@ -100,6 +100,10 @@ def _of_checkpoint(workdir, texts, target) -> tuple[int, Pictures]:
                 run.config, run.model, run.task, run.trained
             )
             pictures["slots.png"] = partial(language_pictures.slots, measured)
+            measured = language_report.perplexity_by_bytes(
+                run.config, run.task, run.trained, measured
+            )
+            pictures["state_bytes.png"] = partial(language_pictures.state_bytes, measured)
         return run.step, pictures
     example = sequence_report.example(run.config, run.model, run.task, run.trained)
     views = sequence_report.memory_views(run.model.layer, example)

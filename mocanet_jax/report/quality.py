@@ -7,8 +7,9 @@ from mocanet_jax.inference.quality import Candidate
 from mocanet_jax.report.terminal import say, table
 
 
-def show(console: Console, compared: list[Candidate], best: Candidate) -> None:
-    """One row a checkpoint, and which to use."""
+def show(console: Console, compared: list[Candidate], chosen: list[Candidate]) -> None:
+    """One row a checkpoint, what each run was trained on, and which to use. chosen: one of each
+    group that can be compared."""
     grid = table(
         "run",
         "step",
@@ -28,7 +29,14 @@ def show(console: Console, compared: list[Candidate], best: Candidate) -> None:
         sentences = "-" if c.sentences is None else f"{c.sentences:.2%}"
         grid.add_row(escape(str(c.workdir)), str(c.step), *numbers, sentences)
     console.print(grid)
-    held = (
-        "within its budget" if best.within_budget else "though no checkpoint is within budget"
-    )
-    say(console, f"use {best.workdir}, step {best.step}, {held}")
+    for workdir, data in {c.workdir: c.data for c in compared}.items():
+        say(console, f"{workdir} was trained on {data}")
+    if len(chosen) > 1:
+        say(console, "held-out losses are of different texts, and are compared where equal:")
+    for best in chosen:
+        held = (
+            "within its budget"
+            if best.within_budget
+            else "though no checkpoint is within budget"
+        )
+        say(console, f"use {best.workdir}, step {best.step}, {held}")

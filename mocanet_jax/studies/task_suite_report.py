@@ -40,6 +40,7 @@ def _row_as_json(row):
         "validation_loss_by_learning_rate": {str(k): loss for k, loss in row.losses.items()},
         "parameters": row.best["parameters"],
         "state_size": row.best["state_size"],
+        "state_bytes": row.best.get("state_bytes"),
         "seeds": list(row.results),
         "best_seed": row.best_seed,
         "score": {
@@ -89,6 +90,11 @@ def _to_solve(key):
     return say
 
 
+def _bytes(count):
+    """Which runs of older versions did not count."""
+    return f"{count:,}" if count else ABSENT
+
+
 COLUMNS = [
     ("task", lambda row: row.task),
     ("model", lambda row: row.model),
@@ -102,6 +108,7 @@ COLUMNS = [
     ("seconds", _to_solve("solved_seconds")),
     ("parameters", lambda row: f"{row.best['parameters']:,}"),
     ("state", lambda row: f"{row.best['state_size']:,}"),
+    ("bytes of state", lambda row: _bytes(row.best.get("state_bytes"))),
     ("learning rate", lambda row: str(row.chosen.settings["learning_rate"])),
 ]
 

@@ -26,6 +26,7 @@ from mocanet_jax.nn.models.sequence import MocaNet
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.imports import import_object
 from mocanet_jax.runtime.sharding import Layout
+from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.corpora.task import LanguageTask
 from mocanet_jax.tasks.corpora.tokenizers import tokenizer_of
 from mocanet_jax.tasks.registry import check_complete, task_class
@@ -38,8 +39,10 @@ from mocanet_jax.train.baselines import (
     build_baseline,
     build_text_baseline,
 )
+from mocanet_jax.train.checkpoints.checkpoint import saved_run
 from mocanet_jax.train.checkpoints.record import latest_record
-from mocanet_jax.train.config.settings import MOCA
+from mocanet_jax.train.checkpoints.shipped import place
+from mocanet_jax.train.config.settings import MOCA, slot_bits
 
 
 def build_task(config: ConfigDict, workdir: Path) -> Task:
@@ -47,15 +50,32 @@ def build_task(config: ConfigDict, workdir: Path) -> Task:
 
     Raises UserError for an unknown task or settings it refuses.
     """
+    record = latest_record(workdir)
+    if record is None and (source := config.get("train", {}).get("init_from", "")):
+        return task_again(config, {"known_words": _words(source)})
+    return task_again(config, record.task if record else {})
+
+
+def _words(source):
+    """Of the vocabulary of the run that another starts from; none of a run on other than
+    texts. Raises UserError where there is no run."""
+    with saved_run(place(local_path(source))) as checkpoints:
+        task = checkpoints.record(checkpoints.best_step()).task
+    return task.get("vocabulary", {}).get("words", [])
+
+
+def task_again(config: ConfigDict, record: dict) -> Task:
+    """The task of a run of this config. record: what an earlier part kept of it (Task.record),
+    {} for nothing, or "known_words" of a run that this one starts from. Raises UserError as
+    `build_task`."""
     kind, settings = task_class(config.task), dict(config.data)
     if issubclass(kind, LanguageTask):
         settings["seed"] = config.seed
-        if (record := latest_record(workdir)) and "tokenizer" in record.task:
-            settings["saved_tokenizer"] = tokenizer_of(record.task["tokenizer"])
+        if "tokenizer" in record:
+            settings["saved_tokenizer"] = tokenizer_of(record["tokenizer"])
     if issubclass(kind, TextTask):
         settings["seed"] = config.seed
-        if record := latest_record(workdir):
-            settings |= kind.settings_of(record.task)
+        settings |= kind.settings_of(record)
     try:
         task = kind(**settings)
     except (ValueError, TypeError) as error:
@@ -115,7 +135,9 @@ def _build_moca(config, task):
     try:
         layer = layer_config(m)
         if not isinstance(task, TextTask):
-            cache = CacheConfig(**m.cache) if m.cache.num_slots else None
+            cache = (
+                CacheConfig(**m.cache, slot_bits=slot_bits(m)) if m.cache.num_slots else None
+            )
             if cache and not isinstance(task, LanguageTask):
                 raise ValueError("cache.num_slots is for language models")
             return MocaNet(task.vocab_size, m.num_layers, layer, m.tied_head, cache)
@@ -139,11 +161,17 @@ def layer_config(model: ConfigDict) -> LayerConfig:
         raise ValueError(f"time must be auto, scan or parallel, not {model.time!r}")
     fastest = "scan" if jax.default_backend() == "cpu" else "parallel"
     heads = _heads(model.memory.heads)
+    if slot_bits(model) != 32 and not (
+        model.cache.num_slots or any(head.narrows for head in heads)
+    ):
+        raise ValueError("slot_bits is for association heads or a cache, and there is neither")
     memory, experts = model.memory, model.experts
     return LayerConfig(
         width=model.width,
         controller=_controller(model.controller) if model.controller.enabled else None,
-        memory=MemoryConfig(heads, memory.num_slots, memory.active_slots, memory.head_width)
+        memory=MemoryConfig(
+            heads, memory.num_slots, memory.active_slots, memory.head_width, slot_bits(model)
+        )
         if heads
         else None,
         experts=ExpertsConfig(
@@ -152,6 +180,8 @@ def layer_config(model: ConfigDict) -> LayerConfig:
             _kind("experts.kind", EXPERTS, experts.kind)(experts.hidden_dim),
             experts.capacity_factor,
             experts.exploration,
+            experts.groups,
+            experts.capacity_pool,
         )
         if experts.count
         else None,

@@ -1,6 +1,7 @@
 """Training from a config and a working directory."""
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 from mocanet_jax.nn.parameters import Declarations, shapes_and_declarations
 from mocanet_jax.nn.summary import component_costs
 from mocanet_jax.runtime.backend import check_precision
+from mocanet_jax.runtime.background import Background
 from mocanet_jax.runtime.processes import barrier, is_main_process
 from mocanet_jax.runtime.sharding import build_layout, check_batch
 from mocanet_jax.runtime.storage.lock import locked
@@ -55,8 +57,10 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
     ready = prepared(config, workdir)
     evaluator, like = ready.evaluator, ready.abstract_state()
     check_memory(config, evaluator.task, like, evaluator.layout.mesh.size)
-    fresh, origin = None, []
+    steps, fresh, origin = None, None, []
     if not inspected(workdir).sound:
+        ready.read_data()
+        steps = Background(partial(ready.compiled_steps, like))  # while the rest is prepared
         fresh, origin = ready.first_state(like)
     barrier("the directory was looked at")
     if is_main_process():
@@ -90,7 +94,8 @@ def train(config: ConfigDict, workdir: Path, monitor: Monitor = SILENT) -> Resul
             monitor.costs(component_costs(evaluator.model, state.params))
             clock = Clock(progress)
             run = Run(workdir, monitor, checkpoints, evaluator, ready.trainer, clock)
-            progress = run.advance(ready.steps(like), state)
+            steps = steps or Background(partial(ready.compiled_steps, like))
+            progress = run.advance(steps, state)
         step, last = checkpoints.best_step(), checkpoints.latest_step()
         best = checkpoints.progress(step)
         trained = checkpoints.restore_trained(step, like.trained)
@@ -115,12 +120,16 @@ class Prepared(NamedTuple):
     def _placed(self, like):
         return self.evaluator.layout.shardings(like, self.declarations.split_axis)
 
+    def read_data(self) -> None:
+        """Reads every file of the task, before anything is written. Raises UserError where it
+        cannot."""
+        self.trainer.task.record()
+        self.trainer.task.batches.select(self.trainer.config.train.batch_size, 0, 1)
+
     def first_state(self, like: TrainState) -> tuple[TrainState, list[str]]:
         """Before the first step, and where its parameters are from, where that is another run.
         Reads the task's data; raises UserError where it cannot."""
         trainer, placed = self.trainer, self._placed(like)
-        trainer.task.record()  # reads every file before anything is written
-        trainer.task.batches.select(trainer.config.train.batch_size, 0, 1)
         initial = self.evaluator.layout.jit(trainer.initial_state, out_shardings=placed)
         state = initial(np.uint32(trainer.config.seed))
         params, lines = trainer.task.initialise(state.params), []
@@ -136,6 +145,14 @@ class Prepared(NamedTuple):
             donate_argnums=0,
             out_shardings=(self._placed(like), layout.replicated, layout.replicated),
         )
+
+    def compiled_steps(self, like: TrainState) -> jax.stages.Compiled:
+        """`steps`, compiled for the data of the task and windows of `log_every` steps."""
+        config, batches = self.trainer.config, self.trainer.task.batches
+        data = jax.device_put(batches.data, self.evaluator.layout.replicated)
+        chosen = batches.select(config.train.batch_size, 0, config.train.log_every)
+        seed = np.uint32(config.seed)
+        return self.steps(like).lower(like, np.int32(0), seed, data, chosen).compile()
 
 
 def prepared(config: ConfigDict, workdir: Path) -> Prepared:

@@ -14,9 +14,10 @@ from mocanet_jax.runtime.backend import check_precision
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.task import Task
-from mocanet_jax.train.build import build_model, build_task
+from mocanet_jax.train.build import build_model, task_again
 from mocanet_jax.train.checkpoints.checkpoint import saved_run
 from mocanet_jax.train.checkpoints.inspection import is_deleted
+from mocanet_jax.train.checkpoints.packed import is_packed
 from mocanet_jax.train.checkpoints.record import Progress
 from mocanet_jax.train.state import initial_trained
 
@@ -56,7 +57,8 @@ def restored(
             try:
                 return _read(checkpoints, chosen, workdir, change, arrange)
             except (UserError, OSError):
-                if step is not None or not is_deleted(workdir, chosen):
+                kept = is_packed(workdir) or not is_deleted(workdir, chosen)
+                if step is not None or kept:
                     raise
     raise UserError(
         f"{workdir}: a training run deleted {ATTEMPTS} checkpoints while they were read; try "
@@ -65,11 +67,12 @@ def restored(
 
 
 def _read(checkpoints, step, workdir, change, arrange) -> Restored:
-    progress = checkpoints.progress(step)
+    record = checkpoints.record(step)
+    progress = record.progress
     config = ConfigDict(progress.config)
     try:
         change(config)
-        task = build_task(config, workdir)
+        task = task_again(config, record.task)
         model = build_model(config, task)
     except (AttributeError, KeyError) as error:
         reason = str(error).splitlines()[0].strip("\"'")

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from mocanet_jax.evaluate.language import LanguageEvaluator
+from mocanet_jax.evaluate.reading import evaluated_slots
 from mocanet_jax.evaluate.results import LanguageResults, SequenceResults, TextResults
 from mocanet_jax.nn.models.protocol import Trained
-from mocanet_jax.nn.summary import component_costs, realised_flops, state_size
+from mocanet_jax.nn.summary import component_costs, realised_flops, state_bytes, state_size
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.processes import is_main_process
 from mocanet_jax.runtime.storage.files import write_json
@@ -63,6 +65,8 @@ def final_result(
     """
     model, progress = evaluator.model, of.progress
     costs = component_costs(model, trained.params)
+    of_text = isinstance(evaluator, LanguageEvaluator)
+    slots = evaluated_slots(model, evaluator.config) if of_text else None
     results = evaluator.test(trained, of.best.validation)
     entries = results.entries()
     summary = {
@@ -78,6 +82,7 @@ def final_result(
         "train_tokens_per_second": round(progress.tokens / max(progress.train_seconds, 1e-9)),
         "parameters": sum(cost.parameters for cost in costs.values()),
         "state_size": state_size(model, trained.params),
+        "state_bytes": state_bytes(model, trained.params, slots),
         "flops_per_token": sum(cost.flops for cost in costs.values()),
         "eval/flops_per_token": round(realised_flops(model, costs, entries["eval/usage"])),
         **entries,

@@ -4,6 +4,7 @@ import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mocanet_jax.runtime.background import Background
 from mocanet_jax.runtime.errors import Stopped, UserError
 from mocanet_jax.runtime.memory import check
 from mocanet_jax.runtime.processes import any_process, any_signal, is_main_process
@@ -47,12 +49,12 @@ class Run:
     def training(self) -> ConfigDict:
         return self.trainer.config.train
 
-    def advance(self, steps, state: TrainState) -> Progress:
+    def advance(self, steps: Background[jax.stages.Compiled], state: TrainState) -> Progress:
         """Trains from `state` on to the end; returns the progress there. A step that was saved
         when its validation was due is validated first.
 
-        steps: `Trainer.steps`, jitted. Raises UserError where training diverges or cannot save,
-        and Stopped where a signal ends it.
+        steps: `Trainer.steps`, compiled or about to be. Raises UserError where training
+        diverges or cannot save, and Stopped where a signal ends it.
         """
         training, clock = self.training, self.clock
         step = start = int(state.step)
@@ -62,7 +64,8 @@ class Run:
         choose = partial(batches.select, training.batch_size, count=training.log_every)
         data = jax.device_put(batches.data, self.evaluator.layout.replicated)
         self.monitor.note("compiling ...")
-        compiled = steps.lower(state, np.int32(0), seed, data, choose(step)).compile()
+        import_module("mocanet_jax.runtime.storage.events")  # slow, and needed by Recorder
+        compiled = steps.result()
         if needs := compiled.memory_analysis():
             check(needs.temp_size_in_bytes, "a training step")
         self.monitor.note(f"compiled after {seconds_since_process_start():.1f} s")

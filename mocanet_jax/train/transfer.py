@@ -18,6 +18,7 @@ import numpy as np
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.tree_paths import path_names
 from mocanet_jax.tasks.task import Task
+from mocanet_jax.train.checkpoints.shipped import place
 from mocanet_jax.train.restore import restored
 
 MEMBERS = "members"
@@ -55,7 +56,7 @@ def started_from(workdir: Path, task: Task, params: dict) -> Taken:
     in place of what matches.
 
     Raises UserError where there is no run, or nothing of it matches."""
-    source = restored(workdir)
+    source = restored(place(workdir))
     theirs = {
         _without_members(path_names(path)): (MEMBERS in path_names(path), np.asarray(leaf))
         for path, leaf in jax.tree_util.tree_leaves_with_path(source.trained.params)

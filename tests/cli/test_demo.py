@@ -40,15 +40,6 @@ def test_a_port_in_use_is_refused():
             demo.check_port(port)
 
 
-def test_no_run_at_the_default_is_no_error(tmp_path, monkeypatch, capsys):
-    """The copy model can be played with all the same; the line says what to train."""
-    monkeypatch.chdir(tmp_path)
-    assert demo.load_texts(None) is None
-    assert capsys.readouterr().out == (
-        "no text classifier in runs/sst2: mocanet train sst2 makes one\n"
-    )
-
-
 @needs_gradio
 @pytest.mark.parametrize("flag", ["workdir", "language"])
 def test_a_run_that_is_not_there_is_told_in_one_line(flag, tmp_path):

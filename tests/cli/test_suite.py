@@ -99,6 +99,7 @@ def test_validation_chooses_the_rate_and_the_best_seed(command, tmp_path):
         "seconds": "20",  # half of 41, to the even number
         "parameters": "1,000",
         "state": "64",
+        "bytes of state": "260",
         "learning rate": "0.2",
     }
     (row,) = json.loads((folder / "tasks.json").read_text())["rows"]

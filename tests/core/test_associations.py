@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mocanet_jax.core import associations
 from mocanet_jax.core.associations import Associations, no_associations
+from mocanet_jax.core.narrow import narrowed, widened
 
 SHAPES = [(7, 3, 3), (8, 4, 1), (5, 64, 9)]
 """T, chunk size, S: chunks that end in padding, of more writes than slots, of all tokens."""
@@ -174,3 +175,36 @@ def test_wrong_shapes_are_refused():
         call(*problem[:3], problem[3][..., :1], problem[4])
     with pytest.raises(AssertionError):
         call(problem[0][:, :2], *problem[1:])
+
+
+def rounded(rows, bits):
+    return np.asarray(widened(narrowed(jnp.float32(rows), bits), rows.shape[-1]))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_narrow_slots_are_a_loop_over_rounded_rows(bits, shape):
+    """However a sequence is cut: keys and values are rounded once, when they are written, and
+    every token finds them so, its own chunk too. To 1e-5, of sums in another order."""
+    length, chunk_size, num_slots = shape
+    query, key, value, strength, sink = map(np.float32, random_problem(length, 3, 0.8))
+    strength[0, 0] = 1e-12  # which is 0 in 16 bits, and would take no slot
+    held = np.where(strength > 0, np.maximum(strength, 2.0**-14), 0)
+    held = np.float32(np.float16(held))
+    problem = (query, rounded(key, bits), rounded(value, bits), held, sink)
+    expected, plain, *_ = naive(no_associations(2, 2, num_slots, 4, 4), *problem)
+    start = no_associations(2, 2, num_slots, 4, 4, bits)
+    reads, state, _ = recall(start, query, key, value, strength, sink, chunk_size=chunk_size)
+    np.testing.assert_allclose(reads, expected, atol=1e-5)
+    for narrow, rows in zip(state[:2], plain[:2], strict=True):
+        np.testing.assert_allclose(widened(narrow, 4), rows, atol=1e-6)
+    np.testing.assert_array_equal(state.strengths, plain.strengths)
+    np.testing.assert_array_equal(state.count, plain.count)
+    after, parts = start, []
+    for t in range(length):
+        token = [x[:, t : t + 1] for x in (query, key, value, strength)]
+        read, after, _ = recall(after, *token, sink)
+        parts.append(read)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), reads, atol=1e-5)
+    for one, other in zip(jax.tree.leaves(after), jax.tree.leaves(state), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mocanet_jax.core import cache
 from mocanet_jax.core.cache import Entries, empty_cache, with_copies
+from mocanet_jax.core.narrow import narrowed, widened
 
 B, T, V, K, S = 2, 11, 5, 3, 4
 
@@ -126,3 +127,20 @@ def test_gradients_are_finite_where_scores_are_large():
 
     for gradient in jax.grad(partial(loss), argnums=(0, 1))(100.0, logits):
         assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("cut", [0, 1, 5])
+def test_narrow_keys_are_rounded_ones(bits, cut):
+    """In both segments, however the text is cut."""
+    logits, entries = drawn(0)
+    keys = np.asarray(widened(narrowed(jnp.asarray(entries.key), bits), K))
+    expected, _ = naive(logits, entries._replace(key=keys), S)
+    state, found = empty_cache(B, S, K, bits), []
+    for part in (slice(0, cut), slice(cut, T)):
+        if part.start < part.stop:
+            here = jax.tree.map(lambda x, part=part: x[:, part], (logits, entries))
+            joined, state, _ = with_copies(here[0], state, here[1], FORGETTING)
+            found.append(joined)
+    np.testing.assert_allclose(np.concatenate(found, axis=1), expected, atol=1e-5)
+    assert state.keys.codes.dtype == (jnp.int8 if bits == 8 else jnp.uint8)

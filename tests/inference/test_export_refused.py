@@ -7,8 +7,9 @@ import pytest
 
 from mocanet_jax import cli
 from mocanet_jax import export as entry
-from mocanet_jax.inference import export, safetensors
+from mocanet_jax.inference import export
 from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.storage import safetensors
 
 
 def left_in(folder):

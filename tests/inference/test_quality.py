@@ -17,10 +17,9 @@ from mocanet_jax.train.checkpoints.checkpoint import saved_run
 from tests.train import tiny
 
 
-def candidate(step, accuracy, held_out_loss, usage=0.2):
-    return quality.Candidate(
-        Path("run"), step, accuracy, 0.05, usage, held_out_loss, usage <= 0.3, 0.75, 0.8
-    )
+def candidate(step, accuracy, held_out_loss, usage=0.2, run="run", judged_by="texts"):
+    numbers = accuracy, 0.05, usage, held_out_loss, usage <= 0.3, 0.75, 0.8
+    return quality.Candidate(Path(run), step, *numbers, "sst2, 9 texts of DIR", judged_by)
 
 
 @pytest.fixture
@@ -69,6 +68,19 @@ def test_a_best_below_the_target_fails(compare):
     assert compare(candidate(1, 0.8, 0.3))[0] == 0
 
 
+def test_losses_of_other_texts_are_not_compared(compare):
+    """0.3 of easy texts is no better than 0.4 of hard ones; each run has its best."""
+    _, out = compare(
+        candidate(1, 0.9, 0.3, run="a", judged_by="easy"),
+        candidate(2, 0.9, 0.2, run="a", judged_by="easy"),
+        candidate(1, 0.9, 0.4, run="b", judged_by="hard"),
+    )
+    assert "use a, step 2" in out
+    assert "use b, step 1" in out
+    assert "held-out losses are of different texts" in out
+    assert "a was trained on sst2, 9 texts of DIR" in out
+
+
 def test_no_run_is_an_error(monkeypatch):
     monkeypatch.setattr(entry.flags, "FLAGS", SimpleNamespace(workdir=None))
     with pytest.raises(UserError, match="pass one"):
@@ -95,7 +107,7 @@ def test_every_kept_checkpoint_is_compared_with_its_own_numbers(two_checkpoints)
     ]
     assert found[-1].sentences == np.mean(right)
     console = tiny.console()
-    show(console, found, found[-1])
+    show(console, found, [found[-1]])
     assert f"use {workdir}, step {steps[-1]}" in tiny.printed(console).replace("\n", "")
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from mocanet_jax.evaluate.retrieval import Mixture, RetrievalEvaluator
+from mocanet_jax.evaluate.retrieval import Mixture, Neighbours, RetrievalEvaluator
 from mocanet_jax.inference import datastore, datastore_building
 from mocanet_jax.inference.datastore import Source, opened
 from mocanet_jax.inference.datastore_building import build
@@ -249,6 +249,43 @@ def test_the_weight_is_not_fitted_on_the_test_split(store, run):
     one, other = (evaluator.test(run.trained, each) for each in splits)
     assert one.mixture == other.mixture
     assert one.splits["test"]["loss"] != other.splits["test"]["loss"]
+
+
+def test_last_tokens_are_those_of_documents(tmp_path):
+    """Each document ends once, whatever the segments and lanes, with the logits that the model
+    has there; a text without documents has no such tokens."""
+    file = tmp_path / "text.txt"
+    file.write_text(tiny_language.text(), encoding="utf-8")
+    config = tiny_language.config(file, data__documents="lines")
+    task = build_task(config, tmp_path)
+    net = build_model(config, task)
+    trained = jax.jit(lambda: initial_trained(net, task))()
+    nothing = lambda queries: Neighbours(
+        np.full((len(queries), 1), np.inf, np.float32), np.zeros((len(queries), 1), np.int32)
+    )
+    evaluator = RetrievalEvaluator(net, config, nothing)
+    tokens = task.training
+    blocks = [b.last for b in evaluator.scored(trained, tokens, len(tokens))]
+    came, logits = (
+        np.concatenate([getattr(last, name) for last in blocks if last is not None])
+        for name in ("came", "logits")
+    )
+    ends = [*(tokens.starts[1:] - 1).tolist(), len(tokens) - 2]
+    assert sorted(came.tolist()) == sorted(tokens.ids[ends].tolist())
+    read = jax.jit(lambda ids: trained.apply(net, ids)[0][0, -1])
+    texts = [tokens.ids[i:j] for i, j in zip(tokens.starts, ends, strict=True)]
+    alone = [read(np.int32(text)[None]) for text in texts]
+    by_row = lambda rows: np.sort(np.asarray(rows), axis=0)
+    np.testing.assert_allclose(by_row(logits), by_row(alone), atol=1e-4)
+    found = evaluator.test(trained, {"valid": tokens}, Mixture(0.5, 1.0)).splits["valid"]
+    right = np.mean(np.argmax(logits, axis=-1) == came)
+    assert found["documents"] == len(ends)
+    assert found["last_accuracy"] == found["without"]["last_accuracy"] == right
+
+
+def test_one_text_has_no_last_tokens(evaluated, store):
+    found = evaluate_with_datastore(evaluated, store, 0.5).splits["valid"]
+    assert not {"documents", "last_accuracy"} & found.keys()
 
 
 def test_a_text_that_is_in_the_datastore_is_continued(alone, looking_up, run):

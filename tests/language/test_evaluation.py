@@ -9,8 +9,10 @@ import pytest
 
 from mocanet_jax.evaluate.language import LanguageEvaluator, rates
 from mocanet_jax.evaluate.reading import lanes_of, windows_of
+from mocanet_jax.inference.evaluation import evaluate
 from mocanet_jax.tasks.corpora.corpus import Tokens
 from mocanet_jax.train.build import build_model, build_task
+from mocanet_jax.train.restore import restored
 from mocanet_jax.train.state import initial_trained
 from tests.language import tiny_language
 
@@ -95,3 +97,15 @@ def test_rates_by_hand():
     assert found["bits_per_byte"] == pytest.approx(9 / np.log(2) / 24)
     assert found["perplexity"] == pytest.approx(np.e)
     assert found["perplexity_per_word"] == pytest.approx(np.exp(9 / 3))
+
+
+def test_slots_of_fewer_bits_need_no_training(finished_language):
+    """The same parameters with a smaller state, which reads nearly the same; and what is kept
+    of the run says 32 still."""
+    workdir, _ = finished_language
+    whole = evaluate(workdir).summary
+    narrow = evaluate(workdir, overrides={"model.slot_bits": 8}).summary
+    assert narrow["state_bytes"] < whole["state_bytes"]
+    assert narrow["eval/loss"] != whole["eval/loss"]
+    assert narrow["eval/loss"] == pytest.approx(whole["eval/loss"], rel=1e-3)
+    assert restored(workdir).config.model.slot_bits == 32

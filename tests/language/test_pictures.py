@@ -37,6 +37,21 @@ def test_a_picture_shows_it(tmp_path):
     drawn(language_pictures.picture, TEXT, "title", path=tmp_path / "text.png")
 
 
+def test_groups_of_experts_have_colours_of_their_own(tmp_path):
+    """A token without an expert has none."""
+    grouped = TEXT._replace(groups={"layer 0": np.array([2, 0, -1, 2])}, num_groups=4)
+    language_pictures.page(grouped, "title", tmp_path / "text.html")
+    page = (tmp_path / "text.html").read_text(encoding="utf-8")
+    assert "group of experts, layer 0: 2 of 4 here" in page
+    spans = r'title="(group \d|no expert)[^>]*style="background:rgba\(([^)]*)\)'
+    styles = re.findall(spans, page)
+    (first, a), (second, b), (third, c), (fourth, d) = styles
+    assert (first, second, third, fourth) == ("group 2", "group 0", "no expert", "group 2")
+    assert a == d != b
+    assert c.endswith(",0.00")
+    drawn(language_pictures.picture, grouped, "title", path=tmp_path / "text.png")
+
+
 @pytest.mark.parametrize("spaced", [True, False])
 def test_tokens_of_a_text_join_into_it(spaced):
     """Words have their spaces, line ends none."""
@@ -56,6 +71,14 @@ def test_a_cache_is_measured_with_more_slots(finished_language, monkeypatch, tmp
     assert found[slots] == pytest.approx(run.progress.validation["perplexity"], rel=1e-4)
     assert found[3 * slots] != pytest.approx(found[slots], rel=1e-4)
     drawn(language_pictures.slots, found, path=tmp_path / "slots.png")
+    by_bytes = language.perplexity_by_bytes(run.config, run.task, run.trained, found)
+    assert list(by_bytes[32].values()) == list(found.values())
+    sizes = {bits: list(perplexity) for bits, perplexity in by_bytes.items()}
+    assert sizes[32][0] > sizes[8][0] > sizes[4][0]
+    assert len(sizes[8]) == len(sizes[4]) == 1
+    folder = tmp_path / "other"
+    folder.mkdir()
+    drawn(language_pictures.state_bytes, by_bytes, path=folder / "state_bytes.png")
 
 
 def test_copies_are_coloured(finished_language):

@@ -60,10 +60,16 @@ def test_a_step_begins_where_the_step_before_ended(file):
     assert np.isfinite(metrics["loss"])
 
 
-def test_a_resumed_run_ends_as_one_that_was_not_stopped(finished, tmp_path, monkeypatch):
-    """Bit for bit, what is carried included. Stopped in its fourth step, after the checkpoint
-    of the second."""
+@pytest.mark.parametrize("bits", [32, 4])
+def test_a_resumed_run_ends_as_one_that_was_not_stopped(
+    finished, file, tmp_path, monkeypatch, bits
+):
+    """Bit for bit, what is carried included, of fewer bits as well. Stopped in its fourth step,
+    after the checkpoint of the second."""
     config, workdir, _ = finished
+    if bits != 32:
+        config, workdir = tiny_language.config(file, model__slot_bits=bits), tmp_path / "whole"
+        loop.train(config, workdir)
     write = Recorder.write
 
     def interrupted(self, step, *row):

@@ -25,6 +25,7 @@ EASY = {
     "hidden_dim": 6,
     "capacity_factor": 3.0,
     "exploration": 0.0,
+    "groups": 0,
     "controller": True,
     "counters": (),
     "automata": None,
@@ -54,6 +55,7 @@ def layer(**changes) -> LayerConfig:
             MlpExpert(own["hidden_dim"]),
             own["capacity_factor"],
             own["exploration"],
+            own["groups"],
         )
     return LayerConfig(
         own["width"],

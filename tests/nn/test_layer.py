@@ -35,6 +35,11 @@ from tests.nn import small
         ({"target": 1.5}, "budget.target must be in [0, 1], not 1.5"),
         ({"exploration": 2.0}, "experts.exploration must be in [0, 1], not 2.0"),
         ({"exploration": float("nan")}, "experts.exploration must be in [0, 1], not nan"),
+        ({"groups": 2}, "experts.groups must divide experts.count 3, or be 0 for none, not 2"),
+        (
+            {"groups": -1},
+            "experts.groups must divide experts.count 3, or be 0 for none, not -1",
+        ),
         ({"time": "fast"}, 'time must be "scan" or "parallel", not \'fast\''),
         ({"dtype": "int8"}, 'dtype must be "float32" or "bfloat16", not \'int8\''),
         ({"heads": (Ring(3),)}, "width 8 is not divisible by 3 memory heads"),

@@ -6,8 +6,9 @@ and a checkpoint that moves between them.
 Prints one line of JSON. By mesh: `losses` of every step, `validation`, `collectives` that the
 step was compiled to, `experts` (devices, and how many experts each holds of the parameters and
 of their moments). `in_parts`: losses with a batch in two parts and rematerialised layers, on
-one device and on 2 x 4. `moved`: whether a state saved on 8 devices came back bit for bit on
-1, 2 and 4.
+one device and on 2 x 4. `in_groups`: results of both with experts in groups, whose room
+sequences share in twos. `moved`: whether a state saved on 8 devices came back bit for bit on 1,
+2 and 4.
 """
 
 import json
@@ -31,6 +32,7 @@ from tests.train import tiny
 
 STEPS = 20
 IN_PARTS = {"train__accumulate_steps": 2, "model__remat": True}
+IN_GROUPS = {"model__experts__groups": 4, "model__experts__capacity_pool": 2}
 MESHES = ((8, 1), (4, 2), (2, 4), (1, 8))
 
 
@@ -122,6 +124,7 @@ def main(directory: Path) -> None:
             results["moved"] = moved(directory, state)
             layouts = (one_device(), build_layout(settings))
             results["in_parts"] = [Run(layout, **IN_PARTS).train()[1] for layout in layouts]
+            results["in_groups"] = [Run(layout, **IN_GROUPS).results()[1] for layout in layouts]
     print(json.dumps(results))
 
 

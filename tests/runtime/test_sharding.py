@@ -78,6 +78,19 @@ def test_batches_in_parts_train_as_on_one_device(results):
 
 
 @pytest.mark.slow
+def test_experts_in_groups_train_and_evaluate_as_on_one_device(results):
+    """Whole groups on a device, and room that two sequences of one device share; nothing but
+    gradients and tokens for experts is sent."""
+    one, eight = results["in_groups"]
+    np.testing.assert_allclose(eight["losses"], one["losses"], rtol=1e-5)
+    assert not np.allclose(one["losses"], results["1"]["losses"], rtol=1e-5)
+    for metric, value in one["validation"].items():
+        assert eight["validation"][metric] == pytest.approx(value, rel=1e-5), metric
+    assert set(eight["collectives"]) == {"all-reduce", "all-to-all"}
+    assert eight["collectives"]["all-to-all"] == 4
+
+
+@pytest.mark.slow
 def test_each_device_holds_its_own_experts(results):
     """Of 8: parameters and both moments of the optimizer."""
     for (data, expert), name in zip(MESHES, NAMES, strict=True):

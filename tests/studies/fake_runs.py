@@ -19,6 +19,7 @@ RESULT = {
     "wall_seconds": 20.0,
     "parameters": 1000,
     "state_size": 64,
+    "state_bytes": 260,
     "validation_loss": 0.25,
     "solved_step": None,
     "solved_seconds": None,

@@ -249,8 +249,13 @@ def test_a_run_of_another_version_is_reported_in_one_line(finished, monkeypatch,
     """Otherwise evaluating an older run ends in a traceback."""
     older = settings.plain(tiny.config())
     del older[absent]
-    read = Checkpoints.progress
-    monkeypatch.setattr(Checkpoints, "progress", lambda *at: read(*at)._replace(config=older))
+    read = Checkpoints.record
+
+    def record(*at):
+        found = read(*at)
+        return found._replace(progress=found.progress._replace(config=older))
+
+    monkeypatch.setattr(Checkpoints, "record", record)
     with pytest.raises(UserError, match=f"was trained by another version: .*{absent}") as error:
         tiny.evaluate(tiny.config(), finished[0], {})
     assert len(str(error.value).splitlines()) == 1

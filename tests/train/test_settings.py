@@ -53,6 +53,14 @@ from tests.train import tiny
         ({"eval__test_sequences": 0}, "eval.test_sequences takes whole numbers from 1 on"),
         ({"task": "paste"}, "unknown task 'paste'; known tasks: copy"),
         ({"data__longest": 0}, "config.data: lengths need"),
+        (
+            {"model__slot_bits": 8},
+            "slot_bits is for association heads or a cache, and there is neither",
+        ),
+        (
+            {"model__memory__heads__association__count": 1, "model__slot_bits": 16},
+            "slot_bits must be one of 32, 8, 4, not 16",
+        ),
         ({"model__num_layers": 0}, "num_layers must be at least 1, not 0"),
         ({"model__time": "fast"}, "time must be auto, scan or parallel, not 'fast'"),
         ({"model__budget__target": 1.5}, r"model.budget.target must be in \[0, 1\], not 1.5"),

@@ -4,7 +4,7 @@ Axes: B batch, T time, D width, H heads, S slots, P width of values and keys, W 
 convolution sees.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -43,6 +43,8 @@ class Association(Head):
     sharpness (Graves et al., 2014, eq. 5).
     """
 
+    narrows: ClassVar[bool] = True
+
     def setup(self):
         shape = (WINDOW, self.sizes.width)
         self.key_taps = self.param("key_taps", looking_at(1), shape)
@@ -58,7 +60,8 @@ class Association(Head):
     def initial_state(self, batch: int, num_slots: int) -> AssociationState:
         width = self.sizes.value_width
         recent = jnp.zeros((batch, WINDOW - 1, self.sizes.width))
-        entries = no_associations(batch, self.count, num_slots, width, width)
+        bits = self.sizes.slot_bits
+        entries = no_associations(batch, self.count, num_slots, width, width, bits)
         return AssociationState(recent, entries)
 
     def __call__(self, z, projected, write_gate, mask, state, hardness) -> HeadOutput:

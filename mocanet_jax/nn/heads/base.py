@@ -46,7 +46,7 @@ class Sizes:
     width: D. value_width: P. num_slots: S, the trained number. active_slots: A. gated: whether
     the router decides writes; else every token writes. parallel: whether time runs in matrix
     products and prefix sums, or as a scan. dtype: of activations; None for that of the
-    parameters.
+    parameters. slot_bits: of each number of slots that are written once (core/narrow.py).
     """
 
     width: int
@@ -56,6 +56,7 @@ class Sizes:
     gated: bool = True
     parallel: bool = False
     dtype: jnp.dtype | None = None
+    slot_bits: int = 32
 
 
 class WriteGate(NamedTuple):
@@ -116,6 +117,9 @@ class Head(nn.Module):
 
     write_gate_start: ClassVar[float] = OPEN_START
     """Initial logit of the write gates."""
+
+    narrows: ClassVar[bool] = False
+    """Whether its slots can have fewer bits, sizes.slot_bits."""
 
     def projections(self) -> Projections:
         """What the head wants of the layer's input z, by name: all heads share one matrix

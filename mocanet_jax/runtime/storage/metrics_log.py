@@ -6,7 +6,6 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.runtime.storage.events import Events
 from mocanet_jax.runtime.storage.files import regular, replace_text
 
 
@@ -58,6 +57,8 @@ class Recorder:
 
     def __init__(self, workdir: Path, from_step: int, validates: bool = False):
         stays = lambda row: row["step"] < from_step + (not validates or _is_training(row))
+        from mocanet_jax.runtime.storage.events import Events  # slow; readers do not need it
+
         rows = [row for row in read_metrics(workdir) if stays(row)]
         self._path = workdir / "metrics.jsonl"
         try:

@@ -2,7 +2,7 @@
 
 DIR     train.txt, valid.txt and, if wanted, test.txt, as PTB and WikiText have them
 FILE    cut into contiguous splits
-NAME    of TensorFlow Datasets (named.py)
+NAME    of TensorFlow Datasets (named.py), or facts and facts:N, which are generated (facts.py)
 """
 
 import difflib
@@ -19,6 +19,8 @@ from mocanet_jax.tasks.corpora.chunks import (
     documents_of,
     file_chunks,
 )
+from mocanet_jax.tasks.corpora.facts import NAME as FACTS
+from mocanet_jax.tasks.corpora.facts import is_facts, read_facts
 from mocanet_jax.tasks.corpora.named import NAMED, read_named
 
 SPLITS = ("train", "valid", "test")
@@ -78,6 +80,8 @@ def read_corpus(path: str, shares: Shares, documents: str) -> dict[str, Text]:
             splits = _folder(place, documents == "lines")
         elif path and place.exists():
             splits = _file(place, shares, documents == "lines")
+        elif is_facts(path):
+            splits = read_facts(path)
         elif path in NAMED:
             splits = read_named(path, shares.valid, documents == "lines")
         else:
@@ -136,9 +140,9 @@ def _unknown(path):
         near = [str(place.with_name(file.name)) for file in place.parent.iterdir()]
     except (OSError, ValueError):
         near = []
-    close = difflib.get_close_matches(path, [*NAMED, *near], n=1)
+    close = difflib.get_close_matches(path, [*NAMED, FACTS, *near], n=1)
     hint = f"; did you mean {close[0]}?" if close else "."
     return (
         f"config.data.path={path!r}: there is no such file, folder or data set{hint} Pass a "
-        f"file, a folder with {LAYOUT}, or one of {', '.join(NAMED)}"
+        f"file, a folder with {LAYOUT}, or one of {', '.join((*NAMED, FACTS))}"
     )

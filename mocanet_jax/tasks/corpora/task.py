@@ -60,8 +60,9 @@ class LanguageTask:
     """A text, cut into parallel streams for training.
 
     Attributes:
-        path: folder with train.txt, valid.txt and perhaps test.txt, a file, or the name of a
-            corpus of TensorFlow Datasets: tiny_shakespeare, imdb_reviews, lm1b
+        path: folder with train.txt, valid.txt and perhaps test.txt, a file, the name of a
+            corpus of TensorFlow Datasets (tiny_shakespeare, imdb_reviews, lm1b), or facts and
+            facts:N, which are generated
         strip_lines: leave out white space at both ends of lines
         documents: none: the text is one stream; lines: each line is a document
         tokenizer: bytes, characters, words, or bpe

@@ -1,6 +1,6 @@
 """Training texts on the device, in a few static lengths and in an order fixed by the seed.
 
-Axes: B batch, T time, M pieces of a word, N texts.
+Axes: B batch, T time, M pieces of a word, N texts, C classes.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 class Bucket(NamedTuple):
     """Texts padded to one length. words: int32 [N, T], rows of the table of distinct words,
-    0 for padding. labels: int32 [N].
+    0 for padding. labels: int32 [N], or probabilities, float32 [N, C].
     """
 
     words: jax.Array
@@ -45,7 +45,7 @@ class Selection(NamedTuple):
 
 class TextBatch(NamedTuple):
     """tokens: int32 [B, T, 1 + M], words and their pieces. mask: bool [B, T], False for
-    padding. labels: int32 [B].
+    padding. labels: int32 [B], or probabilities of classes, float32 [B, C].
     """
 
     tokens: jax.Array

@@ -26,7 +26,7 @@ COMPARED_WORDS = 50_000
 
 class LabelledTexts(NamedTuple):
     """texts: as they were written. tokens: the same tokenised, none empty.
-    labels: int32 [N].
+    labels: int32 [N], or of training texts with soft labels probabilities, float32 [N, C].
     """
 
     texts: list[str]
@@ -47,14 +47,6 @@ class LabelledTexts(NamedTuple):
         for label, words in zip(self.labels, self.tokens, strict=True):
             digest.update(f"{label}\t{' '.join(words)}\n".encode("utf-8", "surrogatepass"))
         return {"texts": len(self), "sha256": digest.hexdigest()}
-
-
-def joined(first: LabelledTexts, second: LabelledTexts) -> LabelledTexts:
-    return LabelledTexts(
-        first.texts + second.texts,
-        first.tokens + second.tokens,
-        np.concatenate([first.labels, second.labels]),
-    )
 
 
 def labelled_texts(

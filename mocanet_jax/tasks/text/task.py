@@ -19,7 +19,9 @@ from mocanet_jax.runtime.storage.files import write_json
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.tasks.task import Lengths
 from mocanet_jax.tasks.text.buckets import BucketedTexts, TextBatch, TrainingData, bucketed
-from mocanet_jax.tasks.text.labelled import LabelledTexts, hold_out, joined, read_tsv
+from mocanet_jax.tasks.text.labelled import LabelledTexts, hold_out, read_tsv
+from mocanet_jax.tasks.text.nonsense import nonsense
+from mocanet_jax.tasks.text.soft import joined, read_soft, with_soft
 from mocanet_jax.tasks.text.tokenizer import interpreter_fault
 from mocanet_jax.tasks.text.vectors import read_vectors
 from mocanet_jax.tasks.text.vocabulary import (
@@ -53,6 +55,10 @@ class TextTask:
         eval_file: TSV to evaluate on in place of the validation split; empty for none
         pretrained_embeddings: file of word vectors (vectors.py) that known words start from;
             empty for none
+        soft_labels: file of texts with probabilities (soft.py) to train on, too, in place of
+            the labels of texts that are in both; empty for none
+        nonsense_share: texts that say nothing (nonsense.py) to train on besides, as a share of
+            the others, so that unknown words lower confidence
         min_freq: occurrences in training from which on a word is in the vocabulary
         max_vocab_size: largest number of words in the vocabulary
         num_pieces: hashed n-grams of characters that have a vector
@@ -62,6 +68,8 @@ class TextTask:
         held_out: share of training sentences kept for choosing a checkpoint and calibrating it
         label_smoothing: share of a training label that is spread evenly over the classes
         seed: of what is held out and of the order of training
+        known_words: of a run that this one starts from, which stay in the vocabulary though
+            the training texts may not have them
         saved_vocabulary: that of an earlier run; None to build it from the training texts
         classes: their names
     """
@@ -77,6 +85,9 @@ class TextTask:
     label_smoothing: float
     seed: int
     held_out: float = 0.05
+    soft_labels: str = ""
+    nonsense_share: float = 0.0
+    known_words: tuple[str, ...] = ()
     saved_vocabulary: Vocabulary | None = None
 
     classes: ClassVar[tuple[str, ...]]
@@ -93,6 +104,8 @@ class TextTask:
             raise ValueError(f"buckets must be rising lengths from 1 on, not {self.buckets}")
         if not 0 < self.held_out < 1:
             raise ValueError(f"held_out is a share between 0 and 1, not {self.held_out}")
+        if not 0 <= self.nonsense_share < 1:
+            raise ValueError(f"nonsense_share must be in [0, 1), not {self.nonsense_share}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), not {self.label_smoothing}")
         Vocabulary((), self.num_pieces, self.max_pieces)  # refuses impossible sizes
@@ -157,13 +170,15 @@ class TextTask:
     def vocabulary(self) -> Vocabulary:
         if self.saved_vocabulary is not None:
             return self.saved_vocabulary
-        return build_vocabulary(
-            self.train_texts.tokens,
+        found = build_vocabulary(
+            self._all_training_texts.tokens,
             self.min_freq,
             self.max_vocab_size,
             self.num_pieces,
             self.max_pieces,
         )
+        words = dict.fromkeys((*found.words, *self.known_words))
+        return Vocabulary(tuple(words), self.num_pieces, self.max_pieces)
 
     @property
     def vocab_size(self) -> int:
@@ -171,7 +186,10 @@ class TextTask:
 
     @classmethod
     def settings_of(cls, record: dict) -> dict:
-        """Fields of the task of an earlier run, from its `record`, which may be empty."""
+        """Fields of the task of an earlier run, from its `record`, which may be empty or have
+        the known_words of another."""
+        if "known_words" in record:
+            return {"known_words": tuple(record["known_words"])}
         if "vocabulary" not in record:
             return {}
         return {"saved_vocabulary": vocabulary_of(record["vocabulary"])}
@@ -192,6 +210,8 @@ class TextTask:
     @cached_property
     def _fingerprints(self) -> dict[str, dict]:
         texts = {"training": self.train_texts, "held-out": self.held_out_texts}
+        if self.soft_labels:
+            texts["training"] = self._all_training_texts
         texts |= {"validation": self.evaluation_texts}
         return {name: part.fingerprint() for name, part in texts.items()}
 
@@ -218,10 +238,33 @@ class TextTask:
     def batches(self) -> BucketedTexts:
         return BucketedTexts(self._training_data, self.seed)
 
+    @cached_property
+    def _all_training_texts(self) -> LabelledTexts:
+        """Those of the corpus, and with soft labels those of their file."""
+        if not self.soft_labels:
+            return self.train_texts
+        try:
+            soft = read_soft(local_path(self.soft_labels), self.classes)
+        except UserError as error:
+            raise UserError(f"config.data.soft_labels: {error}") from error
+        return with_soft(self.train_texts, soft, self._never_trained, self.label_smoothing)
+
+    @property
+    def _never_trained(self) -> set[tuple[str, ...]]:
+        """Tokens of texts that are for choosing, validation or the test, and of those left out
+        of training since they are part of one."""
+        parts = [self.read_train(), self.held_out_texts, self.read_validation()]
+        parts += [self.test_texts] if self.test_texts else []
+        known = {tuple(words) for words in self.train_texts.tokens}
+        return {tuple(words) for part in parts for words in part.tokens} - known
+
     def _training_data(self) -> TrainingData:
-        texts, more = self.train_texts, self.augmentation()
+        texts, more = self._all_training_texts, self.augmentation()
         if more is not None:
-            texts = joined(texts, more)
+            texts = joined(texts, more, self.label_smoothing)
+        if count := round(self.nonsense_share * len(texts)):
+            more = nonsense(self.train_texts, len(self.classes), count, self.seed)
+            texts = joined(texts, more, self.label_smoothing)
         return bucketed(texts, self.buckets, self.vocabulary)
 
     def initialise(self, params: dict) -> dict:
@@ -251,12 +294,15 @@ class TextTask:
 
     def score(self, logits: jax.Array, batch: TextBatch) -> TextScores:
         """Scores of logits [N, B, C], every member's decision by itself, the loss against
-        smoothed labels."""
-        labels = jax.nn.one_hot(batch.labels, len(self.classes))[None]
-        loss = optax.softmax_cross_entropy(
-            logits, optax.smooth_labels(labels, self.label_smoothing)
-        )
-        correct = jnp.argmax(logits, axis=-1) == batch.labels[None]
+        smoothed labels, or against probabilities as they are."""
+        answers, labels = batch.labels, batch.labels
+        if labels.ndim > 1:
+            answers = jnp.argmax(labels, axis=-1)
+        else:
+            labels = jax.nn.one_hot(labels, len(self.classes))
+            labels = optax.smooth_labels(labels, self.label_smoothing)
+        loss = optax.softmax_cross_entropy(logits, labels[None])
+        correct = jnp.argmax(logits, axis=-1) == answers[None]
         return TextScores(
             jnp.sum(loss),
             jnp.sum(correct, dtype=jnp.float32),

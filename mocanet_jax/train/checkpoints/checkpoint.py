@@ -4,10 +4,10 @@ import os
 import re
 import sys
 from contextlib import ExitStack, suppress
+from importlib import import_module
 from pathlib import Path
 
 import jax
-import orbax.checkpoint as ocp
 
 from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.runtime.errors import UserError
@@ -18,6 +18,7 @@ from mocanet_jax.runtime.storage.files import replace_text
 from mocanet_jax.runtime.storage.plain_paths import plain_path
 from mocanet_jax.train.checkpoints import inspection, selection
 from mocanet_jax.train.checkpoints.inspection import DELETING, SAVING, inspected
+from mocanet_jax.train.checkpoints.packed import PackedModel, is_packed
 from mocanet_jax.train.checkpoints.record import (
     Progress,
     Record,
@@ -57,6 +58,7 @@ class Checkpoints:
             self._directory.mkdir(parents=True, exist_ok=True)
         self._open = ExitStack()
         plain = self._open.enter_context(plain_path(self._directory))
+        self._ocp = ocp = import_module("orbax.checkpoint")  # slow, and compilation runs beside
         with calling_orbax():
             options = ocp.CheckpointManagerOptions(
                 cleanup_tmp_directories=not read_only, read_only=read_only
@@ -79,6 +81,7 @@ class Checkpoints:
                 self._delete([step])
             if is_main_process():
                 replace_text(self._workdir / SAVING, str(step))
+            ocp = self._ocp
             items = ocp.args.Composite(
                 trained=ocp.args.StandardSave(state.trained._asdict()),
                 training=ocp.args.StandardSave(_without_trained(state)),
@@ -152,6 +155,7 @@ class Checkpoints:
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state saved at `step`; `like` gives shapes, dtypes and shardings."""
+        ocp = self._ocp
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         restored = self._restore(
             step,
@@ -162,6 +166,7 @@ class Checkpoints:
 
     def restore_trained(self, step: int, like: Trained) -> Trained:
         """What evaluation uses; `like` as of `restore`."""
+        ocp = self._ocp
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
         return Trained(
             **self._restore(step, trained=ocp.args.StandardRestore(abstract))["trained"]
@@ -172,7 +177,7 @@ class Checkpoints:
         self._check(step)
         try:
             with calling_orbax():
-                return self._manager.restore(step, args=ocp.args.Composite(**items))
+                return self._manager.restore(step, args=self._ocp.args.Composite(**items))
         except Exception as error:  # Orbax raises the bare class for arrays it cannot read
             raise UserError(
                 f"checkpoint {step} in {self._directory} is of another version of the model: "
@@ -199,8 +204,11 @@ class Checkpoints:
         self.close()
 
 
-def saved_run(workdir: Path) -> Checkpoints:
-    """The checkpoints of a directory that has some. Raises UserError for any other."""
+def saved_run(workdir: Path) -> Checkpoints | PackedModel:
+    """The checkpoints of a directory that has some, or a packed model. Raises UserError for any
+    other."""
+    if is_packed(workdir):
+        return PackedModel(workdir)
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"no trained model in {workdir}: train first, or pass its --workdir")
     checkpoints = Checkpoints(workdir, read_only=True)

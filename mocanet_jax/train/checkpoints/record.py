@@ -45,20 +45,28 @@ class Record(NamedTuple):
     task: dict
 
 
-def write_record(folder: Path, record: Record) -> None:
-    """Raises OSError, and ValueError for what is no JSON."""
+def as_fields(record: Record) -> dict:
+    """As values of JSON."""
     progress = record.progress._asdict()
     progress["config"] = _tagged(record.progress.config)
-    fields = {"progress": progress, "loss": record.loss, "task": record.task}
-    write_json(folder / NAME, fields)
+    return {"progress": progress, "loss": record.loss, "task": record.task}
+
+
+def of_fields(fields: dict) -> Record:
+    """Of what `as_fields` returned. Raises KeyError or TypeError for anything else."""
+    progress = Progress(**fields["progress"])
+    progress = progress._replace(config=_untagged(progress.config))
+    return Record(progress, fields["loss"], fields["task"])
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Raises OSError, and ValueError for what is no JSON."""
+    write_json(folder / NAME, as_fields(record))
 
 
 def read_record(folder: Path) -> Record:
     """Of a checkpoint that is sound. Raises OSError where it has gone."""
-    fields = read_json(folder / NAME)
-    progress = Progress(**fields["progress"])
-    progress = progress._replace(config=_untagged(progress.config))
-    return Record(progress, fields["loss"], fields["task"])
+    return of_fields(read_json(folder / NAME))
 
 
 def checkpoint_folders(workdir: Path) -> dict[int, Path]:

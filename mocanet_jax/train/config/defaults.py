@@ -57,6 +57,8 @@ MODEL = {
         "kind": ("mlp", "mlp, gated, or module:Class, called with hidden_dim"),
         "hidden_dim": (128, "F, hidden width of an expert"),
         "capacity_factor": (1.25, "room per expert in training, times the even share"),
+        "groups": (0, "G, of experts, of which a token scores a few alone; 0 for none"),
+        "capacity_pool": (1, "sequences that share the experts' room in training"),
         "exploration": (0.01, "share of tokens that in training try a closed expert"),
         "balance_loss_weight": (0.01, "of the load-balancing loss"),
         "z_loss_weight": (0.001, "of the router z-loss, with fixed routing"),
@@ -75,6 +77,10 @@ MODEL = {
         "base_cost_when_grown": (1.0, "factor on base_cost once training lengths are grown"),
         "multiplier_rate": (0.3, "step size of the multiplier λ, in logits"),
     },
+    "slot_bits": (
+        32,
+        "bits of each number that association heads and a cache keep: 32, 8 or 4",
+    ),
     "tied_head": (True, "head is the transposed embedding; else a matrix of its own"),
     "dropout": (0.0, "share of features set to 0 in training, of every model of sequences"),
     "remat": (False, "rematerialise layers for their gradient, to save memory"),
@@ -206,6 +212,8 @@ def text_config() -> ConfigDict:
     config.data.num_pieces = 16_384
     config.data.max_pieces = 24
     config.data.label_smoothing = 0.02
+    config.data.soft_labels = ""
+    config.data.nonsense_share = 0.02
     config.model.budget.target = 0.35
     config.model.budget.base_cost = 0.01
     config.model.classifier.word_dropout = 0.1

@@ -20,6 +20,9 @@ EVALUATION_DATA = (
 )
 """Fields that say where to evaluate, not what was trained."""
 
+OF_THE_STATE = ("model.slot_bits",)
+"""Fields of the state that a model carries, on which its parameters do not depend."""
+
 WHOLE_NUMBERS = (
     "batch_size",
     "accumulate_steps",
@@ -112,6 +115,11 @@ def is_moca(config: Mapping) -> bool:
     return config["model"].get("name", MOCA) == MOCA
 
 
+def slot_bits(model: Mapping) -> int:
+    """model: a config's, in which older ones do not have it."""
+    return model.get("slot_bits", 32)
+
+
 def budget_target(config: Mapping) -> float | None:
     """The share of the full compute that a run is held to, None where none can bind, nor is
     known, as in the config of an older version."""
@@ -144,12 +152,12 @@ def override(restored: ConfigDict, name: str, value) -> None:
     if path.split(".")[0] in ("eval", "mesh"):
         return
     part = field(restored, path) if path else restored
-    trained = part[last]
-    if name in EVALUATION_DATA:
+    trained = part.get(last)  # older configs have not every field
+    if name in (*EVALUATION_DATA, *OF_THE_STATE):
         part[last] = value
     elif _values(trained) != _values(value):
         raise UserError(
             f"--config.{name}={value} contradicts the checkpoint, which was trained with "
             f"{trained}; only config.eval fields can change in evaluation, "
-            f"and {', '.join(EVALUATION_DATA)}"
+            f"and {', '.join((*EVALUATION_DATA, *OF_THE_STATE))}"
         )

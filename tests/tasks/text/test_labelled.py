@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocanet_jax.runtime.errors import UserError
-from mocanet_jax.tasks.text.labelled import hold_out, joined, labelled_texts, read_tsv
+from mocanet_jax.tasks.text.labelled import hold_out, labelled_texts, read_tsv
 from tests.tasks.text.small_corpus import PHRASES, SENTENCES, corpus, of_tokens
 
 HEADER = b"sentence\tlabel\n"
@@ -254,17 +254,6 @@ def test_a_long_text_is_no_obstacle():
             train, held = hold_out(texts, 0.5, seed)
             seen.add((tuple(held), len(train)))
         assert seen == {((0,), len(texts) - 1), ((1,), 1)}
-
-
-def test_texts_are_joined_with_their_tokens_and_labels():
-    """Labels of the one would otherwise go to texts of the other."""
-    one, other = corpus([("a film", 1), ("dull", 0)]), corpus([("so witty", 1)])
-    both = joined(one, other)
-    assert both.texts == ["a film", "dull", "so witty"]
-    assert both.tokens == [["a", "film"], ["dull"], ["so", "witty"]]
-    assert both.labels.tolist() == [1, 0, 1]
-    assert both.labels.dtype == np.int32
-    assert len(joined(one, one.take(np.array([], int)))) == 2
 
 
 def test_what_is_held_out_is_drawn_by_the_seed():

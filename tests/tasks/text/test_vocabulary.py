@@ -17,6 +17,7 @@ from mocanet_jax.tasks.text.vocabulary import (
     build_vocabulary,
     vocabulary_of,
 )
+from tests.tasks.text.small_corpus import small_task
 
 WORDS = ("dull", "café", "👎", '"', "\\", "``", "n't", "a\u2028b", "")
 PIECES, M = 1000, 12
@@ -159,3 +160,11 @@ def test_what_checkpoints_keep_gives_the_same_vocabulary():
     loaded = vocabulary_of(json.loads(json.dumps(VOCABULARY.fields())))
     assert loaded == VOCABULARY
     np.testing.assert_array_equal(loaded.encode(WORDS), VOCABULARY.encode(WORDS))
+
+
+def test_words_of_a_run_that_it_starts_from_stay_known():
+    """Otherwise what pretraining learned of them is lost where few texts follow; their numbers
+    come after those of the texts' own words."""
+    plain = small_task()
+    task = small_task(known_words=("film", "exquisite", "dreary"))
+    assert task.vocabulary.words == (*plain.vocabulary.words, "exquisite", "dreary")

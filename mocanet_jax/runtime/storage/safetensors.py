@@ -37,3 +37,22 @@ def save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) ->
     text = json.dumps(header, ensure_ascii=False).encode()
     text += b" " * (-len(text) % ALIGNMENT)
     path.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *contents]))
+
+
+def load(path: Path) -> dict[str, np.ndarray]:
+    """What `save` wrote. Raises OSError, and ValueError for what is no such file."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    try:
+        header = json.loads(content[8 : 8 + size])
+        header.pop("__metadata__", None)
+        return {name: _array(content[8 + size :], entry) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError("not a file of safetensors, or damaged") from error
+
+
+def _array(data, entry):
+    dtype = next(np.dtype(name) for name, code in DTYPES.items() if code == entry["dtype"])
+    start, end = entry["data_offsets"]
+    found = np.frombuffer(data[start:end], dtype.newbyteorder("<"))
+    return found.astype(dtype).reshape(entry["shape"])

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mocanet_jax.inference import safetensors
+from mocanet_jax.runtime.storage import safetensors
 
 ARRAYS = {
     "layer.kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -59,3 +59,20 @@ def test_an_unknown_dtype_is_refused(tmp_path):
     with pytest.raises(ValueError, match="kernel: arrays of bfloat16 cannot be saved"):
         safetensors.save(tmp_path / "file", {"kernel": np.zeros(2, ml_dtypes.bfloat16)}, {})
     assert not (tmp_path / "file").exists()
+
+
+def test_what_was_saved_is_loaded(tmp_path):
+    """With its dtype, in the machine's byte order."""
+    safetensors.save(tmp_path / "file", ARRAYS, {"step": "3"})
+    found = safetensors.load(tmp_path / "file")
+    assert set(found) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype.newbyteorder("=")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0[1, 2]  ", b"no such file"])
+def test_another_file_is_refused(tmp_path, content):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ValueError, match="not a file of safetensors"):
+        safetensors.load(tmp_path / "file")

@@ -28,7 +28,7 @@ def get_config(names: str | None = None) -> ConfigDict:
     config.model.classifier.dropout = 0.2
     config.train.max_steps = 5000
     config.train.eval_every = 250
-    config.train.save_every = 1000
+    config.train.save_every = 500
     return with_ablations(config, rest)
 
 

@@ -6,7 +6,7 @@ probabilities of each class for any number of further texts, for `config.data.so
     python examples/teacher.py train --model=NAME_OR_DIR --data=train.tsv --out=teacher
     python examples/teacher.py label --model=teacher --texts=more.txt --texts=train.tsv \
         --classes=negative,positive --out=soft.jsonl
-    python -m mocanet_jax.main --config=configs/sst2.py --config.data.soft_labels=soft.jsonl
+    mocanet train sst2:distilled --config.data.path=DIR --config.data.soft_labels=soft.jsonl
 
 Needs PyTorch, which mocanet_jax itself never imports. Files of texts are tables with a column
 `sentence` or `text`, or one text a line; .xz and .gz are read as they are.
@@ -140,6 +140,8 @@ def label(args) -> None:
             found = sentences_of(found, range(3, 41))
             random.Random(args.seed).shuffle(found)
             found = found[: args.sentences]
+        elif labels is not None:
+            found = [text for text in found if len(text.split()) >= args.shortest]
         texts += found
     classes = args.classes.split(",")
     encoder = Encoder(args.model)
@@ -190,10 +192,10 @@ def main() -> None:
             command.add_argument("--data", required=True, help="table with labels")
         if run is not score:
             command.add_argument("--out", required=True)
+            command.add_argument("--shortest", type=int, default=1, help="words of a text")
         if run is train:
             command.add_argument("--epochs", type=int, default=2)
             command.add_argument("--rate", type=float, default=5e-5)
-            command.add_argument("--shortest", type=int, default=1, help="words of a text")
         if run is label:
             command.add_argument("--texts", action="append", required=True)
             command.add_argument("--classes", required=True, help="names, in order")

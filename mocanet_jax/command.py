@@ -102,7 +102,8 @@ def _as_flags(positional, arguments):
 def _as_flag(positional, word):
     """--config=NAME or --workdir=DIRECTORY; a run may be named by its config, and an evaluation
     takes either."""
-    if positional == "config" and Path(word, "checkpoints").is_dir():
+    run = Path(word, "checkpoints").is_dir() or Path(word, "model.json").is_file()
+    if positional == "config" and run:
         return f"--workdir={word}"
     if positional == "workdir" and not Path(word).exists():
         with contextlib.suppress(UserError):

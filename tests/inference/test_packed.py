@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import mocanet_jax as moca
+from mocanet_jax.inference.evaluation import evaluate
 from mocanet_jax.inference.export import pack_run
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train.checkpoints import shipped
+from mocanet_jax.train.checkpoints.workdir import read_config
 
 TEXT = "a warm and funny film"
 
@@ -75,6 +78,22 @@ def test_damage_is_noticed(packed, tmp_path, name, damage, told):
     (folder / name).write_bytes(damage((folder / name).read_bytes()))
     with pytest.raises(UserError, match=told):
         moca.load(folder)
+
+
+def test_it_is_evaluated_and_not_trained_on(packed, corpus, tmp_path):
+    """A run in its folder would be hidden by it."""
+    folder = tmp_path / "model"
+    shutil.copytree(packed, folder)
+    config = ConfigDict(read_config(folder))
+    config.data.path = str(corpus)
+    with pytest.raises(UserError, match="packed model, which is not trained on; start from it"):
+        moca.train(config, folder)
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "model.json",
+        "params.safetensors",
+    ]
+    result = evaluate(folder, None, {"data.path": str(corpus)})
+    assert result.summary["evaluated_step"] == moca.load(packed).step
 
 
 def test_another_step_is_refused(packed):

@@ -42,6 +42,7 @@ def test_groups_of_experts_have_colours_of_their_own(tmp_path):
     grouped = TEXT._replace(groups={"layer 0": np.array([2, 0, -1, 2])}, num_groups=4)
     language_pictures.page(grouped, "title", tmp_path / "text.html")
     page = (tmp_path / "text.html").read_text(encoding="utf-8")
+    (tmp_path / "text.html").unlink()
     assert "group of experts, layer 0: 2 of 4 here" in page
     spans = r'title="(group \d|no expert)[^>]*style="background:rgba\(([^)]*)\)'
     styles = re.findall(spans, page)

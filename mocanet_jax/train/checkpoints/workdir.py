@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.files import read_json, write_json
+from mocanet_jax.train.checkpoints.packed import PackedModel, is_packed
 from mocanet_jax.train.checkpoints.record import latest_record
 
 PROLONGING = (
@@ -49,6 +50,11 @@ def check_workdir(workdir: Path, config: dict) -> None:
     if problem := _problem(workdir):
         shown = str(workdir)[:SHOWN].replace("\0", "\\0")
         raise UserError(f"--workdir={shown} {problem}")
+    if is_packed(workdir):
+        raise UserError(
+            f"{workdir} holds a packed model, which is not trained on; start from it, by "
+            f"--config.train.init_from={workdir}, in another --workdir"
+        )
     saved = read_config(workdir)
     fields = differing_fields(config if saved is None else saved, config)
     fixed = [field for field in fields if field.split(" ")[0] not in CHANGEABLE]
@@ -138,6 +144,9 @@ def read_config(workdir: Path) -> dict | None:
 
     Raises UserError for a config.json that is of something else.
     """
+    if is_packed(workdir):
+        model = PackedModel(workdir)
+        return model.progress(model.best_step()).config
     if record := latest_record(workdir):
         return record.progress.config
     path = workdir / "config.json"

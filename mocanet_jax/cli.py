@@ -21,6 +21,10 @@ from mocanet_jax.runtime.imports import search_also
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config import meanings as fields
 
+PLAIN_PICTURES = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+"""Else a backend that is not there, or LaTeX that a matplotlibrc wants, ends a command when it
+draws, after it trained."""
+
 
 def run(main: Callable[[], None], outlives_reader: bool = True) -> None:
     """Parses flags, then calls `main`; positional arguments are refused. --help prints the
@@ -31,6 +35,7 @@ def run(main: Callable[[], None], outlives_reader: bool = True) -> None:
     streams.open_missing()
     if outlives_reader:
         streams.keep_writing()
+    os.environ |= PLAIN_PICTURES
     logging.set_verbosity(logging.FATAL)  # Orbax logs, with tracebacks, what it also raises
     with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
         search_also([Path.cwd()])  # for a task or head of one's own

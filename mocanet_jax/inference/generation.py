@@ -50,8 +50,8 @@ class Sampling(NamedTuple):
         """Raises UserError for numbers out of range."""
         if not 0 <= self.temperature < float("inf"):
             raise UserError(f"temperature must be at least 0, not {self.temperature}")
-        if self.top_k < 0:
-            raise UserError(f"top_k must be at least 0, not {self.top_k}")
+        if not 0 <= self.top_k < 2**31:
+            raise UserError(f"top_k must be in [0, 2^31), not {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p must be in (0, 1], not {self.top_p}")
 

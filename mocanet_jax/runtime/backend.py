@@ -10,6 +10,17 @@ from mocanet_jax.runtime.errors import UserError
 
 DOUBLE = "JAX_ENABLE_X64"
 
+IGNORED = (
+    DOUBLE,
+    "JAX_DEFAULT_PRNG_IMPL",
+    "JAX_RANDOM_SEED_OFFSET",
+    "JAX_THREEFRY_PARTITIONABLE",
+    "JAX_NUMPY_DTYPE_PROMOTION",
+    "JAX_NUMPY_RANK_PROMOTION",
+)
+"""Variables that would make another run of the same seed, or none. A run that goes on where
+they differ would draw other batches without a word."""
+
 PARSES_FLAGS = "from jaxlib import xla_client; xla_client.make_cpu_client()"
 
 LOGGED = re.compile(r"^[EF]\d{4} .*?\] (.*)$", re.MULTILINE)
@@ -17,11 +28,13 @@ LOGGED = re.compile(r"^[EF]\d{4} .*?\] (.*)$", re.MULTILINE)
 
 
 def prepare() -> None:
-    """Imports JAX for a command. It computes in 32 bits, whatever JAX_ENABLE_X64 says.
+    """Imports JAX for a command. It computes in 32 bits and draws the same numbers, whatever
+    IGNORED say.
 
     Raises UserError for a variable of JAX, or of XLA, that it refuses.
     """
-    os.environ.pop(DOUBLE, None)
+    for variable in IGNORED:
+        os.environ.pop(variable, None)
     _check_xla_flags()
     try:
         import jax  # noqa: F401

@@ -10,6 +10,7 @@ import sys
 import jax
 import pytest
 
+from mocanet_jax.runtime import backend
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.train import loop
 from mocanet_jax.train.restore import restored
@@ -143,8 +144,49 @@ def test_double_precision_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+DRAWN = """
+from mocanet_jax.runtime import backend
+backend.prepare()
+import jax, jax.numpy as jnp
+key = jax.random.key(0)
+print(key.dtype, jax.random.bits(key, (3,)), jnp.ones((2, 3)) + jnp.ones(3, jnp.int32))
+"""
+
+
+def test_the_same_seed_draws_the_same_numbers(tmp_path):
+    """A run that went on under another JAX_DEFAULT_PRNG_IMPL had other batches, silently."""
+    values = ("1", "rbg", "7", "0", "strict", "raise")
+    env = dict(zip(backend.IGNORED, values, strict=True))
+    plain, other = (python("-c", DRAWN, cwd=tmp_path, env=e) for e in ({}, env))
+    assert other.returncode == 0, other.stderr
+    assert plain.stdout == other.stdout != ""
+
+
+DRAWS = """
+from pathlib import Path
+from mocanet_jax import cli
+
+def draw():
+    from mocanet_jax.report import curves
+    run = curves.Run("a run", None, None)
+    curves.learning_curves([{"step": 1, "train/loss": 1.0}], run, Path("curves.png"))
+
+cli.run(draw)
+"""
+
+
+def test_pictures_do_not_depend_on_settings_of_matplotlib(tmp_path):
+    """After hours of training the pictures ended in a traceback."""
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True")
+    done = python("-c", DRAWS, cwd=tmp_path, env={"MPLBACKEND": "nothing"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
 WORKS = [
     {"JAX_ENABLE_X64": "1"},
+    {"JAX_DEFAULT_PRNG_IMPL": "rbg", "JAX_NUMPY_DTYPE_PROMOTION": "strict"},
+    {"JAX_NUMPY_RANK_PROMOTION": "raise", "MPLBACKEND": "nothing"},
     {"PYTHONIOENCODING": "ascii", "TERM": "dumb", "COLUMNS": "1"},
     {"COLUMNS": "wide", "LINES": "-3", "PYTHONWARNINGS": "error"},
     {"HOME": "/proc/nothing", "XDG_CACHE_HOME": "", "MPLCONFIGDIR": "/proc/nothing"},

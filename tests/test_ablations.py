@@ -12,7 +12,6 @@ CHANGES = {
     None: {},
     "no_memory": NO_HEADS,
     "no_experts": {"experts.count": 0, "budget.target": 1.0},
-    "flat_experts": {"experts.groups": 0},
     "no_controller": {"controller.enabled": False},
     "no_location": {"memory.heads.ring.count": 0, "memory.heads.content.count": 1},
     "no_budget": WITHOUT_BUDGET,

@@ -20,8 +20,8 @@ def open_missing() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, this one
             os.set_inheritable(number, True)  # as standard streams are
-            form = {"encoding": "utf-8", "errors": "backslashreplace", "closefd": False}
-            stream = open(number, "w" if number else "r", **form)  # noqa: SIM115
+            mode, errors = "w" if number else "r", "backslashreplace"
+            stream = open(number, mode, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
 
 

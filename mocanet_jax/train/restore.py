@@ -17,8 +17,7 @@ from mocanet_jax.tasks.task import Task
 from mocanet_jax.train.build import build_model, task_again
 from mocanet_jax.train.checkpoints.checkpoint import saved_run
 from mocanet_jax.train.checkpoints.inspection import is_deleted
-from mocanet_jax.train.checkpoints.packed import is_packed
-from mocanet_jax.train.checkpoints.record import Progress
+from mocanet_jax.train.checkpoints.record import Progress, is_packed
 from mocanet_jax.train.state import initial_trained
 
 ATTEMPTS = 5

@@ -150,7 +150,7 @@ def test_help_shows_every_flag(tmp_path):
 def test_a_study_that_refuses_exits_with_2(tmp_path):
     code, out, err = entry_point("frontier", CONFIG, "--seeds=0", cwd=tmp_path)
     assert (code, out) == (2, "")
-    assert err == "error: flag --seeds=0: 0 is not a positive integer\n"
+    assert err == "error: flag --seeds=0: 0 is not an integer in the range [1, 10000]\n"
     assert list(tmp_path.iterdir()) == []
 
 

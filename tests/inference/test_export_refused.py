@@ -63,7 +63,8 @@ def test_an_interrupted_export_leaves_nothing(finished, tmp_path, monkeypatch, q
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    flags = SimpleNamespace(workdir=str(finished[0]), out=str(tmp_path / "model"))
+    out = str(tmp_path / "model")
+    flags = SimpleNamespace(workdir=str(finished[0]), out=out, format="stablehlo")
     monkeypatch.setattr(entry.flags, "FLAGS", flags)
     monkeypatch.setattr(entry.signal, "signal", lambda *_: None)
     monkeypatch.setattr(safetensors, "save", interrupted)

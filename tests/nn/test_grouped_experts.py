@@ -13,6 +13,7 @@ import pytest
 
 from mocanet_jax.core import gating
 from mocanet_jax.core.budget import Thresholds
+from mocanet_jax.core.hierarchy import GroupedLogits
 from mocanet_jax.nn.experts import MANY, Experts, MlpExpert
 from mocanet_jax.nn.router import Groups, Router
 from mocanet_jax.nn.summary import component_costs
@@ -167,7 +168,10 @@ def many_experts(pool=1, factor=1.25, batch=4, favoured=0.0):
 def test_evaluation_of_many_experts_drops_nothing(favoured):
     """Round by round it gives what all experts give for all tokens, also where all tokens
     choose one expert."""
-    net, params, inputs = many_experts(favoured=favoured)
+    net, params, (z, logits, mask) = many_experts(favoured=favoured)
+    groups, experts = logits[..., :4], logits[..., 4:12].at[..., 0].add(favoured)
+    chosen = jnp.argmax(groups, axis=-1)[..., None]
+    inputs = z, GroupedLogits(groups, chosen, experts[..., None, :]), mask
     whole = net.clone(capacity_factor=1000.0)
     run = lambda net: net.apply(params, *inputs, False)
     (found, aux), (expected, _) = run(net), run(whole)

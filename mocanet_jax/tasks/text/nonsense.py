@@ -40,7 +40,8 @@ def nonsense(texts: LabelledTexts, num_classes: int, count: int, seed: int) -> L
         lambda: random.choice(common) if random.random() < COMMON_SHARE else invented.word(),
     )
     kinds = random.choice(len(makers), size=count, p=(0.2, 0.1, 0.35, 0.35))
-    lengths = random.integers(1, 1 + LONGEST, size=count)
+    longest = random.integers(1, 1 + LONGEST, size=count)  # short ones are the hardest
+    lengths = random.integers(1, 1 + longest)
     tokens = [
         [str(makers[kind]()) for _ in range(length)]
         for kind, length in zip(kinds, lengths, strict=True)

@@ -18,10 +18,11 @@ from mocanet_jax.runtime.storage.files import replace_text
 from mocanet_jax.runtime.storage.plain_paths import plain_path
 from mocanet_jax.train.checkpoints import inspection, selection
 from mocanet_jax.train.checkpoints.inspection import DELETING, SAVING, inspected
-from mocanet_jax.train.checkpoints.packed import PackedModel, is_packed
+from mocanet_jax.train.checkpoints.packed import PackedModel
 from mocanet_jax.train.checkpoints.record import (
     Progress,
     Record,
+    is_packed,
     read_record,
     write_record,
 )

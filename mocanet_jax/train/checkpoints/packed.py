@@ -16,9 +16,15 @@ from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage import safetensors
 from mocanet_jax.runtime.storage.files import read_json, write_json
-from mocanet_jax.train.checkpoints.record import Progress, Record, as_fields, of_fields
+from mocanet_jax.train.checkpoints.record import (
+    MODEL,
+    Progress,
+    Record,
+    as_fields,
+    of_fields,
+)
 
-MODEL, ARRAYS = "model.json", "params.safetensors"
+ARRAYS = "params.safetensors"
 LAYOUT = 1
 MULTIPLIER = "multiplier"
 
@@ -30,10 +36,6 @@ PLACES = (
     ("train", "init_from"),
 )
 """Fields of the config that name files of the machine where it was trained."""
-
-
-def is_packed(folder: Path) -> bool:
-    return (folder / MODEL).is_file()
 
 
 def write(folder: Path, step: int, record: Record, trained: Trained) -> None:

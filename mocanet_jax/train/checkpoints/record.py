@@ -13,6 +13,9 @@ from mocanet_jax.runtime.storage.files import read_json, write_json
 
 NAME = "record.json"
 
+MODEL = "model.json"
+"""The same of a packed model (packed.py), in its folder."""
+
 
 class Progress(NamedTuple):
     """How far a run is.
@@ -57,6 +60,10 @@ def of_fields(fields: dict) -> Record:
     progress = Progress(**fields["progress"])
     progress = progress._replace(config=_untagged(progress.config))
     return Record(progress, fields["loss"], fields["task"])
+
+
+def is_packed(folder: Path) -> bool:
+    return (folder / MODEL).is_file()
 
 
 def write_record(folder: Path, record: Record) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mocanet_jax.train.checkpoints.packed import is_packed
+from mocanet_jax.train.checkpoints.record import is_packed
 
 FOLDER = Path(__file__).parents[2] / "models"
 

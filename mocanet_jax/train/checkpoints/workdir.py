@@ -5,8 +5,7 @@ from pathlib import Path
 
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage.files import read_json, write_json
-from mocanet_jax.train.checkpoints.packed import PackedModel, is_packed
-from mocanet_jax.train.checkpoints.record import latest_record
+from mocanet_jax.train.checkpoints.record import is_packed, latest_record
 
 PROLONGING = (
     "model.budget.target",
@@ -145,6 +144,8 @@ def read_config(workdir: Path) -> dict | None:
     Raises UserError for a config.json that is of something else.
     """
     if is_packed(workdir):
+        from mocanet_jax.train.checkpoints.packed import PackedModel  # imports JAX
+
         model = PackedModel(workdir)
         return model.progress(model.best_step()).config
     if record := latest_record(workdir):

@@ -21,11 +21,6 @@ def no_experts(config: ConfigDict) -> None:
     config.model.budget.target = 1.0
 
 
-def flat_experts(config: ConfigDict) -> None:
-    """A token scores all experts, not those of a few groups alone."""
-    config.model.experts.groups = 0
-
-
 def no_controller(config: ConfigDict) -> None:
     config.model.controller.enabled = False
 
@@ -70,7 +65,6 @@ ABLATIONS = {
     for f in (
         no_memory,
         no_experts,
-        flat_experts,
         no_controller,
         no_location,
         no_budget,

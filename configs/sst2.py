@@ -23,7 +23,7 @@ def get_config(names: str | None = None) -> ConfigDict:
         return with_ablations(config, names)
     config.data.soft_labels = "soft.jsonl"
     config.data.contrasts = config.data.negations = 0  # the teacher knows both
-    config.data.nonsense_share = 0.06  # with 0.02, two unknown words were 92 % positive
+    config.data.nonsense_share = 0.06  # docs/experiments/sst2.md, "Nothing known"
     config.data.max_vocab_size = 20_000  # 8 MB in half precision
     config.model.classifier.embedding_dropout = 0.1
     config.model.classifier.dropout = 0.2

@@ -148,7 +148,7 @@ def read_texts(path: Path) -> list[str]:
 
 def chat(workdir: Path, form: str) -> None:
     """Answers standard input, line by line, until it ends; form: "text" or "json"."""
-    workdir = _found(workdir)
+    workdir = cli.run_or_shipped(workdir)
     terminal = form == "text" and _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
     if terminal:
         print(f"loading {shown(str(workdir))} ...", flush=True)
@@ -165,20 +165,6 @@ def chat(workdir: Path, form: str) -> None:
             _converse(session, _typed(), stoppable=True)
     else:
         _converse(session, _piped(), stoppable=False)
-
-
-def _found(workdir):
-    """Of a run that is not there, the model of that name that comes with the package."""
-    from mocanet_jax.train.checkpoints import shipped
-
-    place = shipped.place(workdir)
-    if place != workdir:
-        print(
-            f"{shown(str(workdir))} is not there: answers are those of the model {place.name} "
-            "that comes with mocanet_jax",
-            file=sys.stderr,
-        )
-    return place
 
 
 def _load(workdir):

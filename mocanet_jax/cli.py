@@ -16,8 +16,9 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from mocanet_jax.runtime import background, streams
-from mocanet_jax.runtime.errors import Stopped, UserError, one_line
+from mocanet_jax.runtime.errors import Stopped, UserError, one_line, summary
 from mocanet_jax.runtime.imports import search_also
+from mocanet_jax.train.checkpoints import shipped
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config import meanings as fields
 
@@ -70,7 +71,7 @@ def overridden(config: ConfigDict) -> tuple[ConfigDict, dict]:
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
     except flags.Error as error:
-        raise UserError(_one_line(error)) from error
+        raise UserError(summary(error)) from error
     flag = _parsed(values, argv)["config"]
     return flag.value, config_flags.get_override_values(flag)
 
@@ -81,7 +82,7 @@ def _parsed(values, argv):
     except UserError:
         raise
     except Exception as error:  # of absl and ml_collections
-        raise UserError(_one_line(error)) from error
+        raise UserError(summary(error)) from error
     return values
 
 
@@ -131,7 +132,7 @@ def _parse(argv: list[str], document: str) -> list[str]:
     except flags.UnrecognizedFlagError as error:
         _fail(_unknown_flag(error, argv))
     except Exception as error:  # of absl and ml_collections
-        _fail(_one_line(error))
+        _fail(summary(error))
     if rest[1:]:
         _fail(f"unexpected argument {rest[1]!r}; flags are written --name=value")
     return rest
@@ -178,11 +179,24 @@ def _guarded(main):
     except RuntimeError as error:  # of JAX, which a command need not have imported
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        _fail(f"out of memory ({_one_line(error)}); a smaller batch or model needs less")
+        _fail(f"out of memory ({summary(error)}); a smaller batch or model needs less")
     except Stopped as stop:
         leave(str(stop), 128 + stop.received)
     except KeyboardInterrupt:
         leave("interrupted; the same command goes on from the last checkpoint", 130)
+
+
+def run_or_shipped(workdir: Path) -> Path:
+    """A run; where it is not there, the model of its name that comes with the package, with a
+    line that says so on stderr."""
+    place = shipped.place(workdir)
+    if place != workdir:
+        print(
+            f"{one_line(str(workdir))} is not there: answers are those of the model "
+            f"{place.name} that comes with mocanet_jax",
+            file=sys.stderr,
+        )
+    return place
 
 
 def leave(line: str, code: int) -> NoReturn:
@@ -192,10 +206,6 @@ def leave(line: str, code: int) -> NoReturn:
     sys.stderr.flush()
     # XLA's threads may still be computing, and crash if Python is taken down around them.
     os._exit(code)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _fail(line: str) -> NoReturn:

@@ -30,6 +30,7 @@ from typing import NamedTuple
 import mocanet_jax
 from mocanet_jax.runtime import streams
 from mocanet_jax.runtime.errors import UserError, one_line
+from mocanet_jax.train.checkpoints.record import is_packed
 from mocanet_jax.train.config import files as config_files
 
 
@@ -102,7 +103,7 @@ def _as_flags(positional, arguments):
 def _as_flag(positional, word):
     """--config=NAME or --workdir=DIRECTORY; a run may be named by its config, and an evaluation
     takes either."""
-    run = Path(word, "checkpoints").is_dir() or Path(word, "model.json").is_file()
+    run = Path(word, "checkpoints").is_dir() or is_packed(Path(word))
     if positional == "config" and run:
         return f"--workdir={word}"
     if positional == "workdir" and not Path(word).exists():

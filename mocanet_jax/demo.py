@@ -34,9 +34,8 @@ def main() -> None:
     backend.start()
     print("loading ...", flush=True)
     texts, language = load_texts(given.workdir), load_language(given.language)
-    if texts:  # XLA compiles beside the imports of Gradio
-        example = (EXAMPLE, texts.multiplier)
-        threading.Thread(target=texts.answer, args=example, daemon=True).start()
+    example = (EXAMPLE, texts.multiplier)  # XLA compiles beside the imports of Gradio
+    threading.Thread(target=texts.answer, args=example, daemon=True).start()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from mocanet_jax import demo_page
     from mocanet_jax.report.page import CopyAnswers
@@ -67,13 +66,12 @@ def check_port(port: int) -> None:
 
 
 def load_texts(workdir: str | None):
-    """The classifier; None where no run was named and the default is not there, with a line on
-    what to train. Raises UserError for a named run that is none."""
+    """The classifier of a run, None for the default one; where that is not there, the one that
+    comes with the package. Raises UserError for a run that is none."""
     from mocanet_jax.inference.predictor import TextPredictor
     from mocanet_jax.report.page import TextAnswers
-    from mocanet_jax.train.checkpoints import shipped
 
-    place = shipped.place(local_path(workdir or DEFAULT_WORKDIR))
+    place = cli.run_or_shipped(local_path(workdir or DEFAULT_WORKDIR))
     return TextAnswers(TextPredictor(place))
 
 

@@ -53,16 +53,11 @@ PAUSE = 0.1
 PROMPTS = {"minimum": 50, "maximum": 2000, "value": 400, "step": 50}
 
 
-def build(
-    texts: TextAnswers | None, copies: CopyAnswers, language: Generator | None
-) -> gr.Blocks:
+def build(texts: TextAnswers, copies: CopyAnswers, language: Generator | None) -> gr.Blocks:
     with gr.Blocks(title="MOCA-Net", analytics_enabled=False) as page:
         gr.HTML("<b>MOCA-Net</b> experts and memory under a compute budget", elem_id="title")
         with gr.Tab("Text"):
-            if texts is None:
-                gr.HTML(note("There is no text classifier; mocanet train sst2 makes one."))
-            else:
-                _text(page, texts)
+            _text(page, texts)
         with gr.Tab("Copy"):
             _copy(copies)
         if language is not None:

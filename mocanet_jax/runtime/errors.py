@@ -23,3 +23,8 @@ class Stopped(Exception):
 def one_line(message: str) -> str:
     """With escapes for what ends a line or moves the cursor, as names of files may."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in message)
+
+
+def summary(error: BaseException) -> str:
+    """Its message with single spaces for all white space; its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -39,7 +39,6 @@ from mocanet_jax.train.baselines import (
     build_baseline,
     build_text_baseline,
 )
-from mocanet_jax.train.checkpoints.checkpoint import saved_run
 from mocanet_jax.train.checkpoints.record import latest_record
 from mocanet_jax.train.checkpoints.shipped import place
 from mocanet_jax.train.config.settings import MOCA, slot_bits
@@ -58,10 +57,9 @@ def build_task(config: ConfigDict, workdir: Path) -> Task:
 
 def _words(source):
     """Of the vocabulary of the run that another starts from; none of a run on other than
-    texts. Raises UserError where there is no run."""
-    with saved_run(place(local_path(source))) as checkpoints:
-        task = checkpoints.record(checkpoints.best_step()).task
-    return task.get("vocabulary", {}).get("words", [])
+    texts, or where there is no run."""
+    record = latest_record(place(local_path(source)))
+    return record.task.get("vocabulary", {}).get("words", []) if record else []
 
 
 def task_again(config: ConfigDict, record: dict) -> Task:

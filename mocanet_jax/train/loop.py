@@ -128,7 +128,7 @@ class Prepared(NamedTuple):
 
     def first_state(self, like: TrainState) -> tuple[TrainState, list[str]]:
         """Before the first step, and where its parameters are from, where that is another run.
-        Reads the task's data; raises UserError where it cannot."""
+        Raises UserError where they cannot be read."""
         trainer, placed = self.trainer, self._placed(like)
         initial = self.evaluator.layout.jit(trainer.initial_state, out_shardings=placed)
         state = initial(np.uint32(trainer.config.seed))
@@ -149,7 +149,8 @@ class Prepared(NamedTuple):
     def compiled_steps(self, like: TrainState) -> jax.stages.Compiled:
         """`steps`, compiled for the data of the task and windows of `log_every` steps."""
         config, batches = self.trainer.config, self.trainer.task.batches
-        data = jax.device_put(batches.data, self.evaluator.layout.replicated)
+        shapes = jax.eval_shape(lambda data: data, batches.data)
+        data = self.evaluator.layout.abstract(shapes, lambda names, ndim: None)
         chosen = batches.select(config.train.batch_size, 0, config.train.log_every)
         seed = np.uint32(config.seed)
         return self.steps(like).lower(like, np.int32(0), seed, data, chosen).compile()

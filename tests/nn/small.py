@@ -1,6 +1,7 @@
 """Small models with random parameters, compiled once for all tests that share them."""
 
 from functools import lru_cache
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -164,3 +165,13 @@ def settled(state):
         return layer._replace(memory=None if heads is None else tuple(map(settle, heads)))
 
     return state._replace(layers=tuple(map(of_layer, state.layers)))
+
+
+def in_segments(run, params, tokens, state, mask, cuts):
+    """What a model of `compiled` makes of tokens [B, T] cut at places in rising order, 0 and T
+    among them, with the state carried: outputs [B, T, V], and the last state."""
+    outputs = []
+    for start, stop in pairwise(cuts):
+        out, state, _ = run(params, tokens[:, start:stop], state, mask[:, start:stop])
+        outputs.append(out)
+    return np.concatenate(outputs, axis=1), state

@@ -64,7 +64,7 @@ def test_an_unknown_dtype_is_refused(tmp_path):
 def test_what_was_saved_is_loaded(tmp_path):
     """With its dtype, in the machine's byte order."""
     safetensors.save(tmp_path / "file", ARRAYS, {"step": "3"})
-    found = safetensors.load(tmp_path / "file")
+    found = safetensors.load((tmp_path / "file").read_bytes())
     assert set(found) == set(ARRAYS)
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(found[name], array)
@@ -72,7 +72,6 @@ def test_what_was_saved_is_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0[1, 2]  ", b"no such file"])
-def test_another_file_is_refused(tmp_path, content):
-    (tmp_path / "file").write_bytes(content)
+def test_another_file_is_refused(content):
     with pytest.raises(ValueError, match="not a file of safetensors"):
-        safetensors.load(tmp_path / "file")
+        safetensors.load(content)

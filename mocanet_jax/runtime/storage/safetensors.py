@@ -39,9 +39,8 @@ def save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) ->
     path.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *contents]))
 
 
-def load(path: Path) -> dict[str, np.ndarray]:
-    """What `save` wrote. Raises OSError, and ValueError for what is no such file."""
-    content = path.read_bytes()
+def load(content: bytes) -> dict[str, np.ndarray]:
+    """Of a file that `save` wrote. Raises ValueError for what is no such file."""
     size = int.from_bytes(content[:8], "little")
     try:
         header = json.loads(content[8 : 8 + size])

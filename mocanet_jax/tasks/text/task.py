@@ -135,8 +135,13 @@ class TextTask:
         return Lengths(1, self.longest, self.longest)
 
     @cached_property
+    def _corpus(self) -> LabelledTexts:
+        """All training texts, those held out among them."""
+        return self.read_train()
+
+    @cached_property
     def _split(self) -> tuple[LabelledTexts, LabelledTexts]:
-        texts = self.read_train()
+        texts = self._corpus
         train, held_out = hold_out(texts, self.held_out, self.seed)
         if not len(train) or not len(held_out):
             raise UserError(
@@ -253,7 +258,7 @@ class TextTask:
     def _never_trained(self) -> set[tuple[str, ...]]:
         """Tokens of texts that are for choosing, validation or the test, and of those left out
         of training since they are part of one."""
-        parts = [self.read_train(), self.held_out_texts, self.read_validation()]
+        parts = [self._corpus, self.held_out_texts, self.read_validation()]
         parts += [self.test_texts] if self.test_texts else []
         known = {tuple(words) for words in self.train_texts.tokens}
         return {tuple(words) for part in parts for words in part.tokens} - known

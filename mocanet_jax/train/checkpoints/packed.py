@@ -15,17 +15,17 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from mocanet_jax.nn.models.protocol import Trained
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage import safetensors
-from mocanet_jax.runtime.storage.files import read_json, write_json
+from mocanet_jax.runtime.storage.files import write_json
 from mocanet_jax.train.checkpoints.record import (
+    LAYOUT,
     MODEL,
     Progress,
     Record,
     as_fields,
-    of_fields,
+    read_packed,
 )
 
 ARRAYS = "params.safetensors"
-LAYOUT = 1
 MULTIPLIER = "multiplier"
 
 PLACES = (
@@ -65,16 +65,8 @@ class PackedModel:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        try:
-            fields = read_json(folder / MODEL)
-            layout, self._step, self._digest = (fields[n] for n in ("layout", "step", "sha256"))
-            if layout != LAYOUT:
-                raise UserError(
-                    f"{folder} holds a model of layout {layout}; this version reads {LAYOUT}"
-                )
-            self._record = of_fields(fields)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{folder / MODEL} cannot be read, or is damaged") from error
+        fields, self._record = read_packed(folder)
+        self._step, self._digest = fields["step"], fields["sha256"]
 
     def steps(self) -> list[int]:
         return [self._step]
@@ -103,8 +95,9 @@ class PackedModel:
     def _arrays(self):
         path = self._folder / ARRAYS
         try:
-            if hashlib.sha256(path.read_bytes()).hexdigest() == self._digest:
-                return safetensors.load(path)
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() == self._digest:
+                return safetensors.load(content)
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
         raise UserError(f"{path} is damaged: its SHA-256 is not what {MODEL} says")

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage import manifest
 from mocanet_jax.runtime.storage.files import read_json, write_json
 
@@ -15,6 +16,9 @@ NAME = "record.json"
 
 MODEL = "model.json"
 """The same of a packed model (packed.py), in its folder."""
+
+LAYOUT = 1
+"""Of packed models."""
 
 
 class Progress(NamedTuple):
@@ -76,6 +80,21 @@ def read_record(folder: Path) -> Record:
     return of_fields(read_json(folder / NAME))
 
 
+def read_packed(folder: Path) -> tuple[dict, Record]:
+    """Of a packed model: fields with its step and the sha256 of its parameters, and its record.
+    Raises UserError for a file that is damaged, or of another layout."""
+    try:
+        fields = read_json(folder / MODEL)
+        if fields["layout"] != LAYOUT:
+            raise UserError(
+                f"{folder} holds a model of layout {fields['layout']}; this version reads "
+                f"{LAYOUT}"
+            )
+        return fields, of_fields(fields)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / MODEL} cannot be read, or is damaged") from error
+
+
 def checkpoint_folders(workdir: Path) -> dict[int, Path]:
     """The folders of all checkpoints by their steps, oldest first, sound or not."""
     try:
@@ -88,7 +107,10 @@ def checkpoint_folders(workdir: Path) -> dict[int, Path]:
 
 def latest_record(workdir: Path) -> Record | None:
     """Of the newest checkpoint whose record is what was written, whatever became of its
-    arrays; None where there is none."""
+    arrays; None where there is none. Of a packed model its own; raises UserError where that is
+    damaged, or of another layout."""
+    if is_packed(workdir):
+        return read_packed(workdir)[1]
     for folder in reversed(checkpoint_folders(workdir).values()):
         if manifest.damage(folder, [NAME]) is None:
             try:

@@ -143,11 +143,6 @@ def read_config(workdir: Path) -> dict | None:
 
     Raises UserError for a config.json that is of something else.
     """
-    if is_packed(workdir):
-        from mocanet_jax.train.checkpoints.packed import PackedModel  # imports JAX
-
-        model = PackedModel(workdir)
-        return model.progress(model.best_step()).config
     if record := latest_record(workdir):
         return record.progress.config
     path = workdir / "config.json"

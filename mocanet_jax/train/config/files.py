@@ -14,7 +14,7 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
-from mocanet_jax.runtime.errors import UserError
+from mocanet_jax.runtime.errors import UserError, summary
 from mocanet_jax.runtime.imports import search_also
 from mocanet_jax.runtime.storage.plain_paths import local_path
 from mocanet_jax.train.config import ABLATIONS
@@ -111,9 +111,8 @@ def load(name: str) -> ConfigDict:
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        text = " ".join(str(error).split()) or type(error).__name__
         ended = "it ends the process with " if isinstance(error, SystemExit) else ""
-        raise UserError(f"--config={name}: {ended}{text}") from error
+        raise UserError(f"--config={name}: {ended}{summary(error)}") from error
     if not isinstance(config, ConfigDict):
         kind = type(config).__name__
         raise UserError(f"--config={name}: get_config returned {kind}, not a ConfigDict")

@@ -24,7 +24,6 @@ from mocanet_jax.report.language_pictures import ColouredText
 from mocanet_jax.report.terminal import say, table
 from mocanet_jax.tasks.corpora.task import LanguageTask
 from mocanet_jax.train.build import build_model
-from mocanet_jax.train.config.settings import slot_bits
 
 SLOTS_FACTORS = (1, 2, 4, 8, 16, 32)
 """How many times as many slots a cache is evaluated with."""
@@ -138,7 +137,7 @@ def perplexity_by_bytes(
         with narrow.unlocked():
             narrow.model.slot_bits = bits
         model = build_model(narrow, task)
-        if bits != slot_bits(config.model):
+        if bits != config.model.slot_bits:
             few = SLOTS_FACTORS[::2]
             perplexity = perplexity_by_slots(narrow, model, task, trained, few)
         size = partial(state_bytes, model, trained.params)

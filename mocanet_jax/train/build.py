@@ -41,7 +41,7 @@ from mocanet_jax.train.baselines import (
 )
 from mocanet_jax.train.checkpoints.record import latest_record
 from mocanet_jax.train.checkpoints.shipped import place
-from mocanet_jax.train.config.settings import MOCA, slot_bits
+from mocanet_jax.train.config.settings import MOCA
 
 
 def build_task(config: ConfigDict, workdir: Path) -> Task:
@@ -133,9 +133,7 @@ def _build_moca(config, task):
     try:
         layer = layer_config(m)
         if not isinstance(task, TextTask):
-            cache = (
-                CacheConfig(**m.cache, slot_bits=slot_bits(m)) if m.cache.num_slots else None
-            )
+            cache = CacheConfig(**m.cache, slot_bits=m.slot_bits) if m.cache.num_slots else None
             if cache and not isinstance(task, LanguageTask):
                 raise ValueError("cache.num_slots is for language models")
             return MocaNet(task.vocab_size, m.num_layers, layer, m.tied_head, cache)
@@ -159,7 +157,7 @@ def layer_config(model: ConfigDict) -> LayerConfig:
         raise ValueError(f"time must be auto, scan or parallel, not {model.time!r}")
     fastest = "scan" if jax.default_backend() == "cpu" else "parallel"
     heads = _heads(model.memory.heads)
-    if slot_bits(model) != 32 and not (
+    if model.slot_bits != 32 and not (
         model.cache.num_slots or any(head.narrows for head in heads)
     ):
         raise ValueError("slot_bits is for association heads or a cache, and there is neither")
@@ -168,7 +166,7 @@ def layer_config(model: ConfigDict) -> LayerConfig:
         width=model.width,
         controller=_controller(model.controller) if model.controller.enabled else None,
         memory=MemoryConfig(
-            heads, memory.num_slots, memory.active_slots, memory.head_width, slot_bits(model)
+            heads, memory.num_slots, memory.active_slots, memory.head_width, model.slot_bits
         )
         if heads
         else None,

@@ -40,7 +40,7 @@ def state(step, averaged=False):
 
 def progress(**changes):
     fields = {
-        "config": {"seed": 3, "eval": {"lengths": [10, 20]}, "name": "a", "share": 0.1},
+        "config": {"seed": 3, "own": {"lengths": [10, 20]}, "name": "a", "share": 0.1},
         "validation": {"loss": 0.1 + 0.2, "accuracy": 1 / 3},
         "wall_seconds": 1 / 3,
         "train_seconds": 0.2,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from mocanet_jax.runtime.errors import UserError
 from mocanet_jax.runtime.storage import manifest
 from mocanet_jax.runtime.storage.files import read_json, write_json
+from mocanet_jax.train.config.completion import completed
 
 NAME = "record.json"
 
@@ -60,9 +61,11 @@ def as_fields(record: Record) -> dict:
 
 
 def of_fields(fields: dict) -> Record:
-    """Of what `as_fields` returned. Raises KeyError or TypeError for anything else."""
+    """Of what `as_fields` returned; fields of the config that an earlier version did not have
+    are at their defaults. Raises KeyError or TypeError for anything else."""
     progress = Progress(**fields["progress"])
-    progress = progress._replace(config=_untagged(progress.config))
+    config = completed(_untagged(fields["progress"]["config"]))
+    progress = progress._replace(config=config)
     return Record(progress, fields["loss"], fields["task"])
 
 

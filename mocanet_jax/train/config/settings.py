@@ -115,14 +115,9 @@ def is_moca(config: Mapping) -> bool:
     return config["model"].get("name", MOCA) == MOCA
 
 
-def slot_bits(model: Mapping) -> int:
-    """model: a config's, in which older ones do not have it."""
-    return model.get("slot_bits", 32)
-
-
 def budget_target(config: Mapping) -> float | None:
     """The share of the full compute that a run is held to, None where none can bind, nor is
-    known, as in the config of an older version."""
+    known."""
     budget = config.get("model", {}).get("budget")
     if budget is None or not is_moca(config) or budget["routing"] != "dynamic":
         return None
@@ -152,7 +147,7 @@ def override(restored: ConfigDict, name: str, value) -> None:
     if path.split(".")[0] in ("eval", "mesh"):
         return
     part = field(restored, path) if path else restored
-    trained = part.get(last)  # older configs have not every field
+    trained = part.get(last)
     if name in (*EVALUATION_DATA, *OF_THE_STATE):
         part[last] = value
     elif _values(trained) != _values(value):

@@ -54,6 +54,15 @@ def test_every_kind_of_head_has_its_fields():
         assert fields == {field: getattr(head, field) for field in fields}
 
 
+def test_noisy_recall_has_slots_for_a_quarter(tmp_path):
+    """So that what is kept has to be chosen; ablations come behind its name."""
+    config = MODULES["mqar"].get_config("noisy,no_experts")
+    task = build_task(config, tmp_path)
+    assert 4 * config.model.memory.num_slots == task.num_steps(32) == 192
+    assert config.model.experts.count == 0
+    assert MODULES["mqar"].get_config("no_experts").data.noise == 0
+
+
 def test_a_distilled_model_needs_its_soft_labels(corpus, tmp_path):
     """Trained on labels instead it would be another one than its name says."""
     config = MODULES["sst2"].get_config("distilled,no_memory")

@@ -3,7 +3,8 @@
 Axes: B batch, T time, H heads, S slots, P width of values, K of keys, Q of queries, C chunk,
 N = S + C.
 
-A write takes the next of S slots, cyclically, and stores its key and value there. A read
+A write takes the next of S slots, cyclically, or that of the least important entry
+(core/eviction.py), and stores its key and value there. A read
 weighs all slots by how well their keys match its query (content addressing: Graves et al.,
 2014, eq. 5), with a sink among them that holds nothing and wins where no key matches:
 
@@ -29,6 +30,7 @@ import jax.numpy as jnp
 
 from mocanet_jax.core.addressing import Address
 from mocanet_jax.core.dispatch import has_room
+from mocanet_jax.core.eviction import Held, gates, none_held, of_those_there, stay
 from mocanet_jax.core.narrow import Rows, as_found, kept_as, no_rows, widened
 from mocanet_jax.core.rows import held_in_ring, in_front, scan_chunks, taken
 
@@ -42,25 +44,42 @@ class Associations(NamedTuple):
     """keys: [B, H, S, K]. values: [B, H, S, P]; both float or narrow. strengths: [B, H, S], 0
     where never written; float16 beside narrow rows, else float.
     count: int32 [B, H], writes so far; write n, from 1 on, is in slot (n − 1) mod S.
+    held: None, or the importance of what is in the slots, which then decides what stays there.
     """
 
     keys: Rows
     values: Rows
     strengths: jax.Array
     count: jax.Array
+    held: Held | None = None
 
 
 class Entries(NamedTuple):
     """The writes and queries of the tokens of a sequence.
 
     query: float [B, T, H, Q]. key: float [B, T, H, K]. value: float [B, T, H, P]. strength:
-    float [B, T, H], at least 0; 0 writes nothing and takes no slot.
+    float [B, T, H], at least 0; 0 writes nothing and takes no slot. importance: float
+    [B, T, H], finite; None where the oldest entry goes.
     """
 
     query: jax.Array
     key: jax.Array
     value: jax.Array
     strength: jax.Array
+    importance: jax.Array | None = None
+
+
+class Places(NamedTuple):
+    """Where the writes of a chunk go. live: bool [B, H, C, S + C], whether each token finds the
+    entry of each slot, then that of each token of the chunk. slots: int32 [B, H, C], of each
+    write, S of one that is not kept. stays: bool [B, H, C], whether it is there at the end.
+    held: of Associations, at the end. gate: float [B, H, C, S + C], of importance, or None."""
+
+    live: jax.Array
+    slots: jax.Array
+    stays: jax.Array
+    held: Held | None = None
+    gate: jax.Array | None = None
 
 
 Score = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
@@ -75,14 +94,21 @@ def by_content(query, keys, numbers, held) -> jax.Array:
 
 
 def no_associations(
-    batch: int, heads: int, num_slots: int, key_width: int, width: int, bits: int = 32
+    batch: int,
+    heads: int,
+    num_slots: int,
+    key_width: int,
+    width: int,
+    bits: int = 32,
+    by_importance: bool = False,
 ) -> Associations:
     """An empty memory, of keys of K and values of P numbers, of so many bits each
-    (core/narrow.py)."""
+    (core/narrow.py). by_importance: whether entries of little importance go first."""
     keys, values = (no_rows((batch, heads, num_slots, n), bits) for n in (key_width, width))
     dtype = None if bits == 32 else jnp.float16
     strengths = jnp.zeros((batch, heads, num_slots), dtype)
-    return Associations(keys, values, strengths, jnp.zeros((batch, heads), jnp.int32))
+    held = none_held(batch, heads, num_slots) if by_importance else None
+    return Associations(keys, values, strengths, jnp.zeros((batch, heads), jnp.int32), held)
 
 
 def recall(
@@ -96,10 +122,10 @@ def recall(
 
     sink: float [B, H], a score. chunk_size: C.
     Returns what was read, [B, T, H, P], the next state, and of every token the slot of its
-    write and the slot that its read weighed most, with the weight in [0, 1]: addresses
-    [B, T, H, 1].
+    write, with the weight 1, or 0 of a write that is not kept, and the slot that its read
+    weighed most, with the weight in [0, 1]: addresses [B, T, H, 1].
     """
-    query, key, value, strength = entries
+    query, key, value, strength, _ = entries
     chex.assert_rank([query, key, value, strength], [4, 4, 4, 3])
     chex.assert_equal_shape_prefix([query, key, value, strength], 3)
     chex.assert_type([query, key, value, strength, sink], float)
@@ -148,51 +174,50 @@ def recall_events(
 
 def _chunk(state, entries, sink, score):
     """One chunk: query, key, value [B, C, H, …]; strength [B, C, H]; sink [B, H]."""
-    query, key, value, strength = entries
+    query, key, value, strength, importance = entries
     num_slots = state.strengths.shape[2]
     strength = _held_as(jnp.moveaxis(strength, 1, 2), state.strengths.dtype)  # [B, H, C]
     numbers = state.count[..., None] + jnp.cumsum(strength > 0, axis=2, dtype=jnp.int32)
-    count = numbers[..., -1]
-
-    slots = jnp.arange(num_slots)[None, None]
-    held = held_in_ring(state.count, num_slots)
-    token = jnp.arange(strength.shape[2])
-    earlier = (token[None, :] <= token[:, None])[None, None]
-    live = jnp.concatenate(
-        [
-            numbers[..., None] - held[:, :, None] < num_slots,
-            earlier & (numbers[..., None] - numbers[:, :, None] < num_slots),
-        ],
-        axis=-1,
-    )  # [B, H, C, S + C]
+    if importance is None:
+        held = held_in_ring(state.count, num_slots)
+        places = _in_ring(held, numbers, strength)
+    else:
+        held = state.held.numbers
+        places = _by_importance(state.held, jnp.moveaxis(importance, 1, 2), numbers, strength)
+    live = places.live
     new_keys, keys = _joined(state.keys, jnp.moveaxis(key, 1, 2))
     new_values, values = _joined(state.values, jnp.moveaxis(value, 1, 2))
     strengths = jnp.concatenate([state.strengths, strength], axis=2)
 
     held_by = jnp.concatenate([held, numbers], axis=2)
     scores = score(query, keys, held_by, live * strengths[:, :, None])
-    scores = jnp.where(live, scores, -jnp.inf)
+    scores = jnp.where(live, scores, -jnp.inf) if importance is None else scores
     sink = jnp.broadcast_to(sink[..., None, None], (*scores.shape[:3], 1))
     # Of what was written: else a key that was not, and answers best, would leave nothing.
-    written = jnp.where(strengths[:, :, None] > 0, scores, -jnp.inf)
+    written = jnp.where((strengths[:, :, None] > 0) & live, scores, -jnp.inf)
     highest = jnp.maximum(jnp.max(written, axis=-1, keepdims=True), sink)
     highest = jax.lax.stop_gradient(highest)
     scores = jnp.where(scores > highest, 0.0, scores - highest)
     weights = strengths[:, :, None] * jnp.exp(scores)
+    if importance is not None:
+        weights = of_those_there(weights, live, places.gate)
     total = jnp.sum(weights, axis=-1, keepdims=True) + jnp.exp(sink - highest)
     reads = jnp.einsum("bhcs,bhsp->bchp", weights / total, values)
 
-    slot = jnp.mod(numbers - 1, num_slots)
-    every = jnp.broadcast_to(slots, (*slot.shape[:2], num_slots))
+    every = jnp.broadcast_to(jnp.arange(num_slots), (*numbers.shape[:2], num_slots))
     best = jnp.argmax(weights, axis=-1, keepdims=True)
-    every = jnp.concatenate([every, slot], axis=-1)[:, :, None]
+    every = jnp.concatenate([every, places.slots], axis=-1)[:, :, None]
     read_slot = jnp.take_along_axis(every, best, axis=-1)
     share = jnp.take_along_axis(weights / total, best, axis=-1)
-    slots = (Address(slot[..., None], jnp.ones_like(share)), Address(read_slot, share))
+    # An address names a slot, also that of a write that is not kept, whose weight is 0.
+    slot = jnp.minimum(places.slots, num_slots - 1)[..., None]
+    slots = (
+        Address(slot, 1.0 * (places.slots < num_slots)[..., None]),
+        Address(read_slot, share),
+    )
     slots = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 2), slots)
 
-    kept = (strength > 0) & (count[..., None] - numbers < num_slots)
-    at = jnp.where(kept, slot, num_slots)
+    at = jnp.where(places.stays, places.slots, num_slots)
     b, h = (x[..., None] for x in jnp.ogrid[: at.shape[0], : at.shape[1]])
 
     def put(old, new):
@@ -202,9 +227,40 @@ def _chunk(state, entries, sink, score):
         jax.tree.map(put, state.keys, new_keys),
         jax.tree.map(put, state.values, new_values),
         put(state.strengths, strength.astype(state.strengths.dtype)),
-        count,
+        numbers[..., -1],
+        places.held,
     )
     return state, (reads, slots)
+
+
+def _in_ring(held, numbers, strength):
+    """Places of writes of which each takes the next slot. held: int32 [B, H, S]. numbers:
+    int32, strength: float [B, H, C]."""
+    num_slots = held.shape[-1]
+    token = jnp.arange(numbers.shape[-1])
+    earlier = (token[None, :] <= token[:, None])[None, None]
+    live = jnp.concatenate(
+        [
+            numbers[..., None] - held[:, :, None] < num_slots,
+            earlier & (numbers[..., None] - numbers[:, :, None] < num_slots),
+        ],
+        axis=-1,
+    )
+    stays = (strength > 0) & (numbers[..., -1:] - numbers < num_slots)
+    return Places(live, jnp.mod(numbers - 1, num_slots), stays)
+
+
+def _by_importance(held, importance, numbers, strength):
+    """Places of writes of which the least important go. Arguments as of `_in_ring`."""
+    num_slots, length = held.numbers.shape[-1], numbers.shape[-1]
+    found = stay(held, importance, numbers, strength > 0)
+    stays = (found.slots < num_slots) & (found.until[..., num_slots:] == length)
+    at = jnp.where(stays, found.slots, num_slots)
+    b, h = (x[..., None] for x in jnp.ogrid[: at.shape[0], : at.shape[1]])
+    put = lambda old, new: old.at[b, h, at].set(new, mode="drop")
+    there, gate = gates(found, held, importance, strength > 0)
+    now = Held(put(held.importance, importance), put(held.numbers, numbers))
+    return Places(there, found.slots, stays, now, gate)
 
 
 def _held_as(strength, dtype):

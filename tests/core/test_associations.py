@@ -62,7 +62,7 @@ def test_chunks_are_the_loop_over_slots(shape, writing, seed):
     expected, state, slots, shares = naive(start, *problem)
     reads, after, (written, read) = recall(start, *problem, chunk_size=chunk_size)
     np.testing.assert_allclose(reads, expected, atol=1e-12)
-    for got, want in zip(after, state, strict=True):
+    for got, want in zip(jax.tree.leaves(after), jax.tree.leaves(state), strict=True):
         np.testing.assert_allclose(got, want, atol=1e-12)
     writes = problem[3] > 0
     np.testing.assert_array_equal(written.indices[..., 0][writes], slots[writes])

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from mocanet_jax.tasks.synthetic.mqar import BLANK, MqarTask
+from mocanet_jax.tasks.synthetic.mqar import BLANK, NOISE_KINDS, MqarTask
 from mocanet_jax.tasks.synthetic.sequence import score
 from tests.tasks.solvers import multi_query_recall
 
@@ -130,3 +130,30 @@ def test_a_guesser_is_at_chance():
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         MqarTask(**(SETTINGS | settings))
+
+
+NOISY = MqarTask(**(SETTINGS | {"noise": 3}))
+
+
+def test_noise_stands_anywhere_but_inside_a_pair():
+    """Three tokens of their own a pair; else a model could tell pairs by their places."""
+    fit, values = 4, range(FIRST_VALUE, 64 - NOISE_KINDS)
+    batch = jax.device_get(NOISY.sample(jax.random.key(0), B, (2, fit), fit))
+    assert batch.tokens.shape == (B, 40)
+    first = set()
+    for tokens, scored, pairs in zip(batch.tokens, batch.scored, batch.length, strict=True):
+        context = tokens[: 5 * pairs]
+        noise = context >= 64 - NOISE_KINDS
+        places = np.flatnonzero(context < FIRST_VALUE)
+        assert noise.sum() == 3 * pairs
+        assert len(places) == pairs
+        assert all(context[place + 1] in values for place in places)
+        value = dict(zip(context[places], context[places + 1], strict=True))
+        steps = np.flatnonzero(scored)
+        assert (steps >= 5 * pairs).all()
+        assert ((steps - 5 * pairs) % 2 == 0).all()
+        assert sorted(tokens[steps]) == sorted(value)
+        first.add(places[0])
+    assert len(first) > 5
+    assert [NOISY.num_steps(n) for n in (1, 5, 6, 12)] == [40, 40, 42, 84]
+    assert NOISY.limit == 64 // 2 - NOISE_KINDS

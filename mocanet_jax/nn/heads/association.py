@@ -4,18 +4,19 @@ Axes: B batch, T time, D width, H heads, S slots, P width of values and keys, W 
 convolution sees.
 """
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mocanet_jax.core import gating
 from mocanet_jax.core.associations import Associations, Entries, no_associations
 from mocanet_jax.core.convolution import causal_convolution, looking_at
 from mocanet_jax.core.precision import full
 from mocanet_jax.nn.heads.base import Head, HeadOutput, Trace, run_entries
 from mocanet_jax.nn.parameters import declared
-from mocanet_jax.nn.projections import Projections
+from mocanet_jax.nn.projections import Projection, Projections
 
 WINDOW = 8
 """W, tokens that keys and queries see."""
@@ -25,6 +26,9 @@ SCORE_START = 10.0
 
 SINK_START = 4.0
 """Initial score of the sink, which returns nothing."""
+
+
+Eviction = Literal["oldest", "least_important", "random"]
 
 
 class AssociationState(NamedTuple):
@@ -41,9 +45,21 @@ class Association(Head):
     token is answered by what stood behind it before: a key starts with the token before its
     own, a query with its own, and both learn what else to look at. Of unit length, with a
     sharpness (Graves et al., 2014, eq. 5).
+
+    Attributes:
+        eviction: what a write replaces where all slots are taken: oldest; least_important, by a
+            learned map of its token (core/eviction.py); random, a control
     """
 
+    eviction: Eviction = "oldest"
+
     narrows: ClassVar[bool] = True
+
+    def __post_init__(self):
+        if self.eviction not in (kinds := get_args(Eviction)):
+            known = ", ".join(kinds)
+            raise ValueError(f"eviction must be one of {known}, not {self.eviction!r}")
+        super().__post_init__()
 
     def setup(self):
         shape = (WINDOW, self.sizes.width)
@@ -55,13 +71,21 @@ class Association(Head):
         self.sink = declared(self, "sink", constant(SINK_START), heads, decay=False)
 
     def projections(self) -> Projections:
-        return {"value": self._value(), "strength": self._strength()}
+        wanted = {"value": self._value(), "strength": self._strength()}
+        if self.eviction == "least_important":
+            # Without a kernel at first, so that at first the oldest goes.
+            zeros = nn.initializers.zeros
+            wanted["importance"] = Projection(self.count, kernel_init=zeros)
+        return wanted
 
     def initial_state(self, batch: int, num_slots: int) -> AssociationState:
         width = self.sizes.value_width
         recent = jnp.zeros((batch, WINDOW - 1, self.sizes.width))
         bits = self.sizes.slot_bits
-        entries = no_associations(batch, self.count, num_slots, width, width, bits)
+        by_importance = self.eviction != "oldest"
+        entries = no_associations(
+            batch, self.count, num_slots, width, width, bits, by_importance
+        )
         return AssociationState(recent, entries)
 
     def __call__(self, z, projected, write_gate, mask, state, hardness) -> HeadOutput:
@@ -73,13 +97,28 @@ class Association(Head):
             self._unit(seen["key"]),
             self._by_head(projected["value"]),
             strength,
+            self._importance(projected, strength, state.entries.count),
         )
         sink = jnp.broadcast_to(self.sink, (z.shape[0], self.count))
         found, entries, (write, read) = run_entries(
             state.entries, written, sink, write_gate.may_read
         )
-        trace = Trace(write, read, strength)
+        trace = Trace(write, read, strength * write.weights[..., 0])
         return HeadOutput(found, AssociationState(recent, entries), trace)
+
+    def _importance(self, projected, strength, count):
+        """[B, T, H], or None. By chance: that of a number of the write, so that it does not
+        depend on how a sequence is cut."""
+        if self.eviction == "oldest":
+            return None
+        if self.eviction == "least_important":
+            return gating.margin(projected["importance"], 0.0)
+        numbers = count[:, None] + jnp.cumsum(strength > 0, axis=1, dtype=jnp.int32)
+        keys = jax.random.split(jax.random.key(0), self.count)
+        drawn = lambda key, number: jax.random.uniform(jax.random.fold_in(key, number))
+        of_head = jax.vmap(drawn, (None, 0))
+        flat = jax.vmap(of_head, (0, 1), 1)(keys, numbers.reshape(-1, self.count))
+        return flat.reshape(numbers.shape)
 
     def _unit(self, seen):
         key = self._by_head(self.key(seen))

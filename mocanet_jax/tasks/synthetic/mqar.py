@@ -11,6 +11,11 @@ vocabulary, or blanks. T is 4N, the least that fits N queries at the even steps,
 input_length. (Arora et al., 2023, "Zoology", and their settings: T/N of 64/4, 64/8, 64/16,
 128/32, 256/64. They mix a few N in a data set; here N is drawn for each sequence.)
 
+With noise r the context holds rN further tokens, of NOISE_KINDS kinds of their own, anywhere
+but between a key and its value (noisy recall: Poli et al., 2024, "Mechanistic design and
+scaling of hybrid architectures"), and T is (4 + r)N. What is written has to be chosen where
+memory has fewer slots than the context has tokens.
+
 Axes: B batch, T time, N pairs, V vocabulary.
 """
 
@@ -20,10 +25,14 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from mocanet_jax.core.rows import placed
 from mocanet_jax.tasks.languages.distinct import distinct
 from mocanet_jax.tasks.synthetic.sequence import Batch, SequenceTask
 
 BLANK = 0
+
+NOISE_KINDS = 16
+"""The last tokens of V, which mean nothing where there is noise; else they are values."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +44,14 @@ class MqarTask(SequenceTask):
         input_length: smallest T, even
         power: a of the power law; 1 for queries anywhere, the less the sooner
         random_filler: steps without a pair or a query hold random tokens; else blanks
+        noise: r, tokens without a meaning in the context, a pair; a whole number
     """
 
     vocab_size: int
     input_length: int
     power: float
     random_filler: bool
+    noise: int = 0
 
     blank: ClassVar[int] = BLANK
     marker: ClassVar[None] = None
@@ -51,16 +62,22 @@ class MqarTask(SequenceTask):
                 raise ValueError(
                     f"{name} must be an even number from 4 on, not {getattr(self, name)}"
                 )
+        if self.noise < 0:
+            raise ValueError(f"noise must be at least 0, not {self.noise}")
         super().__post_init__()
 
     @property
+    def _num_values(self):
+        return self.vocab_size // 2 - (NOISE_KINDS if self.noise else 0)
+
+    @property
     def limit(self) -> int:
-        """The number of keys."""
-        return self.vocab_size // 2 - 1
+        """The number of keys, or of values where those are fewer."""
+        return min(self.vocab_size // 2 - 1, self._num_values)
 
     def num_steps(self, length: int) -> int:
         """T of `length` pairs and as many queries."""
-        return max(self.input_length, 4 * length)
+        return max(self.input_length, (4 + self.noise) * length)
 
     def answer_length(self, length):
         return length
@@ -74,14 +91,16 @@ class MqarTask(SequenceTask):
         pairs = jax.random.randint(pair_key, (batch, 1), lengths[0], lengths[1] + 1)
         first_value, steps = self.vocab_size // 2, self.num_steps(fit)
         keys = 1 + distinct(key_key, batch, fit, first_value - 1)
-        values = first_value + distinct(value_key, batch, fit, first_value)
-        context = jnp.stack([keys, values], axis=2).reshape(batch, -1)
-        context = jnp.pad(context, ((0, 0), (0, steps - 2 * fit)))
-
-        end = jnp.maximum(self.input_length, 4 * pairs)
-        query = 2 * (pairs + self._places(place_key, end // 2 - pairs, fit, steps // 2))
-        query = jnp.where(jnp.arange(fit)[None] < pairs, query, steps)  # the others nowhere
+        values = first_value + distinct(value_key, batch, fit, self._num_values)
         row, nowhere = jnp.arange(batch)[:, None], jnp.full((batch, steps), BLANK)
+        place, noise = self._pairs(jax.random.fold_in(key, 5), pairs, fit, steps)
+        context = noise.at[row, place].set(keys, mode="drop")
+        context = context.at[row, place + 1].set(values, mode="drop")
+
+        length = (2 + self.noise) * pairs
+        end = jnp.maximum(self.input_length, (4 + self.noise) * pairs)
+        query = length + 2 * self._places(place_key, (end - length) // 2, fit, steps // 2)
+        query = jnp.where(jnp.arange(fit)[None] < pairs, query, steps)  # the others nowhere
         queries = nowhere.at[row, query].set(keys, mode="drop")
         targets = nowhere.at[row, query].set(values, mode="drop")
 
@@ -89,9 +108,29 @@ class MqarTask(SequenceTask):
         if self.random_filler:
             filler = jax.random.randint(filler_key, nowhere.shape, 0, self.vocab_size)
         tokens = jnp.where(scored, queries, jnp.where(step < end, filler, BLANK))
-        tokens = jnp.where(step < 2 * pairs, context, tokens)
+        tokens = jnp.where(step < length, context, tokens)
         mask = jnp.broadcast_to(step < end, nowhere.shape)
         return Batch(tokens, targets, scored, mask, pairs[:, 0])
+
+    def _pairs(self, key, pairs, count, steps):
+        """Places of keys in the context, int32 [B, count], `steps` for those beyond `pairs`,
+        int32 [B, 1]; and tokens for the places between, int32 [B, steps].
+
+        Pairs and noise are units, in an order drawn by chance.
+        """
+        place_key, noise_key = jax.random.split(key)
+        units = count * (1 + self.noise)
+        number = jnp.arange(units)[None]
+        chance = jax.random.uniform(place_key, (len(pairs), units))
+        chance = jnp.where(number < pairs * (1 + self.noise), chance, 2.0)
+        rank = jnp.argsort(jnp.argsort(chance, axis=1), axis=1)
+        is_pair = rank < pairs
+        pair = jnp.where(is_pair, jnp.cumsum(is_pair, axis=1) - 1, count)
+        begin = number + jnp.cumsum(is_pair, axis=1) - is_pair
+        place = placed(begin.astype(jnp.int32), pair, count, steps)
+        lowest = self.vocab_size - NOISE_KINDS
+        noise = jax.random.randint(noise_key, (len(pairs), steps), lowest, self.vocab_size)
+        return place, noise
 
     def _places(self, key, free, count, places):
         """Places of queries, int32 [B, count], different and the first ones below `free`,

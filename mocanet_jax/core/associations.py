@@ -117,10 +117,13 @@ def recall(
     sink: jax.Array,
     chunk_size: int = CHUNK_SIZE,
     score: Score = by_content,
+    merge_above: float = 1.0,
 ) -> tuple[jax.Array, Associations, tuple[Address, Address]]:
     """Writes and reads of a sequence.
 
-    sink: float [B, H], a score. chunk_size: C.
+    sink: float [B, H], a score. chunk_size: C. merge_above: the product of two keys above which
+    the later takes the slot of the earlier one, where writes have an importance; keys of unit
+    length never reach 1.
     Returns what was read, [B, T, H, P], the next state, and of every token the slot of its
     write, with the weight 1, or 0 of a write that is not kept, and the slot that its read
     weighed most, with the weight in [0, 1]: addresses [B, T, H, 1].
@@ -129,7 +132,7 @@ def recall(
     chex.assert_rank([query, key, value, strength], [4, 4, 4, 3])
     chex.assert_equal_shape_prefix([query, key, value, strength], 3)
     chex.assert_type([query, key, value, strength, sink], float)
-    run = lambda state, chunk: _chunk(state, chunk, sink, score)
+    run = lambda state, chunk: _chunk(state, chunk, sink, score, merge_above)
     state, (reads, slots) = scan_chunks(run, state, entries, chunk_size)
     return reads, state, slots
 
@@ -141,6 +144,7 @@ def recall_events(
     may_read: jax.Array,
     chunk_size: int = CHUNK_SIZE,
     score: Score = by_content,
+    merge_above: float = 1.0,
 ) -> tuple[jax.Array, Associations, tuple[Address, Address]]:
     """As `recall`, where only some tokens read.
 
@@ -163,7 +167,7 @@ def recall_events(
     def run(state, chunk):
         entries, reads = chunk
         skip = lambda: (state, jax.tree.map(jnp.zeros_like, jax.eval_shape(some)[1]))
-        some = lambda: _chunk(state, entries, sink, score)
+        some = lambda: _chunk(state, entries, sink, score, merge_above)
         return jax.lax.cond(has_room(jnp.sum((entries.strength > 0) | reads)), skip, some)
 
     packed = jax.tree.map(lambda x: moved(x, token), (entries, may_read))
@@ -172,21 +176,24 @@ def recall_events(
     return jnp.where(may_read[..., None], found, 0.0), state, slots
 
 
-def _chunk(state, entries, sink, score):
+def _chunk(state, entries, sink, score, merge_above):
     """One chunk: query, key, value [B, C, H, …]; strength [B, C, H]; sink [B, H]."""
     query, key, value, strength, importance = entries
     num_slots = state.strengths.shape[2]
     strength = _held_as(jnp.moveaxis(strength, 1, 2), state.strengths.dtype)  # [B, H, C]
     numbers = state.count[..., None] + jnp.cumsum(strength > 0, axis=2, dtype=jnp.int32)
+    new_keys, keys = _joined(state.keys, jnp.moveaxis(key, 1, 2))
+    new_values, values = _joined(state.values, jnp.moveaxis(value, 1, 2))
     if importance is None:
         held = held_in_ring(state.count, num_slots)
         places = _in_ring(held, numbers, strength)
     else:
-        held = state.held.numbers
-        places = _by_importance(state.held, jnp.moveaxis(importance, 1, 2), numbers, strength)
+        held, near = state.held.numbers, None
+        if merge_above < 1:
+            near = jnp.einsum("bhcp,bhsp->bhcs", keys[:, :, num_slots:], keys) - merge_above
+        importance = jnp.moveaxis(importance, 1, 2)
+        places = _by_importance(state.held, importance, numbers, strength, near)
     live = places.live
-    new_keys, keys = _joined(state.keys, jnp.moveaxis(key, 1, 2))
-    new_values, values = _joined(state.values, jnp.moveaxis(value, 1, 2))
     strengths = jnp.concatenate([state.strengths, strength], axis=2)
 
     held_by = jnp.concatenate([held, numbers], axis=2)
@@ -250,10 +257,11 @@ def _in_ring(held, numbers, strength):
     return Places(live, jnp.mod(numbers - 1, num_slots), stays)
 
 
-def _by_importance(held, importance, numbers, strength):
-    """Places of writes of which the least important go. Arguments as of `_in_ring`."""
+def _by_importance(held, importance, numbers, strength, near):
+    """Places of writes of which the least important go. Arguments as of `_in_ring`, and near:
+    of eviction.stay."""
     num_slots, length = held.numbers.shape[-1], numbers.shape[-1]
-    found = stay(held, importance, numbers, strength > 0)
+    found = stay(held, importance, numbers, strength > 0, near)
     stays = (found.slots < num_slots) & (found.until[..., num_slots:] == length)
     at = jnp.where(stays, found.slots, num_slots)
     b, h = (x[..., None] for x in jnp.ogrid[: at.shape[0], : at.shape[1]])

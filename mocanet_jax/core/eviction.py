@@ -9,6 +9,10 @@ the last S. (Which entry goes is learned; memories that count what was read let 
 one go: Santoro et al., 2016, "Meta-learning with memory-augmented neural networks"; Rae et al.,
 2016, "Scaling memory-augmented neural networks with sparse reads and writes".)
 
+A write whose key is nearly that of an entry may take its slot, whatever their importance, so
+that slots are filled by different keys and the newest value of each (compare the merging of
+caches of transformers: Wang et al., 2024, "Model tells you where to merge").
+
 Which entries stay is a step, without a slope. Its gradient is that of a gate (straight-through:
 Bengio et al., 2013): as if entry i counted at token t by
 
@@ -51,31 +55,50 @@ def none_held(batch: int, heads: int, num_slots: int) -> Held:
     return Held(jnp.full(shape, -jnp.inf), jnp.zeros(shape, jnp.int32))
 
 
-def stay(held: Held, importance: jax.Array, numbers: jax.Array, writes: jax.Array):
-    """Of the tokens of a chunk, one after another.
+def stay(
+    held: Held,
+    importance: jax.Array,
+    numbers: jax.Array,
+    writes: jax.Array,
+    near: jax.Array | None = None,
+) -> Stay:
+    """Of the tokens of a chunk, one after another, without a gradient.
 
     importance: float [B, H, C], finite. numbers: int32 [B, H, C], of each write. writes: bool
-    [B, H, C]. Returns Stay, without a gradient, and what is held then, with one.
+    [B, H, C]. near: float [B, H, C, S + C], above 0 where each token would take the slot of
+    each entry, the most of the greatest; None where keys do not matter.
     """
     num_slots, length = held.numbers.shape[-1], writes.shape[-1]
     every = jnp.arange(num_slots)[None, None]
+    entry = jnp.broadcast_to(every, held.numbers.shape)
+    near = jnp.zeros((*writes.shape, 0)) if near is None else jax.lax.stop_gradient(near)
 
-    def turn(held, token):
+    def turn(carry, token):
+        (held, entry), (*token, place, near) = carry, token
         importance, number, writes = (x[..., None] for x in token)
         least = jnp.min(held.importance, axis=-1, keepdims=True)
         age = jnp.where(held.importance == least, -held.numbers, -jnp.iinfo(jnp.int32).max)
         slot = jnp.argmax(age, axis=-1, keepdims=True)
-        slot = jnp.where(writes & (importance >= least), slot, num_slots)
+        kept = importance >= least
+        if near.shape[-1]:
+            close = jnp.take_along_axis(near, entry, axis=-1)
+            close = jnp.where(held.numbers > 0, close, 0.0)
+            same = jnp.max(close, axis=-1, keepdims=True) > 0
+            slot = jnp.where(same, jnp.argmax(close, axis=-1, keepdims=True), slot)
+            kept |= same
+        slot = jnp.where(writes & kept, slot, num_slots)
         put = every == slot
         held = Held(
             jnp.where(put, importance, held.importance), jnp.where(put, number, held.numbers)
         )
-        return held, (slot[..., 0], jnp.min(held.importance, axis=-1))
+        entry = jnp.where(put, num_slots + place, entry)
+        return (held, entry), (slot[..., 0], jnp.min(held.importance, axis=-1))
 
     tokens = (jax.lax.stop_gradient(importance), numbers, writes)
     tokens = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 0), tokens)
+    tokens = (*tokens, jnp.arange(length), jnp.moveaxis(near, 2, 0))
     start = held._replace(importance=jax.lax.stop_gradient(held.importance))
-    _, outputs = jax.lax.scan(turn, start, tokens)
+    _, outputs = jax.lax.scan(turn, (start, entry), tokens)
     slots, least = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), outputs)
 
     token = jnp.arange(length)[None, None, None]

@@ -16,12 +16,14 @@ from mocanet_jax.core.associations import Entries, no_associations
 B, H, P = 2, 2, 3
 
 
-@partial(jax.jit, static_argnames="chunk_size")
+@partial(jax.jit, static_argnames=("chunk_size", "merge_above"))
 def recall(state, entries, sink, **options):
     return associations.recall(state, entries, sink, **options)
 
 
-recall_events = jax.jit(associations.recall_events, static_argnames="chunk_size")
+recall_events = jax.jit(
+    associations.recall_events, static_argnames=("chunk_size", "merge_above")
+)
 
 
 def random_entries(T, seed, writing):
@@ -33,7 +35,7 @@ def random_entries(T, seed, writing):
     return Entries(*vectors, strength, importance), rng.normal(size=(B, H))
 
 
-def naive(entries, sink, num_slots):
+def naive(entries, sink, num_slots, merge_above=np.inf):
     """As a list of what is held would do it: what is read, and for every memory the list of
     (importance, number, value)."""
     reads, kept = np.zeros(entries.value.shape), {}
@@ -43,6 +45,9 @@ def naive(entries, sink, num_slots):
             for t in range(entries.value.shape[1]):
                 if entries.strength[b, t, h] > 0:
                     number += 1
+                    near = [entries.key[b, t, h] @ entries.key[b, e[2], h] for e in held]
+                    if near and max(near) > merge_above:
+                        del held[int(np.argmax(near))]
                     held.append((entries.importance[b, t, h], number, t))
                     held = sorted(held)[-num_slots:]
                 at = [t for _, _, t in held]
@@ -77,11 +82,33 @@ def held_in(state):
 def test_the_most_important_stay_however_a_sequence_is_cut(shape, writing, seed):
     """T, chunk size, S. Of equal importance the newest; a slot that outlives what took its
     place, or an entry that comes back, would be read though it has gone."""
-    length, chunk_size, num_slots = shape
-    entries, sink = random_entries(length, seed, writing)
-    reads, kept = naive(entries, sink, num_slots)
+    entries, sink = random_entries(shape[0], seed, writing)
+    check_against_the_list(entries, sink, shape, seed)
+
+
+@pytest.mark.usefixtures("float64")
+@given(
+    st.sampled_from([(7, 3, 3), (9, 4, 2), (12, 1, 4)]),
+    st.sampled_from([0.6, 1.0]),
+    st.integers(0, 999),
+)
+def test_nearly_equal_keys_share_a_slot_however_a_sequence_is_cut(shape, writing, seed):
+    """Keys of a few directions, drawn in by noise, of which the same are above 0.9: what is new
+    takes the place of the nearest, also of a more important one."""
+    entries, sink = random_entries(shape[0], seed, writing)
+    rng = np.random.default_rng(seed)
+    rows = np.eye(P)[rng.integers(0, P, size=(B, shape[0], H))]
+    keys = rows + 0.02 * rng.normal(size=rows.shape)
+    keys /= np.linalg.norm(keys, axis=-1, keepdims=True) * 1.0001
+    check_against_the_list(entries._replace(key=keys), sink, shape, seed, merge_above=0.9)
+
+
+def check_against_the_list(entries, sink, shape, seed, **merge):
+    _, chunk_size, num_slots = shape
+    reads, kept = naive(entries, sink, num_slots, **merge)
     start = no_associations(B, H, num_slots, P, P, by_importance=True)
-    found, state, (write, _) = recall(start, entries, sink, chunk_size=chunk_size)
+    options = {"chunk_size": chunk_size} | merge
+    found, state, (write, _) = recall(start, entries, sink, **options)
     np.testing.assert_allclose(found, reads, atol=1e-12)
     got = held_in(state)
     for memory, expected in kept.items():
@@ -90,7 +117,7 @@ def test_the_most_important_stay_however_a_sequence_is_cut(shape, writing, seed)
         )
         assert [i[2] for i in got[memory]] == [i[2] for i in expected]
     may_read = np.random.default_rng(seed).random(entries.strength.shape) < 0.5
-    few, after, _ = recall_events(start, entries, sink, may_read, chunk_size=chunk_size)
+    few, after, _ = recall_events(start, entries, sink, may_read, **options)
     np.testing.assert_allclose(few, np.where(may_read[..., None], reads, 0), atol=1e-12)
     assert held_in(after) == got
     assert set(np.unique(write.weights)) <= {0.0, 1.0}
@@ -165,6 +192,19 @@ def test_the_gradient_of_importance_by_hand():
     got = jax.grad(read, argnums=1)(jnp.array([1.0, 0.0]), ones, 1)
     expected = [1.25, 3.25 * np.exp(-0.5) / (1 + np.e)]
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_a_pair_that_is_written_again_takes_no_second_slot():
+    """Three slots, keys a, b, a, c, b with values 1 to 5: the newest of a and b and that of c,
+    where without merging the second a is the oldest that is left."""
+    keys = np.eye(3)[[0, 1, 0, 2, 1]][None, :, None]
+    entries = Entries(
+        9 * keys, 0.999 * keys, jnp.arange(1.0, 6).reshape(1, 5, 1, 1), *jnp.ones((2, 1, 5, 1))
+    )
+    start = no_associations(1, 1, 3, 3, 1, by_importance=True)
+    for merge_above, expected in ((0.9, [3, 5, 4]), (1.0, [4, 5, 3])):
+        _, state, _ = recall(start, entries, jnp.zeros((1, 1)), merge_above=merge_above)
+        np.testing.assert_array_equal(state.values.ravel(), expected)
 
 
 def test_while_a_slot_is_empty_importance_has_no_gradient():

@@ -15,9 +15,19 @@ PARTS = {"num_experts": 0, "width": 8, "num_slots": 3, "active_slots": 2}
 FORMS = {"eval": ("scan", "dynamic", False, 1.0), "train": ("parallel", "topk", True, 0.5)}
 
 
-def prepared(eviction, form, **changes):
+KINDS = {
+    "least_important": {"eviction": "least_important"},
+    "random": {"eviction": "random"},
+    "oldest": {},
+    "merging": {"merge_above": 0.5},
+    "merging the important": {"eviction": "least_important", "merge_above": 0.5},
+    "low rank": {"value_rank": 1},
+}
+
+
+def prepared(kind, form, **changes):
     time, routing, *mode = FORMS[form]
-    heads = (Association(2, eviction=eviction),)
+    heads = (Association(2, **KINDS[kind]),)
     net = small.model(1, time=time, routing=routing, heads=heads, **PARTS | changes)
     params, run = small.random_params(net, 5), small.compiled(net, *mode)
     fresh = small.compiled_start(net, B)(params)
@@ -26,10 +36,10 @@ def prepared(eviction, form, **changes):
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("eviction", ["least_important", "random"])
-def test_segments_join_into_the_whole_sequence(eviction, form):
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "oldest"])
+def test_segments_join_into_the_whole_sequence(kind, form):
     """Halves and single tokens, with padding anywhere: what stays does not depend on it."""
-    run, fresh = prepared(eviction, form)
+    run, fresh = prepared(kind, form)
     tokens = small.random_tokens(B, T)
     for mask in (WHOLE, MASK):
         whole, expected, _ = run(tokens, fresh, mask)
@@ -46,11 +56,11 @@ def test_segments_join_into_the_whole_sequence(eviction, form):
 @pytest.mark.usefixtures("float64")
 def test_with_slots_for_all_tokens_no_choice_matters():
     tokens, results = small.random_tokens(B, T), {}
-    for eviction in ("least_important", "random"):
-        run, fresh = prepared(eviction, "train", num_slots=T)
-        few, start = prepared(eviction, "train")
-        results[eviction] = run(tokens, fresh, WHOLE)[0]
-        assert np.abs(few(tokens, start, WHOLE)[0] - results[eviction]).max() > 1e-3
+    for kind in ("least_important", "random"):
+        run, fresh = prepared(kind, "train", num_slots=T)
+        few, start = prepared(kind, "train")
+        results[kind] = run(tokens, fresh, WHOLE)[0]
+        assert np.abs(few(tokens, start, WHOLE)[0] - results[kind]).max() > 1e-3
     # The parameters of `random` are those of `oldest`.
     run, fresh = prepared("oldest", "train", num_slots=T)
     np.testing.assert_allclose(run(tokens, fresh, WHOLE)[0], results["random"], atol=1e-9)
@@ -71,6 +81,17 @@ def test_the_oldest_goes_by_default_and_at_first():
     np.testing.assert_array_equal(kernels["least_important"][name]["kernel"], 0)
 
 
+def test_values_of_low_rank_take_fewer_numbers():
+    """Of four a value one is kept; what is read are multiples of one row of each head."""
+    net = small.model(1, heads=(Association(2, value_rank=1),), **PARTS)
+    state = small.compiled_start(net, B)(small.random_params(net)).layers[0].memory[0]
+    assert state.entries.values.shape == (B, 2, 3, 1)
+    assert state.entries.keys.shape == (B, 2, 3, 4)
+
+
 def test_other_words_are_refused():
+    for wrong in ({"merge_above": 0.0}, {"merge_above": 1.5}, {"value_rank": -1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Association(1, **wrong)
     with pytest.raises(ValueError, match="eviction must be one of oldest, least_important"):
         Association(1, eviction="newest")

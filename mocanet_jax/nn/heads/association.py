@@ -49,9 +49,13 @@ class Association(Head):
     Attributes:
         eviction: what a write replaces where all slots are taken: oldest; least_important, by a
             learned map of its token (core/eviction.py); random, a control
+        merge_above: cosine in (0, 1] above which a key takes the slot of an older one; 1 never
+        value_rank: R, numbers of a value in its slot, a map of which is read; 0 for P
     """
 
     eviction: Eviction = "oldest"
+    merge_above: float = 1.0
+    value_rank: int = 0
 
     narrows: ClassVar[bool] = True
 
@@ -59,6 +63,10 @@ class Association(Head):
         if self.eviction not in (kinds := get_args(Eviction)):
             known = ", ".join(kinds)
             raise ValueError(f"eviction must be one of {known}, not {self.eviction!r}")
+        if not 0 < self.merge_above <= 1:
+            raise ValueError(f"merge_above must be in (0, 1], not {self.merge_above}")
+        if not self.value_rank >= 0:
+            raise ValueError(f"value_rank must be at least 0, not {self.value_rank}")
         super().__post_init__()
 
     def setup(self):
@@ -69,9 +77,22 @@ class Association(Head):
         constant, heads = nn.initializers.constant, (self.count,)
         self.sharpness = declared(self, "sharpness", constant(SCORE_START), heads, decay=False)
         self.sink = declared(self, "sink", constant(SINK_START), heads, decay=False)
+        if self.value_rank:
+            init = nn.initializers.lecun_normal(batch_axis=0)
+            shape = (self.count, self.value_rank, self.sizes.value_width)
+            self.widen = self.param("widen", init, shape)
+
+    @property
+    def _rank(self):
+        return self.value_rank or self.sizes.value_width
+
+    @property
+    def _by_importance(self):
+        return self.eviction != "oldest" or self.merge_above < 1
 
     def projections(self) -> Projections:
-        wanted = {"value": self._value(), "strength": self._strength()}
+        value = Projection(self.count * self._rank)
+        wanted = {"value": value, "strength": self._strength()}
         if self.eviction == "least_important":
             # Without a kernel at first, so that at first the oldest goes.
             zeros = nn.initializers.zeros
@@ -82,9 +103,8 @@ class Association(Head):
         width = self.sizes.value_width
         recent = jnp.zeros((batch, WINDOW - 1, self.sizes.width))
         bits = self.sizes.slot_bits
-        by_importance = self.eviction != "oldest"
         entries = no_associations(
-            batch, self.count, num_slots, width, width, bits, by_importance
+            batch, self.count, num_slots, width, self._rank, bits, self._by_importance
         )
         return AssociationState(recent, entries)
 
@@ -101,16 +121,20 @@ class Association(Head):
         )
         sink = jnp.broadcast_to(self.sink, (z.shape[0], self.count))
         found, entries, (write, read) = run_entries(
-            state.entries, written, sink, write_gate.may_read
+            state.entries, written, sink, write_gate.may_read, merge_above=self.merge_above
         )
+        if self.value_rank:
+            found = jnp.einsum("bthr,hrp->bthp", found, self.widen)
         trace = Trace(write, read, strength * write.weights[..., 0])
         return HeadOutput(found, AssociationState(recent, entries), trace)
 
     def _importance(self, projected, strength, count):
         """[B, T, H], or None. By chance: that of a number of the write, so that it does not
         depend on how a sequence is cut."""
-        if self.eviction == "oldest":
+        if not self._by_importance:
             return None
+        if self.eviction == "oldest":
+            return jnp.zeros_like(strength)
         if self.eviction == "least_important":
             return gating.margin(projected["importance"], 0.0)
         numbers = count[:, None] + jnp.cumsum(strength > 0, axis=1, dtype=jnp.int32)
@@ -127,4 +151,6 @@ class Association(Head):
     def flops(self) -> float:
         width, d = self.count * self.sizes.value_width, self.sizes.width
         keys_and_queries = 2 * (2.0 * WINDOW * d + 2.0 * d * width)
-        return keys_and_queries + 4.0 * self.sizes.num_slots * width
+        scores_and_values = 2.0 * self.sizes.num_slots * (width + self.count * self._rank)
+        wider = 2.0 * self._rank * width if self.value_rank else 0.0
+        return keys_and_queries + scores_and_values + wider

@@ -25,8 +25,6 @@ from mocanet_jax.core.addressing import Address
 from mocanet_jax.core.associations import (
     Associations,
     Entries,
-    Score,
-    by_content,
     recall,
     recall_events,
 )
@@ -192,10 +190,10 @@ def run_entries(
     entries: Entries,
     sink: jax.Array,
     may_read: jax.Array | None = None,
-    score: Score = by_content,
+    **options,
 ) -> tuple[jax.Array, Associations, tuple[Address, Address]]:
     """Writes and reads by what entries hold (core/associations.py), of all tokens or of those
-    that write or may read. may_read: of the WriteGate. Returns as `recall`."""
+    that write or may read. may_read: of the WriteGate. options: of `recall`. Returns as it."""
     if may_read is None:
-        return by_sequence(partial(recall, score=score), state, entries, sink)
-    return by_sequence(partial(recall_events, score=score), state, entries, sink, may_read)
+        return by_sequence(partial(recall, **options), state, entries, sink)
+    return by_sequence(partial(recall_events, **options), state, entries, sink, may_read)

@@ -96,7 +96,7 @@ class PriorityQueue(Head):
         )
         sink = jnp.broadcast_to(self.sink, (z.shape[0], self.count))
         found, entries, (write, read) = run_entries(
-            state.entries, written, sink, write_gate.may_read, by_place
+            state.entries, written, sink, write_gate.may_read, score=by_place
         )
         return HeadOutput(
             found,

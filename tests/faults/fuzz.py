@@ -37,7 +37,7 @@ of what else runs on it, more than of the command."""
 
 STUDIES = ("ablate", "frontier", "suite")
 TRAIN = ("train", *STUDIES)
-"""Words that train; studies in a new interpreter alone, elsewhere their runs are stood in for."""
+"""Words that train; studies only in a new interpreter, else their runs are stood in for."""
 
 CONFIG = b"""from tests.train import tiny
 

@@ -36,7 +36,7 @@ def run(main: Callable[[], None], outlives_reader: bool = True) -> None:
     streams.open_missing()
     if outlives_reader:
         streams.keep_writing()
-    os.environ |= PLAIN_PICTURES
+    _plain_pictures()
     logging.set_verbosity(logging.FATAL)  # Orbax logs, with tracebacks, what it also raises
     with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
         search_also([Path.cwd()])  # for a task or head of one's own
@@ -45,6 +45,15 @@ def run(main: Callable[[], None], outlives_reader: bool = True) -> None:
         app.run(lambda _: _guarded(main), flags_parser=partial(_parse, document=document))
     except KeyboardInterrupt:  # while flags are parsed
         leave("interrupted", 130)
+
+
+def _plain_pictures():
+    """Matplotlib reads a matplotlibrc in the current folder first, whatever MATPLOTLIBRC says,
+    and ends the process if it cannot be decoded."""
+    os.environ |= PLAIN_PICTURES
+    if os.path.lexists("matplotlibrc"):
+        with contextlib.chdir(Path(os.__file__).parent):
+            import matplotlib  # noqa: F401
 
 
 def config_value(flag: flags.FlagHolder | flags.Flag) -> ConfigDict:

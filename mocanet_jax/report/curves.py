@@ -121,6 +121,8 @@ def learning_curves(rows: Rows, run: Run, path: Path) -> None:
         name: [line for line in lines if line.key in there] for name, lines in PANELS.items()
     }
     panels = {name: lines for name, lines in panels.items() if lines}
+    if run.target is None and not any(row.get("train/multiplier") for row in rows):
+        panels.pop(MULTIPLIER, None)  # no budget presses
     if not panels:
         raise ValueError("nothing to draw: no row has a loss, accuracy, usage, λ or length")
     figure, grid = _stacked(panels, [rows])

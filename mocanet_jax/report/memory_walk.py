@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mocanet_jax.report.pictures import BLUE, GREY, INK, ORANGE, RED, SKY
-from mocanet_jax.report.sequence_pictures import TOUCHED, Answered, MemoryView, wrapped
+from mocanet_jax.report.sequence_pictures import TOUCHED, Answered, MemoryView, touched, wrapped
 from mocanet_jax.report.word_table import cells
 
 CELL, LEFT, TOP = 20, 64, 6
@@ -107,25 +107,26 @@ def _letter(time, row, text, light):
 
 
 def _memory(view, head, layers):
-    """The slots of one head over time; slot 0 on top."""
+    """The slots of one head over time; slot 0 on top, above it those that are used below it on
+    the ring."""
     written = view.write_weights[head] * view.strength[:, head]
     read = view.read_weights[head] * view.reads[:, head]
     pointers = {BLUE: view.write_pointer, ORANGE: view.read_pointer}
     pointers = {c: p[:, head] for c, p in pointers.items() if p is not None}
     pointers = {c: p for c, p in pointers.items() if not np.isnan(p).any()}
     slots, steps = written.shape
-    rows = _used(written, read)
-    place = {slot: row for row, slot in enumerate(rows)}
+    used = touched(np.maximum(written, read))
+    rows = range(min(0, used.start), max(1, used.stop))
     held = np.maximum.accumulate(written, axis=1)
-    body = [_label(f"slot {slot}", row) for slot, row in place.items() if row % 2 == 0]
-    for slot, row in place.items():
+    body = [_label(f"slot {n % slots}", n - rows.start) for n in rows if n % 2 == 0]
+    for row, slot in enumerate(n % slots for n in rows):
         for time in range(steps):
             if held[slot, time] > TOUCHED:
                 body.append(_square(time, row, SKY, 'fill-opacity=".16"', inset=0))
             for share, colour in ((written[slot, time], BLUE), (read[slot, time], ORANGE)):
                 if share > TOUCHED:
                     body.append(_square(time, row, colour, f'fill-opacity="{share:.2f}"'))
-    body += [_path(p, colour, slots) for colour, p in pointers.items()]
+    body += [_path(p, colour, slots, rows.start) for colour, p in pointers.items()]
     name = (
         f"{view.layer}, head {head}" if layers > 1 or len(view.write_weights) > 1 else "memory"
     )
@@ -135,16 +136,10 @@ def _memory(view, head, layers):
     return f'<div class="note">{title}</div>{_svg(steps, height, "".join(body), title)}'
 
 
-def _used(written, read):
-    """Numbers of the slots up to the last one that is used."""
-    used = np.flatnonzero(np.maximum(written, read).max(axis=1) > TOUCHED)
-    return range(1 + int(max(used, default=0)))
-
-
-def _path(pointer, colour, slots):
+def _path(pointer, colour, slots, lowest):
     """A pale line, and a dot that moves along it; out of the picture where nothing is used."""
-    time, slot = wrapped(pointer, slots)
-    x, y = LEFT + (time + 0.5) * CELL, TOP + (slot + 0.5) * CELL
+    time, slot = wrapped(pointer, slots, lowest)
+    x, y = LEFT + (time + 0.5) * CELL, TOP + (slot - lowest + 0.5) * CELL
     points, pieces = ["M"], []
     for a, b in zip(x, y, strict=True):
         if np.isnan(a):

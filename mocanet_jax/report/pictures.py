@@ -6,16 +6,12 @@ Colours are those of Okabe and Ito (2008), distinguishable with any colour visio
 import os
 from pathlib import Path
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
-
-if os.environ.get("MATPLOTLIBRC") == os.devnull:  # of a command (cli.PLAIN_PICTURES)
-    matplotlib.rcdefaults()  # a matplotlibrc in the current folder was read before it
 
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 PURPLE, SKY, VERMILION, YELLOW = "#CC79A7", "#56B4E9", "#D55E00", "#F0E442"

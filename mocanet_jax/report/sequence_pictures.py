@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba_array
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from mocanet_jax.evaluate.spending import Spending
 from mocanet_jax.report.pictures import (
@@ -64,18 +65,19 @@ def accuracy_by_length(
     figure = Figure((8.0, 4.4), dpi=160, layout="constrained")
     ax = figure.subplots()
     tidy(ax)
-    ax.axvspan(*trained, color=BLUE, alpha=0.12, linewidth=0)
-    middle, label = np.sqrt(trained[0] * trained[1]), f"trained on {trained[0]}–{trained[1]}"
-    ax.text(middle, 1.03, label, ha="center", color=BLUE)
+    label = f"trained on {trained[0]}–{trained[1]}"
+    ax.axvspan(*trained, color=BLUE, alpha=0.12, linewidth=0, label=label)
     points = lambda series: np.array(sorted(series.items()), float).T
-    style = {"linewidth": 2, "clip_on": False, "zorder": 3}
+    style = {"clip_on": False, "zorder": 3}
     if accuracy:
-        ax.plot(*points(accuracy), "o-", color=ORANGE, label="accuracy (of symbols)", **style)
-    if exact:
-        ax.plot(*points(exact), "s--", color=GREEN, label="exact match (of sequences)", **style)
+        wide = {"label": "accuracy (of symbols)", "linewidth": 3, "markersize": 8}
+        ax.plot(*points(accuracy), "o-", color=ORANGE, **wide, **style)
+    if exact:  # narrow, since both are often 1
+        narrow = {"label": "exact match (of sequences)", "linewidth": 1.2, "markersize": 4}
+        ax.plot(*points(exact), "s--", color=GREEN, **narrow, **style)
     lengths = sorted({*accuracy, *exact})
     ax.set(xlabel="length", xscale="log", ylabel="share correct", ylim=(0, 1))
-    low, high = min(*lengths, *trained) / 1.15, max(*lengths, *trained) * 1.15
+    low, high = lengths[0] / 1.15, lengths[-1] * 1.15
     ax.set_xlim(low, high)
     ax.set_xticks(lengths, labels_apart(lengths, high / low))
     ax.minorticks_off()
@@ -85,15 +87,17 @@ def accuracy_by_length(
 
 def labels_apart(lengths: list[int], extent: float) -> list[str]:
     """Labels of rising ticks on a logarithmic axis, empty where they would touch the label
-    before. extent: the axis's end divided by its start.
+    before, or that of the last one, which is always there. extent: the axis's end divided by
+    its start.
     """
-    labels, last = [], None
+    last = lengths[-1]
+    width = lambda length: 0.014 * len(str(length)) * np.log(extent)
+    labels, before = [], None
     for length in lengths:
-        text = str(length)
-        width = 0.014 * len(text) * np.log(extent)
-        free = last is None or np.log(length / last) > width
-        labels.append(text if free else "")
-        last = length if free else last
+        free = before is None or np.log(length / before) > width(length)
+        free = length == last or (free and np.log(last / length) > width(last))
+        labels.append(str(length) if free else "")
+        before = length if free else before
     return labels
 
 
@@ -105,7 +109,7 @@ class Accesses(NamedTuple):
     held: np.ndarray  # float [S, T] in [0, 1], the strongest write so far
     gate: np.ndarray  # bool [T], where it is open
     pointer: np.ndarray | None  # float [T], in slots, not wrapped; if any
-    slots: range  # those that the head touches, and one more at each end
+    slots: range  # those that the head touches, and one more at each end; modulo S
     colours: LinearSegmentedColormap
 
 
@@ -115,10 +119,11 @@ def memory_over_time(view: MemoryView, path: Path) -> None:
     From the top: input, target, prediction; what each head writes and reads, with the
     pointers of pointer heads and a tint on slots written before; the experts that compute.
     A step whose gate is closed has no mark, and the pointer's line is pale there. Only slots
-    that a head touches are drawn; what touches none is named instead.
+    that a head touches are drawn, the last below the first where it touches both; what touches
+    none is named instead.
     """
     panels, idle = _panels(view)
-    tallest = 2.3 if len(view.write_weights) == 1 else 1.5
+    tallest = min(2.3, max(0.8, 8 / max(1, len(panels))))
     heights = [min(tallest, max(0.6, 0.12 * len(panel.slots))) for panel in panels]
     computes = view.experts is not None and (view.experts >= 0).any()
     heights += [0.17 * view.experts.shape[1]] if computes else []
@@ -142,7 +147,7 @@ def _panels(view: MemoryView) -> tuple[list[Accesses], list[str]]:
         written = view.write_weights[head] * view.strength[:, head]
         read = view.read_weights[head] * view.reads[:, head]
         held = np.maximum.accumulate(written, axis=1)
-        slots = _touched(np.maximum(written, read))
+        slots = _with_margins(touched(np.maximum(written, read)), len(written))
         pointers = column(view.write_pointer, head), column(view.read_pointer, head)
         gates = view.writes[:, head], view.reads[:, head]
         names, maps = ("write weight × strength", "read weight"), (WRITE_MAP, READ_MAP)
@@ -160,12 +165,25 @@ def _panels(view: MemoryView) -> tuple[list[Accesses], list[str]]:
     return panels, idle
 
 
-def _touched(weights: np.ndarray) -> range:
-    """From below the first slot that weights [S, T] touch to above the last one."""
-    touched = np.flatnonzero(weights.max(axis=1, initial=0) > TOUCHED)
-    if not len(touched):
+def touched(weights: np.ndarray) -> range:
+    """The slots that weights [S, T] touch, on a ring, without the longest stretch that they do
+    not: from a negative number, modulo S, where they go on below slot 0."""
+    slots, total = np.flatnonzero(weights.max(axis=1, initial=0) > TOUCHED), len(weights)
+    if not len(slots):
         return range(0)
-    return range(max(0, touched[0] - 1), min(len(weights), touched[-1] + 2))
+    gaps = np.diff(slots, append=slots[0] + total)  # to the next one
+    widest = len(gaps) - 1 - int(np.argmax(gaps[::-1]))
+    if widest == len(gaps) - 1:
+        return range(int(slots[0]), int(slots[-1]) + 1)
+    return range(int(slots[widest + 1]) - total, int(slots[widest]) + 1)
+
+
+def _with_margins(slots: range, total: int) -> range:
+    """One slot more at each end, where there is one that is not drawn yet."""
+    if not slots or len(slots) + 2 > total:
+        return slots
+    low = slots.start - 1 if slots.start < 0 else max(0, slots.start - 1)
+    return range(low, min(total, slots.stop + 1))
 
 
 def spending_over_time(
@@ -193,14 +211,16 @@ def spending_over_time(
     save(figure, path)
 
 
-def wrapped(position: np.ndarray, num_slots: int) -> tuple[np.ndarray, np.ndarray]:
+def wrapped(
+    position: np.ndarray, num_slots: int, lowest: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Time and slot of a pointer on a ring as a line to plot, broken where it wraps.
 
-    position: float [T], in slots, not wrapped. Returns two float arrays of equal length
-    ≥ T; slots lie in [−½, S − ½), around the centres 0 … S − 1, with a NaN between two
-    steps on different turns of the ring.
+    position: float [T], in slots, not wrapped. lowest: the slot where the ring is cut. Returns
+    two float arrays of equal length ≥ T; slots lie in [−½, S − ½) above the lowest, around
+    their centres, with a NaN between two steps on different turns of the ring.
     """
-    turn = np.floor((position + 0.5) / num_slots)
+    turn = np.floor((position - lowest + 0.5) / num_slots)
     breaks = np.flatnonzero(np.diff(turn)) + 1
     time = np.insert(np.arange(len(position), dtype=float), breaks, np.nan)
     return time, np.insert(position - turn * num_slots, breaks, np.nan)
@@ -212,17 +232,19 @@ def _accesses(ax: Axes, panel: Accesses, num_slots: int) -> None:
     heat = {"aspect": "auto", "origin": "lower", "vmin": 0, "vmax": 1}
     heat["extent"] = (-0.5, steps - 0.5, low - 0.5, high - 0.5)
     tidy(ax)
-    ax.imshow(panel.held[low:high], HELD_MAP, **heat)
-    ax.imshow(panel.weights[low:high], panel.colours, zorder=1, **heat)
+    rows = np.arange(low, high) % num_slots
+    ax.imshow(panel.held[rows], HELD_MAP, **heat)
+    ax.imshow(panel.weights[rows], panel.colours, zorder=1, **heat)
     line = ""
     if panel.pointer is not None and not np.isnan(panel.pointer).any():
         line = "line: pointer, pale where closed; "
-        ax.plot(*wrapped(panel.pointer, num_slots), color="#999999", linewidth=0.5)
+        ax.plot(*wrapped(panel.pointer, num_slots, low), color="#999999", linewidth=0.5)
         engaged = np.where(panel.gate, panel.pointer, np.nan)
-        ax.plot(*wrapped(engaged, num_slots), color=INK, linewidth=0.8)
+        ax.plot(*wrapped(engaged, num_slots, low), color=INK, linewidth=0.8)
     every = high - low == num_slots
     ax.set(ylabel="slot" if every else f"slot (of {num_slots})", ylim=(low - 0.5, high - 0.5))
     ax.locator_params(axis="y", nbins=5, integer=True)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda slot, _: f"{slot % num_slots:.0f}"))
     note = f"(at {panel.gate.sum()} of {steps} steps; {line}tint: written before)"
     ax.set_title(f"{panel.name}  {note}", fontsize=10, loc="left", y=1, pad=4)
     height = 0.09 / (ax.figure.get_figheight() * ax.get_position().height)

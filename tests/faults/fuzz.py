@@ -14,6 +14,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -28,9 +29,16 @@ from tests.processes import ROOT
 
 FRESH = 100
 LIMIT = float(os.environ.get("FUZZ_SECONDS", 300))
-"""Seconds that a case may take; a training is ended by SIGTERM after half of them."""
+"""Seconds that a case may take; what trains is ended by SIGTERM after half of them."""
+
+SLOW = re.compile(r"E\d{4} .*slow_operation_alarm.*\n(\n?\*+\n.*\n\*+\n)?")
+"""What XLA logs of a program that takes two minutes to compile: that says of the machine, and
+of what else runs on it, more than of the command."""
 
 STUDIES = ("ablate", "frontier", "suite")
+TRAIN = ("train", *STUDIES)
+"""Words that train; studies only in a new interpreter, else their runs are stood in for."""
+
 CONFIG = b"""from tests.train import tiny
 
 
@@ -179,7 +187,7 @@ def ended(case: Case) -> tuple[int | None, float]:
         seconds = time.monotonic() - started
         if done:
             return os.waitstatus_to_exitcode(status), seconds
-        if case.words[0] == "train" and seconds > LIMIT / 2 and not asked:
+        if case.words[0] in TRAIN and seconds > LIMIT / 2 and not asked:
             os.kill(pid, signal.SIGTERM)
             asked = True
         if seconds > LIMIT:
@@ -266,7 +274,8 @@ def problems(case: Case, before: dict[str, str], code: int | None) -> list[str]:
         return ["hangs"]
     found, word = [], case.words[0]
     out, err = (_text(case.cwd / name) for name in OUTPUTS)
-    stopped = word == "train" and code in (143, -signal.SIGTERM)
+    err = SLOW.sub("", err)
+    stopped = word in TRAIN and code in (143, -signal.SIGTERM)
     unfinished = word in (*STUDIES, "quality") and code == 1
     if code not in (0, 2) and not stopped and not unfinished:
         found.append(f"exit code {code}")

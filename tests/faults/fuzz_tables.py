@@ -61,7 +61,7 @@ AT_START = {
     "JAX_DEFAULT_PRNG_IMPL": ["rbg", "nothing"],
     "JAX_NUMPY_DTYPE_PROMOTION": ["strict"],
     "JAX_NUMPY_RANK_PROMOTION": ["raise", "perhaps"],
-    "MATPLOTLIBRC": ["/proc/nothing", ""],
+    "MATPLOTLIBRC": ["/proc/nothing", "", "junk", "pipe", "folder"],
     "JAX_DEBUG_NANS": ["1", "perhaps"],
     "XLA_FLAGS": ["--bad", "x", "", " ", "--xla_backend_optimization_level=high"],
     "JAX_DEFAULT_MATMUL_PRECISION": ["float32", "x"],

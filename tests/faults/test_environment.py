@@ -175,10 +175,23 @@ cli.run(draw)
 """
 
 
-def test_pictures_do_not_depend_on_settings_of_matplotlib(tmp_path):
+SETTINGS = {
+    "of LaTeX": b"text.usetex: True",
+    "not UTF-8": b"font.family: \xe9\xff",
+    "no settings": b"\0\0[[{",
+    "a name of none": b"no.such.setting: 1\nlines.linewidth: wide",
+}
+
+
+@pytest.mark.parametrize("content", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("place", ["the folder", "MATPLOTLIBRC"])
+def test_pictures_do_not_depend_on_settings_of_matplotlib(tmp_path, content, place):
     """After hours of training the pictures ended in a traceback."""
-    (tmp_path / "matplotlibrc").write_text("text.usetex: True")
-    done = python("-c", DRAWS, cwd=tmp_path, env={"MPLBACKEND": "nothing"})
+    file = tmp_path / ("matplotlibrc" if place == "the folder" else "settings")
+    file.write_bytes(content)
+    env = {"MPLBACKEND": "nothing"}
+    env |= {"MATPLOTLIBRC": str(file)} if place == "MATPLOTLIBRC" else {}
+    done = python("-c", DRAWS, cwd=tmp_path, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "curves.png").stat().st_size > 1000
 

@@ -79,6 +79,14 @@ def test_learning_curves_show_the_metrics_that_are_there(axes):
     assert labels == [curves.LOSS, curves.ACCURACY, curves.USAGE]
 
 
+@pytest.mark.parametrize(("target", "highest"), [(None, 0.0), (None, 0.5), (0.3, 0.0)])
+def test_a_multiplier_that_nothing_moves_has_no_panel(axes, target, highest):
+    """Of a run without a budget a fifth of the picture was a line at 0."""
+    rows = [{"step": n, "train/accuracy": 0.5, "train/multiplier": n * highest} for n in (0, 1)]
+    panels = axes(curves.learning_curves, rows, curves.Run("a run", target, None))
+    assert len(panels) == (1 if target is None and not highest else 2)
+
+
 @pytest.mark.parametrize("evaluated", [None, 0, 50])
 def test_learning_curves_name_the_run_and_mark_the_evaluated_checkpoint(axes, evaluated):
     """Else nobody knows of which run they are, and which step the reported numbers are of."""

@@ -75,6 +75,23 @@ def test_dots_follow_the_pointers():
     assert (read.get("fill"), rows(read)) == (ORANGE, [0, 0, 0, 0, 1, 2])
 
 
+def test_slots_below_slot_0_are_beside_it():
+    """A write at slot 0 that touches its neighbours had a row for every slot up to the last."""
+    touching = view()
+    write = np.zeros((1, 64, T))
+    write[0, [63, 0, 1], 0] = 0.3, 0.4, 0.3
+    strength, closed = np.ones((T, 1)), np.zeros((T, 1), bool)
+    touching = touching._replace(
+        write_weights=write, read_weights=0 * write, strength=strength, reads=closed
+    )
+    pointers = {"write_pointer": np.zeros((T, 1)), "read_pointer": None}
+    _, memory = pictures(walk([touching._replace(**pointers)]))
+    assert squares(memory, BLUE) == {(0, 0), (0, 1), (0, 2)}
+    assert [label.text for label in memory.iter("text")] == ["slot 0"]
+    (dot,) = memory.iter("circle")
+    assert (float(dot.get("cy")) - TOP) // CELL == 1
+
+
 def test_heads_without_pointers_have_no_dots():
     _, memory = pictures(walk([view(pointers=False)]))
     assert not list(memory.iter("circle"))

@@ -64,7 +64,7 @@ def test_labels_of_lengths_do_not_touch():
     assert pictures.labels_apart(few, 132) == [str(length) for length in few]
     many = [10, 20, 30, 40, *range(41, 501, 27)]
     shown = [int(text) for text in pictures.labels_apart(many, 661) if text]
-    assert shown == [10, 20, 30, 40, 68, 95, 149, 203, 284, 392]
+    assert shown == [10, 20, 30, 40, 68, 95, 149, 203, 284, 500]
 
 
 def test_memory_over_time_is_1600_wide_and_shows_its_data(path):
@@ -212,6 +212,36 @@ def test_slots_are_counted_from_where_they_are(axes):
     marks = write.images[1]
     assert marks.get_extent()[2:] == [11.5, 21.5]
     assert np.argwhere(marks.get_array() > 0)[0].tolist() == [1, 0]
+
+
+def test_slots_on_both_sides_of_slot_0_are_together(axes):
+    """Slots 60 to 63 and 0 to 3 were 64 rows, of which 56 were empty."""
+    write = axes(pictures.memory_over_time, copy_view(start=60, slots=64))[1]
+    assert write.get_ylim() == (-5.5, 4.5)
+    marks = write.images[1].get_array()
+    assert np.argwhere(marks > 0).tolist() == [[n + 1, n] for n in range(8)]
+    named = write.yaxis.get_major_formatter()
+    assert [named(slot) for slot in (-4, -1, 0, 3)] == ["60", "63", "0", "3"]
+    pointer = write.lines[1].get_ydata()  # after the dashed line
+    assert list(pointer[:8]) == [-4, -3, -2, -1, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("slots", "expected"),
+    [
+        ([], range(0)),
+        ([2], range(2, 3)),
+        ([0, 7], range(-1, 1)),
+        ([1, 2, 6], range(-2, 3)),
+        ([1, 5], range(1, 6)),
+        (range(8), range(8)),
+    ],
+    ids=str,
+)
+def test_slots_are_drawn_without_the_longest_stretch_that_is_not_touched(slots, expected):
+    weights = np.zeros((8, 3))
+    weights[list(slots), 1] = 1
+    assert pictures.touched(weights) == expected
 
 
 def test_symbols_are_called_by_their_names(axes):

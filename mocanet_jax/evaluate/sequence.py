@@ -15,6 +15,9 @@ from mocanet_jax.runtime.random_streams import TEST, VALIDATION, stream
 from mocanet_jax.runtime.sharding import Layout, one_device
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
 
+SHORTEST_SEGMENT = 256
+"""Tokens of a segment, at least: those of a chunk (core/associations.py)."""
+
 
 class SequenceEvaluator:
     """Compiled evaluation of one model on one task.
@@ -37,7 +40,7 @@ class SequenceEvaluator:
         self.layout = layout or one_device()
         self._run = self.layout.jit(
             self._sample_and_score,
-            static_argnums=(3, 4, 5),
+            static_argnums=(3, 4, 5, 6),
             out_shardings=self.layout.replicated,
         )
 
@@ -76,7 +79,8 @@ class SequenceEvaluator:
         """What the model needs for lengths beyond training's range; None up to it."""
         if fit <= self.task.longest:
             return None
-        growth = Fraction(fit, self.task.longest)
+        remembered = (self.task.memory_length(length) for length in (fit, self.task.longest))
+        growth = Fraction(*remembered)
         return self.model.slots_for(growth, self.task.num_steps(fit))
 
     def _over_range(self, trained, name, count):
@@ -87,23 +91,40 @@ class SequenceEvaluator:
     def _mean(self, trained, key, lengths, count, fit):
         """Sums over batches of one size, whole batches until `count` sequences are reached.
 
-        The batch shrinks with the sequence, so that one compilation serves every length of
-        a fit and memory stays bounded.
+        The batch shrinks with the sequence, and one sequence that is still too long is read in
+        segments, so that one compilation serves every length of a fit and memory stays
+        bounded.
         """
-        tokens = self.config.eval.tokens_per_batch
-        batch = max(1, min(count, tokens // self.task.num_steps(fit)))
+        steps = self.task.num_steps(fit)
+        batch, segment = batches_of(self.config.eval.tokens_per_batch, steps, count)
+        slots = self.enlarged_slots(fit)
         bounds = jnp.array(lengths, jnp.int32)
         total = None
         for i in range(math.ceil(count / batch)):
             key_i = jax.random.fold_in(key, i)
-            sums = self._run(trained, key_i, bounds, batch, fit, self.enlarged_slots(fit))
+            sums = self._run(trained, key_i, bounds, batch, fit, slots, segment)
             total = sums if total is None else jax.tree.map(jnp.add, total, sums)
         return _means(total)
 
-    def _sample_and_score(self, trained, key, lengths, batch, fit, num_slots) -> BatchSums:
+    def _sample_and_score(
+        self, trained, key, lengths, batch, fit, num_slots, segment
+    ) -> BatchSums:
         sample = partial(self.task.sample, fit=fit)
         batch = sample(key, batch, (lengths[0], lengths[1]))
-        return eval_step(trained, self.model, self.task, batch, num_slots)
+        return eval_step(trained, self.model, self.task, batch, num_slots, segment)
+
+
+def batches_of(tokens: int, steps: int, count: int) -> tuple[int, int | None]:
+    """Sequences of a batch, and the tokens of a segment in which each is read; None for whole
+    sequences.
+
+    tokens: of a batch, at most, but for one segment of SHORTEST_SEGMENT. steps: of a sequence.
+    count: of sequences that are needed.
+    """
+    most = max(tokens, SHORTEST_SEGMENT)
+    if steps <= most:
+        return max(1, min(count, tokens // steps)), None
+    return 1, math.ceil(steps / math.ceil(steps / most))
 
 
 def _means(sums: BatchSums) -> dict[str, float]:

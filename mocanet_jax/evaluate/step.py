@@ -1,6 +1,6 @@
 """One evaluation step, as a pure function: scores, usage, and accesses that are of no use.
 
-Axes: B batch.
+Axes: B batch, T time.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,13 @@ from mocanet_jax.core import budget
 from mocanet_jax.nn.models.protocol import SequenceModel, Trained
 from mocanet_jax.nn.partition import split_batch
 from mocanet_jax.nn.stack import ModelAux
-from mocanet_jax.tasks.synthetic.sequence import Batch, Scores, SequenceTask, score
+from mocanet_jax.tasks.synthetic.sequence import (
+    Batch,
+    Scores,
+    SequenceTask,
+    by_step,
+    summed,
+)
 
 
 class OffTask(NamedTuple):
@@ -49,20 +55,51 @@ def eval_step(
     task: SequenceTask,
     batch: Batch,
     num_slots: int | None,
+    segment: int | None = None,
 ) -> BatchSums:
     """Scores of one batch with whole-slot pointers and no dropped tokens.
 
-    num_slots: slots of the memory, None for the trained number.
+    num_slots: slots of the memory, None for the trained number. segment: tokens that are read
+    at a time, with the state carried, which bounds memory and changes nothing else; None for
+    whole sequences.
     """
     batch = split_batch(batch)
     state = trained.initial_state(model, len(batch.tokens), num_slots)
-    logits, _, aux = trained.apply(model, batch.tokens, state, batch.mask)
-    return BatchSums(
-        score(logits, batch),
-        aux.usage,
-        off_task_accesses(aux, task, batch),
-        aux.dropped.astype(jnp.float32),
-    )
+
+    def read(state, part):
+        logits, state, aux = trained.apply(model, part.tokens, state, part.mask)
+        sums = aux.usage, off_task_accesses(aux, task, part), aux.dropped.astype(jnp.float32)
+        return state, (by_step(logits, part.targets), sums)
+
+    if segment is None:
+        steps, sums = read(state, batch)[1]
+    else:
+        parts = _in_segments(batch, segment)
+        _, (steps, sums) = jax.lax.scan(read, state, parts)
+        length = batch.tokens.shape[1]
+        steps = jax.tree.map(lambda x: _joined(x)[:, :length], steps)
+        sums = jax.tree.map(lambda x: jnp.sum(x, axis=0), sums)
+    return BatchSums(summed(*steps, batch), *sums)
+
+
+def _in_segments(batch: Batch, segment: int) -> Batch:
+    """Arrays [B, T] as [segments, B, segment], the last segment padded with what is masked;
+    lengths are repeated."""
+    count = -(-batch.tokens.shape[1] // segment)
+    room = count * segment - batch.tokens.shape[1]
+
+    def cut(x):
+        if x.ndim == 1:
+            return jnp.broadcast_to(x, (count, *x.shape))
+        x = jnp.pad(x, ((0, 0), (0, room)))
+        return jnp.swapaxes(x.reshape(len(x), count, segment), 0, 1)
+
+    return jax.tree.map(cut, batch)
+
+
+def _joined(x):
+    """[segments, B, segment] → [B, T]."""
+    return jnp.swapaxes(x, 0, 1).reshape(x.shape[1], -1)
 
 
 def off_task_accesses(aux: ModelAux, task: SequenceTask, batch: Batch) -> OffTask:

@@ -6,6 +6,7 @@ Axes: B batch, T time, D width, V vocabulary.
 
 from ml_collections import ConfigDict
 
+from mocanet_jax.evaluate.sequence import batches_of
 from mocanet_jax.runtime.memory import check, size
 from mocanet_jax.tasks.corpora.task import LanguageTask
 from mocanet_jax.tasks.synthetic.sequence import SequenceTask
@@ -69,11 +70,12 @@ def _bytes_per_sequence(config, task) -> float:
 
 
 def _tokens(settings, task, fit) -> int:
-    """Of an evaluation batch, as evaluate/sequence.py makes them; it has all logits."""
+    """That an evaluation reads at a time; it has all their logits."""
     steps = task.num_steps(fit)
     counts = (settings.validation_sequences, settings.test_sequences)
     count = max(counts) if fit == task.longest else settings.sequences_per_long_length
-    return steps * max(1, min(count, settings.tokens_per_batch // steps))
+    batch, segment = batches_of(settings.tokens_per_batch, steps, count)
+    return batch * (segment or steps)
 
 
 def _num_steps(task, length) -> int:

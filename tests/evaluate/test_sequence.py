@@ -13,6 +13,8 @@ from mocanet_jax.core import budget
 from mocanet_jax.evaluate import sequence as sequence_evaluator
 from mocanet_jax.evaluate.step import BatchSums, OffTask
 from mocanet_jax.tasks.synthetic.copy import CopyTask
+from mocanet_jax.tasks.synthetic.induction_heads import InductionHeadsTask
+from mocanet_jax.tasks.synthetic.selective_copying import SelectiveCopyingTask
 from mocanet_jax.tasks.synthetic.sequence import Scores
 from mocanet_jax.train import build
 from tests.train import tiny
@@ -24,15 +26,16 @@ TASK = CopyTask(shortest=1, longest=4, first_longest=2)
 def evaluated(monkeypatch):
     """evaluator(**changes to the config), and what every batch was: lengths, tokens and
     slots in the order of evaluation. Every batch scores its mean length as its accuracy."""
-    seen = SimpleNamespace(lengths=[], tokens=[], slots=[])
+    seen = SimpleNamespace(lengths=[], tokens=[], slots=[], segments=[])
 
     def note(lengths, tokens):
         seen.lengths.append(lengths.tolist())
         seen.tokens.append(tokens.tolist())
 
-    def eval_step(params, model, task, batch, num_slots):
+    def eval_step(params, model, task, batch, num_slots, segment):
         jax.debug.callback(note, batch.length, batch.tokens, ordered=True)
         seen.slots.append(num_slots)  # once a compilation
+        seen.segments.append(segment)
         count = jnp.float32(len(batch.length))
         scores = Scores(2 * count, jnp.sum(batch.length, dtype=float), count, count / 4, count)
         spent = [jnp.float32(x) for x in (2, 3, 4)]
@@ -79,6 +82,47 @@ def test_a_sequence_too_long_for_the_tokens_is_run_alone(evaluated):
     make(eval__tokens_per_batch=1, eval__validation_sequences=2).validate({})
     jax.effects_barrier()
     assert [len(lengths) for lengths in seen.lengths] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "steps", "count", "expected"),
+    [
+        (1000, 300, 8, (3, None)),
+        (1000, 300, 2, (2, None)),
+        (100, 256, 8, (1, None)),  # not below one chunk
+        (1000, 1001, 8, (1, 501)),
+        (1000, 3000, 8, (1, 1000)),
+        (1, 1024, 8, (1, 256)),
+    ],
+)
+def test_a_sequence_of_more_tokens_than_a_batch_is_read_in_segments(
+    tokens, steps, count, expected
+):
+    """Of even lengths, as few as there can be; else memory grows with the length."""
+    assert sequence_evaluator.batches_of(tokens, steps, count) == expected
+
+
+def test_segments_reach_the_step(evaluated):
+    """Lengths of 4 and 300 symbols are 17 and 609 steps."""
+    make, seen = evaluated
+    make(eval__tokens_per_batch=256, eval__long_lengths=(300,)).test({}, {})
+    assert seen.segments == [None, 203], "one compilation for each shape"
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        InductionHeadsTask(shortest=4, longest=4, first_longest=4),
+        SelectiveCopyingTask(shortest=4, longest=4, first_longest=4, payload=3),
+    ],
+    ids=lambda task: type(task).__name__,
+)
+def test_memory_stays_where_no_more_has_to_be_remembered(task):
+    """Otherwise a long evaluation needs memory, and its result says less."""
+    config = tiny.config()
+    model = build.build_model(config, task)
+    evaluator = sequence_evaluator.SequenceEvaluator(model, task, config)
+    assert [evaluator.enlarged_slots(fit) for fit in (4, 5, 400)] == [None, 8, 8]
 
 
 def test_metrics_are_means_and_shares(evaluated):

@@ -37,6 +37,10 @@ class InductionHeadsTask(SequenceTask):
     def answer_length(self, length):
         return 1
 
+    def memory_length(self, length: int) -> int:
+        """One symbol has to be remembered at any length."""
+        return 1
+
     def sample(self, key: jax.Array, batch: int, lengths: tuple, fit: int) -> Batch:
         """B sequences, padded to num_steps(fit).
 

@@ -46,6 +46,10 @@ class SelectiveCopyingTask(TransductionTask):
             return min(length, self.payload)
         return jnp.minimum(length, self.payload)
 
+    def memory_length(self, length: int) -> int:
+        """The payload has to be remembered, whatever stands between."""
+        return self.answer_length(length)
+
     def draw(self, key: jax.Array, length: jax.Array, fit: int) -> jax.Array:
         """int32 [B, N], NOISE but for the payload."""
         place_key, symbol_key = jax.random.split(key)

@@ -113,6 +113,11 @@ class SequenceTask:
         length grows."""
         raise NotImplementedError
 
+    def memory_length(self, length: int) -> int:
+        """What memory is enlarged in proportion to in evaluation, beyond training's range: the
+        length itself, unless what has to be remembered does not grow with it."""
+        return length
+
     def symbol(self, token: int) -> str:
         """What pictures call a token."""
         return str(token)
@@ -174,8 +179,18 @@ def only_scored(batch: Batch, count: int) -> tuple[jax.Array, Batch]:
 
 def score(logits: jax.Array, batch: Batch) -> Scores:
     """Scores of logits [B, T, V]."""
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
-    correct = jnp.argmax(logits, axis=-1) == batch.targets
+    return summed(*by_step(logits, batch.targets), batch)
+
+
+def by_step(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Logits [B, T, V] and targets [B, T] to cross-entropy in nats, float [B, T], and whether
+    the target is the most probable token, bool [B, T]."""
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    return loss, jnp.argmax(logits, axis=-1) == targets
+
+
+def summed(loss: jax.Array, correct: jax.Array, batch: Batch) -> Scores:
+    """Scores of what `by_step` returns for the whole sequences of a batch."""
     return Scores(
         jnp.sum(loss * batch.scored),
         jnp.sum(correct & batch.scored, dtype=jnp.float32),

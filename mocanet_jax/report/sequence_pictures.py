@@ -149,7 +149,8 @@ def _panels(view: MemoryView) -> tuple[list[Accesses], list[str]]:
         held = np.maximum.accumulate(written, axis=1)
         slots = _with_margins(touched(np.maximum(written, read)), len(written))
         pointers = column(view.write_pointer, head), column(view.read_pointer, head)
-        gates = view.writes[:, head], view.reads[:, head]
+        kept = view.write_weights[head].any(axis=0)  # else its slot went to no one
+        gates = view.writes[:, head] & kept, view.reads[:, head]
         names, maps = ("write weight × strength", "read weight"), (WRITE_MAP, READ_MAP)
         both = [
             Accesses(f"head {head} · {name}", weights, held, gate, pointer, slots, colours)

@@ -76,6 +76,14 @@ def test_memory_over_time_is_1600_wide_and_shows_its_data(path):
     assert not np.array_equal(one, other)
 
 
+def test_writes_that_are_not_kept_are_not_counted():
+    """Where slots run out a write can be refused, though its gate is open."""
+    view = copy_view()
+    view.write_weights[:, :, 5] = 0
+    assert pictures._panels(view)[0][0].gate.sum() == 7
+    assert pictures._panels(copy_view())[0][0].gate.sum() == 8
+
+
 @pytest.fixture
 def axes(monkeypatch, path):
     return axes_of(pictures, monkeypatch, path)

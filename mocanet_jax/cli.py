@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 an error that the user can correct, reported in one line o
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -162,6 +163,8 @@ def _parse(argv: list[str], document: str) -> list[str]:
 
 def _help(document):
     streams.keep_writing()
+    columns = max(40, shutil.get_terminal_size().columns)
+    os.environ["COLUMNS"] = str(columns)  # absl raises ValueError for a width below its indent
     reference = fields.reference() if "config" in flags.FLAGS else ()
     show("\n".join([document, flags.FLAGS.main_module_help(), *reference]))
 

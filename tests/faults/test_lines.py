@@ -92,6 +92,15 @@ def test_help_outlives_its_output(tmp_path, streams):
     assert all("Traceback" not in end.err for end in ended)
 
 
+@pytest.mark.parametrize("columns", ["1", "0", "-3", "wide", "100000"])
+def test_help_is_shown_in_any_width(tmp_path, monkeypatch, columns):
+    """In one column the lines of flags were a traceback."""
+    monkeypatch.setenv("COLUMNS", columns)
+    ended = ends([["chat", "--help"], ["ablate", "--help"]], tmp_path)
+    assert [(end.code, end.err) for end in ended] == [(0, "")] * 2
+    assert "--seeds" in ended[1].out
+
+
 def test_flags_set_fields_of_a_run_without_checkpoints(tmp_path):
     """config.json has lists where a config has tuples, which flags refused in a traceback."""
     workdir = tmp_path / "0" / "run"

@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 an error that the user can correct, reported in one line o
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +26,9 @@ from mocanet_jax.train.config import meanings as fields
 PLAIN_PICTURES = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
 """Else a backend that is not there, or LaTeX that a matplotlibrc wants, ends a command when it
 draws, after it trained."""
+
+flags.disclaim_key_flags()  # --config is of the module that calls define_config
+HELP = {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull"}
 
 
 def run(main: Callable[[], None], outlives_reader: bool = True) -> None:
@@ -54,6 +58,16 @@ def _plain_pictures():
     if os.path.lexists("matplotlibrc"):
         with contextlib.chdir(Path(os.__file__).parent):
             import matplotlib  # noqa: F401
+
+
+def define_config(meaning: str, values: flags.FlagValues = flags.FLAGS) -> flags.FlagHolder:
+    """The flag --config. Files of --flagfile are read here, where they may name the config;
+    one that cannot be read ends the process."""
+    try:
+        return config_flags.DEFINE_config_file("config", None, meaning, flag_values=values)
+    except (flags.Error, OSError, ValueError) as error:
+        streams.open_missing()
+        _fail(_of_flags(error))
 
 
 def config_value(flag: flags.FlagHolder | flags.Flag) -> ConfigDict:
@@ -125,7 +139,7 @@ def _overrides(argv):
 
 
 def _parse(argv: list[str], document: str) -> list[str]:
-    if {"--help", "-help", "-h", "-?"} & set(argv):
+    if HELP & set(argv):
         _help(document)
         sys.exit(0)
     values = flags.FLAGS
@@ -141,15 +155,28 @@ def _parse(argv: list[str], document: str) -> list[str]:
     except flags.UnrecognizedFlagError as error:
         _fail(_unknown_flag(error, argv))
     except Exception as error:  # of absl and ml_collections
-        _fail(summary(error))
+        _fail(_of_flags(error))
     if rest[1:]:
         _fail(f"unexpected argument {rest[1]!r}; flags are written --name=value")
     return rest
 
 
 def _help(document):
+    streams.keep_writing()
+    columns = max(40, shutil.get_terminal_size().columns)
+    os.environ["COLUMNS"] = str(columns)  # absl raises ValueError for a width below its indent
     reference = fields.reference() if "config" in flags.FLAGS else ()
     show("\n".join([document, flags.FLAGS.main_module_help(), *reference]))
+
+
+def _of_flags(error):
+    """What absl says of a file of flags does not name it, or is two sentences."""
+    cause = error.__context__
+    if isinstance(error, flags.CantOpenFlagFileError) and isinstance(cause, OSError):
+        return f"--flagfile={cause.filename}: {cause.strerror}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"--flagfile: not UTF-8: {error.reason} at byte {error.start}"
+    return summary(error)
 
 
 def _unknown_flag(error, argv):

@@ -8,7 +8,6 @@ python -m mocanet_jax.inspect --config=configs/text.py --config.data.path=FILE_O
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
 
 from mocanet_jax import cli
 from mocanet_jax.runtime import backend
@@ -31,5 +30,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "File with get_config.", lock_config=True)
+    cli.define_config("File with get_config.")
     cli.run(main)

@@ -26,9 +26,7 @@ from mocanet_jax.train.config import base_config
 from mocanet_jax.train.config import files as config_files
 from mocanet_jax.train.config import meanings as fields
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Config file or name, and :NAME,NAME for ablations.", lock_config=True
-)
+CONFIG = cli.define_config("Config file or name, and :NAME,NAME for ablations.")
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run is kept; runs/<config name> by default."

@@ -33,9 +33,7 @@ class Request(NamedTuple):
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    config_flags.DEFINE_config_file(
-        "config", None, "File with get_config, without ablations.", flag_values=values
-    )
+    cli.define_config("File with get_config, without ablations.", values)
     numbers = {"lower_bound": 1, "upper_bound": 10_000, "flag_values": values}
     flags.DEFINE_integer("seeds", 3, "How many of 0, 1, … each variant runs with.", **numbers)
     flags.DEFINE_integer("processes", 1, "Runs at a time.", **numbers)

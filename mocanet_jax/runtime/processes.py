@@ -19,7 +19,9 @@ def join(coordinator: str, num_processes: int, process_id: int) -> None:
     coordinator: HOST:PORT, where process 0 listens. To be called before any device is used;
     returns when all have come. Raises UserError for flags that do not fit together.
     """
-    if ":" not in coordinator:
+    host, _, port = coordinator.rpartition(":")
+    number = int(port) if port.isdecimal() and port.isascii() and len(port) <= 5 else 0
+    if not host or not 0 < number < 2**16:  # which end the process in the libraries below
         raise UserError(f"--coordinator={coordinator} is not HOST:PORT")
     if num_processes < 1:
         raise UserError(f"--num_processes must be at least 1, not {num_processes}")

@@ -128,4 +128,7 @@ WRONG = [
 ]  # fmt: skip
 """Paths of no run."""
 
-OTHER_WORDS = ["--nothing=1", "--config", "-x", "--", "--help", "word", ""]
+OTHER_WORDS = [
+    "--nothing=1", "--config", "-x", "--", "--help", "--helpshort", "word", "", "--flagfile",
+    "--flagfile=junk", "--flagfile=folder", "--flagfile=missing", "--undefok=nothing",
+]  # fmt: skip

@@ -3,6 +3,8 @@
 To add a case is to add a line to a table.
 """
 
+import sys
+
 import pytest
 
 from tests.faults.commands import ends
@@ -28,6 +30,11 @@ REFUSED = [
     (["inspect", "copy", "--config.eval.lengths=:"], "takes whole numbers from 1 on"),
     (["inspect", "text", "--config.data.path=/dev/zero"], "not a regular file"),
     (["quality", "x", "--sentences=/dev/zero"], "not a regular file"),
+    (["train", "--flagfile=missing"], "--flagfile=missing: No such file or directory"),
+    (["inspect", "copy", "--flagfile=/"], "--flagfile=/: Is a directory"),
+    (["frontier", "copy", "--flagfile"], "--flagfile with no argument"),
+    (["eval", "copy", f"--flagfile={sys.executable}"], "--flagfile: not UTF-8"),
+    (["chat", "x", f"--flagfile={sys.executable}"], "--flagfile: not UTF-8"),
 ]
 """Words of a command, and a part of the line."""
 
@@ -76,9 +83,22 @@ def test_a_command_that_cannot_work_says_why_in_one_line(refused, number):
 
 @pytest.mark.parametrize("streams", ["full output", "pipe nobody reads", "closed output"])
 def test_help_outlives_its_output(tmp_path, streams):
-    ended = ends([["--version"], ["--help"], ["eval", "--help"]], tmp_path, streams)
-    assert [end.code for end in ended] == [0, 0, 0]
+    ended = ends(
+        [["--version"], ["--help"], ["eval", "--help"], ["chat", "--helpshort"]],
+        tmp_path,
+        streams,
+    )
+    assert [end.code for end in ended] == [0, 0, 0, 0]
     assert all("Traceback" not in end.err for end in ended)
+
+
+@pytest.mark.parametrize("columns", ["1", "0", "-3", "wide", "100000"])
+def test_help_is_shown_in_any_width(tmp_path, monkeypatch, columns):
+    """In one column the lines of flags were a traceback."""
+    monkeypatch.setenv("COLUMNS", columns)
+    ended = ends([["chat", "--help"], ["ablate", "--help"]], tmp_path)
+    assert [(end.code, end.err) for end in ended] == [(0, "")] * 2
+    assert "--seeds" in ended[1].out
 
 
 def test_flags_set_fields_of_a_run_without_checkpoints(tmp_path):

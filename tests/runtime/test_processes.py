@@ -164,13 +164,20 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path):
     ("where", "message"),
     [
         (("localhost", 2, 0), "--coordinator=localhost is not HOST:PORT"),
+        (("s3://", 1, 0), "--coordinator=s3:// is not HOST:PORT"),
+        ((":1234", 1, 0), "is not HOST:PORT"),
+        (("localhost:", 1, 0), "is not HOST:PORT"),
+        (("localhost:x", 1, 0), "is not HOST:PORT"),
+        (("localhost:-1", 1, 0), "is not HOST:PORT"),
+        (("localhost:65536", 1, 0), "is not HOST:PORT"),
         (("localhost:1", 0, 0), "--num_processes must be at least 1, not 0"),
         (("localhost:1", 2, 2), r"--process_id must be in \[0, 2\)"),
         (("localhost:1", 2, -1), r"--process_id must be in \[0, 2\)"),
     ],
 )
 def test_flags_that_name_no_process_are_refused(where, message):
-    """Otherwise the others wait for minutes for one that does not come."""
+    """Otherwise the others wait for minutes for one that does not come, and a port that is no
+    number ends the process in a segmentation fault."""
     with pytest.raises(UserError, match=message):
         processes.join(*where)
 

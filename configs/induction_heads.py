@@ -1,6 +1,9 @@
 """Induction heads over 256 tokens (task: Gu and Dao, 2023, "Mamba").
 
-python -m mocanet_jax.main --config=configs/induction_heads.py
+    python -m mocanet_jax.main --config=configs/induction_heads.py
+
+Seed 0: 100 % at 256 and 4,096 tokens and 8 sequences of 8 at 1,048,576, three or four tokens of
+which are written; 350 steps.
 """
 
 from ml_collections import ConfigDict

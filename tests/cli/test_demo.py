@@ -63,4 +63,6 @@ def test_ctrl_c_ends_the_page_without_a_traceback(tmp_path):
                 break
         page.send_signal(signal.SIGINT)
         _, errors = page.communicate(timeout=60)
-    assert (page.returncode, errors.strip()) == (130, "")
+    assert page.returncode == 130
+    (line,) = errors.strip().splitlines()
+    assert line.endswith("answers are those of the model sst2 that comes with mocanet_jax")

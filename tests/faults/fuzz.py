@@ -284,7 +284,7 @@ def problems(case: Case, before: dict[str, str], code: int | None) -> list[str]:
         found.append(f"exit code {code}")
     if "Traceback" in out + err:
         found.append("traceback")
-    lines = [line for line in err.splitlines() if not line.startswith("warning: ")]
+    lines = [line for line in err.splitlines() if not line.startswith(("warning: ", "note: "))]
     lines = [line for line in lines if not line.endswith(SHIPPED)]
     if code == 2 and 2 not in tables.CLOSED.get(case.streams, ()):
         if len(lines) != 1 or not lines[0].startswith("error: "):

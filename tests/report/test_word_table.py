@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 
 from mocanet_jax.evaluate.spending import Spending
 from mocanet_jax.inference.predictor import Explanation
@@ -63,7 +64,16 @@ def test_nothing_spent_is_no_division_by_zero():
     zero = np.zeros(2)
     page = answer(explained(spending=Spending(zero, zero, zero), influence=(0.0, 0.0)))
     assert "<b>0 %</b>" in page
+    assert "compute, to 0 %" in page  # and not to the 1e-07 % that bars are divided by
     assert "nan" not in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.0124, "12 ms"), (9.9, "9900 ms"), (88.7, "89 s")]
+)
+def test_a_time_is_told_in_the_unit_a_person_reads(seconds, shown):
+    """An answer that waited for compilation took "88654 ms"."""
+    assert word_table.numbers(0.5, 0.0, seconds)["time of this answer"] == shown
 
 
 def test_a_model_without_memory_has_no_column_for_it():

@@ -17,6 +17,12 @@ from mocanet_jax.train.state import TrainState
 FLOAT = 4
 """Bytes."""
 
+STEP = 10
+"""Bytes of a token, its target, and whether it is scored and is no padding."""
+
+_NARROWEST = 1 / 8
+"""Of slots in 4 bits a number, over those of floats."""
+
 
 def check_memory(config: ConfigDict, task: Task, like: TrainState, devices: int) -> None:
     """Raises UserError for sizes that no device holds.
@@ -47,9 +53,9 @@ def check_memory(config: ConfigDict, task: Task, like: TrainState, devices: int)
     if isinstance(task, SequenceTask):
         longest = max((task.longest, *config.eval.lengths, *config.eval.long_lengths))
         tokens = max(_tokens(config.eval, task, fit) for fit in {task.longest, longest})
-        sizes = _sizes(config)
+        read = tokens * (_sizes(config).width * _bytes(config) + task.vocab_size * FLOAT)
         check(
-            tokens * (sizes.width * _bytes(config) + task.vocab_size * FLOAT) / devices,
+            read / devices + _whole_sequence(config, task, longest),
             f"an evaluation at length {longest:,} with config.eval.tokens_per_batch="
             f"{config.eval.tokens_per_batch:,}",
             "a smaller config.eval.tokens_per_batch, or shorter config.eval.lengths and "
@@ -76,6 +82,20 @@ def _tokens(settings, task, fit) -> int:
     count = max(counts) if fit == task.longest else settings.sequences_per_long_length
     batch, segment = batches_of(settings.tokens_per_batch, steps, count)
     return batch * (segment or steps)
+
+
+def _whole_sequence(config, task, length) -> float:
+    """A sequence of this length, in however many segments it is read, and the slots that it is
+    given."""
+    tokens = task.num_steps(length) * STEP
+    if length <= task.longest or not is_moca(config):
+        return tokens
+    memory = config.model.memory
+    if not any(head.count for head in memory.heads.values()):
+        return tokens
+    growth = task.memory_length(length) / task.memory_length(task.longest)
+    width = memory.head_width or config.model.width  # of a head, or of all
+    return tokens + memory.num_slots * growth * width * FLOAT * _NARROWEST
 
 
 def _num_steps(task, length) -> int:

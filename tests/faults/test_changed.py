@@ -94,13 +94,13 @@ VALUES = [
 @pytest.mark.parametrize("value", VALUES, ids=ascii)
 def test_a_value_of_a_config_comes_back_as_it_was(tmp_path, value):
     """`()` came back as `[]`, and a documented command was refused for it."""
-    config = {"model": {"field": value}}
+    config = {"own": {"field": value}}
     write_record(tmp_path, Record(progress(config=config), 0.5, {}))
     found = read_record(tmp_path).progress.config
     assert repr(found) == repr(config)
     assert differing_fields(json.loads(json.dumps(config)), config) == []
     restored = ConfigDict(found)
-    override(restored, "model.field", ConfigDict(config).model.field)
+    override(restored, "own.field", ConfigDict(config).own.field)
 
 
 DIFFERENT = [((1,), (2,)), ((), (1,)), (1, 2), (1.0, 1.5), ("a", "b"), (None, 0), ("1", 1)]

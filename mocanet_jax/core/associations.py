@@ -224,12 +224,7 @@ def _chunk(state, entries, sink, score, merge_above):
     )
     slots = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 2), slots)
 
-    at = jnp.where(places.stays, places.slots, num_slots)
-    b, h = (x[..., None] for x in jnp.ogrid[: at.shape[0], : at.shape[1]])
-
-    def put(old, new):
-        return old.at[b, h, at].set(new, mode="drop")
-
+    put = _put_at(places.slots, places.stays, num_slots)
     state = Associations(
         jax.tree.map(put, state.keys, new_keys),
         jax.tree.map(put, state.values, new_values),
@@ -263,12 +258,17 @@ def _by_importance(held, importance, numbers, strength, near):
     num_slots, length = held.numbers.shape[-1], numbers.shape[-1]
     found = stay(held, importance, numbers, strength > 0, near)
     stays = (found.slots < num_slots) & (found.until[..., num_slots:] == length)
-    at = jnp.where(stays, found.slots, num_slots)
-    b, h = (x[..., None] for x in jnp.ogrid[: at.shape[0], : at.shape[1]])
-    put = lambda old, new: old.at[b, h, at].set(new, mode="drop")
+    put = _put_at(found.slots, stays, num_slots)
     there, gate = gates(found, held, importance, strength > 0)
     now = Held(put(held.importance, importance), put(held.numbers, numbers))
     return Places(there, found.slots, stays, now, gate)
+
+
+def _put_at(slots, stays, num_slots):
+    """(old [B, H, S, …], new [B, H, C, …]) → old with what stays of new in its slots."""
+    at = jnp.where(stays, slots, num_slots)
+    b, h = (x[..., None] for x in jnp.ogrid[: at.shape[0], : at.shape[1]])
+    return lambda old, new: old.at[b, h, at].set(new, mode="drop")
 
 
 def _held_as(strength, dtype):

@@ -167,11 +167,12 @@ def settled(state):
     return state._replace(layers=tuple(map(of_layer, state.layers)))
 
 
-def in_segments(run, params, tokens, state, mask, cuts):
-    """What a model of `compiled` makes of tokens [B, T] cut at places in rising order, 0 and T
-    among them, with the state carried: outputs [B, T, V], and the last state."""
+def in_segments(run, tokens, state, mask, cuts):
+    """What a model of `compiled`, with its parameters, makes of tokens [B, T] cut at places in
+    rising order, 0 and T among them, with the state carried: outputs [B, T, V], and the last
+    state."""
     outputs = []
     for start, stop in pairwise(cuts):
-        out, state, _ = run(params, tokens[:, start:stop], state, mask[:, start:stop])
+        out, state, _ = run(tokens[:, start:stop], state, mask[:, start:stop])
         outputs.append(out)
     return np.concatenate(outputs, axis=1), state

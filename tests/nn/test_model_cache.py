@@ -4,6 +4,8 @@ its sequence is cut.
 Axes: B batch, T time.
 """
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def test_segments_join_into_the_whole_sequence(kind, cuts):
     params, tokens = small.random_params(model), small.random_tokens(B, T)
     run, state = small.compiled(model, False, 1.0), small.compiled_start(model, B)(params)
     whole, expected, aux = run(params, tokens, state, MASK)
-    joined, state = small.in_segments(run, params, tokens, state, MASK, cuts)
+    joined, state = small.in_segments(partial(run, params), tokens, state, MASK, cuts)
     np.testing.assert_allclose(joined[MASK], whole[MASK], atol=1e-9)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), state, expected)
     assert 0 < aux.copied[MASK].min() < aux.copied[MASK].max() < 1 or aux.copied.min() == 0

@@ -1,7 +1,5 @@
 """Models whose slots keep what is important. Axes: B batch, T time."""
 
-from itertools import pairwise
-
 import chex
 import jax
 import numpy as np
@@ -44,11 +42,7 @@ def test_segments_join_into_the_whole_sequence(kind, form):
     for mask in (WHOLE, MASK):
         whole, expected, _ = run(tokens, fresh, mask)
         for cuts in ((0, 4, 8), tuple(range(9))):
-            outputs, state = [], fresh
-            for start, stop in pairwise(cuts):
-                out, state, _ = run(tokens[:, start:stop], state, mask[:, start:stop])
-                outputs.append(out)
-            joined = np.concatenate(outputs, axis=1)
+            joined, state = small.in_segments(run, tokens, fresh, mask, cuts)
             np.testing.assert_allclose(joined[mask], whole[mask], atol=1e-9)
             chex.assert_trees_all_close(state, expected, atol=1e-9)
 

@@ -2,8 +2,6 @@
 what a stream, a mask and a larger memory must leave the same. Axes: B batch, T time.
 """
 
-from itertools import pairwise
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -55,11 +53,7 @@ def test_segments_join_into_the_whole_sequence(mask, form):
     tokens = small.random_tokens(B, T)
     whole, expected, _ = run(tokens, fresh, mask)
     for cuts in ((0, 4, 8), tuple(range(9))):
-        outputs, state = [], fresh
-        for start, stop in pairwise(cuts):
-            out, state, _ = run(tokens[:, start:stop], state, mask[:, start:stop])
-            outputs.append(out)
-        joined = np.concatenate(outputs, axis=1)
+        joined, state = small.in_segments(run, tokens, fresh, mask, cuts)
         np.testing.assert_allclose(joined[mask], whole[mask], atol=1e-9)
         chex.assert_trees_all_close(small.settled(state), small.settled(expected), atol=1e-9)
 

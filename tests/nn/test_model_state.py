@@ -3,6 +3,8 @@
 Axes: B batch, T time.
 """
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -41,7 +43,7 @@ def test_segments_join_into_the_whole_sequence(time, mode, cuts, routing):
     run = small.compiled(net, *MODES[mode])
     fresh = state = small.compiled_start(net, B)(params)
     whole, expected, _ = run(params, tokens, fresh, MASK)
-    joined, state = small.in_segments(run, params, tokens, state, MASK, cuts)
+    joined, state = small.in_segments(partial(run, params), tokens, state, MASK, cuts)
     np.testing.assert_allclose(joined[MASK], whole[MASK], atol=1e-9)
     chex.assert_trees_all_close(small.settled(state), small.settled(expected), atol=1e-9)
 

@@ -3,6 +3,8 @@
 Axes: B batch, T time.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,7 +59,7 @@ def test_segments_join_into_the_whole_sequence(bits, cuts):
     params, tokens = small.random_params(net), small.random_tokens(B, T)
     run, state = small.compiled(net, False, 1.0), small.compiled_start(net, B)(params)
     whole, expected, _ = run(params, tokens, state, MASK)
-    joined, state = small.in_segments(run, params, tokens, state, MASK, cuts)
+    joined, state = small.in_segments(partial(run, params), tokens, state, MASK, cuts)
     np.testing.assert_allclose(joined[MASK], whole[MASK], atol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state, expected)
 

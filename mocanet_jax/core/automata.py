@@ -21,6 +21,9 @@ import jax.numpy as jnp
 
 from mocanet_jax.core.recurrence import Form
 
+EPSILON = 1e-6
+"""In the variance of logits that are all equal, which stay so."""
+
 
 def naive_states(maps: jax.Array, initial: jax.Array) -> jax.Array:
     """As `automaton_states`, from the definition: the maps of tokens 0 … t as one matrix."""
@@ -29,6 +32,29 @@ def naive_states(maps: jax.Array, initial: jax.Array) -> jax.Array:
         composed = maps[:, t] @ composed
         states.append(jnp.einsum("baij,baj->bai", composed, initial))
     return jnp.stack(states, axis=1)
+
+
+def balanced(logits: jax.Array, rounds: int = 6) -> jax.Array:
+    """Logits of maps whose softmax over the last axis is nearly doubly stochastic, so that maps
+    near to one-hot are permutations: Sinkhorn's iteration (Sinkhorn, 1964) on logarithms, as of
+    Mena et al. (2018, "Learning Latent Permutations with Gumbel-Sinkhorn Networks").
+
+    logits: float [..., N, N], of which state leads to which. Returns the same shape.
+    """
+    chex.assert_type(logits, float)
+    for _ in range(rounds):
+        logits = jax.nn.log_softmax(logits, axis=-1)
+        logits = jax.nn.log_softmax(logits, axis=-2)
+    return logits
+
+
+def spread(logits: jax.Array, least: float) -> jax.Array:
+    """Logits less their mean over the last axis, and enlarged where their standard deviation is
+    below `least`, to that; float, the shape of logits. The softmax of others is as it was."""
+    chex.assert_type(logits, float)
+    centred = logits - jnp.mean(logits, axis=-1, keepdims=True)
+    deviation = jnp.sqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + EPSILON)
+    return centred * jnp.maximum(1.0, least / deviation)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

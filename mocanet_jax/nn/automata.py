@@ -5,10 +5,15 @@ Axes: B batch, T time, D width, A automata, N states, K maps.
     s_t = M_t s_{t−1},   M_t = Σ_k choice_tk P_k,   from state 0
 
 Each automaton has a dictionary of K maps P_k of states to states, and every token chooses one.
-While it is searched for, a map is a column-stochastic matrix, the choice a softmax and s_t a
+While it is searched for, a map is a doubly stochastic matrix, the choice a softmax and s_t a
 distribution; made hard, columns, choice and state are one-hot. (The dictionary and the choice
 are those of Terzić et al., 2025, PD-SSM, arXiv 2509.22284, whose one-hot columns carry complex
 numbers; here nothing is to decay.)
+
+A map that is learned is a permutation, so that automata track groups. Maps with free columns
+merge states on the way, and what is merged is lost to all later tokens. What permutations
+cannot do, to forget, a gate of the controller does (nn/controller.py); that permutations and
+resets in layers make every finite automaton is the theorem of Krohn and Rhodes (1965).
 
 Several automata run beside each other, blind to each other; the output is linear in their
 states.
@@ -20,22 +25,33 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mocanet_jax.core.automata import automaton_states
+from mocanet_jax.core.automata import automaton_states, balanced, spread
 from mocanet_jax.core.precision import full
 from mocanet_jax.core.recurrence import Form
 from mocanet_jax.core.straight_through import hard_choice
 from mocanet_jax.nn.parameters import declared
 
-PEAK, NOISE = 2.5, 0.5
+PEAK, NOISE = 5.0, 1.0
 """Of the logits of maps at the start: of the state that a map leads to, above all others, and
-standard deviation. Nine tenths of a map's choice among two states, six tenths among eight."""
+standard deviation. About nine tenths of a map's choice among eight states."""
 
 GAIN = 10.0
 """Logits of maps over the parameter that holds them: Adam moves every parameter by about the
 learning rate, and what a map does has to change within tens of steps."""
 
-_choice_init = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_normal")
-"""Logits with a deviation of 2: the mean of all maps would forget every state."""
+CHOICE_GAIN = 0.1
+"""The same of logits of choices. The components of z are of size 1, and those that tell tokens
+apart add up: without it a choice would be one-hot after ten steps, of maps that are not learned
+yet."""
+
+CHOSEN = 5.0
+"""Deviation of logits of choices at the start: most tokens take one map, of which they can then
+be sure, where the mean of all maps would forget every state."""
+
+SURE_MAP, SURE_CHOICE = 2.0, 3.0
+"""Least deviation of the logits of a column of a map, about that of the start, and of a choice.
+As long as it is of no use, an automaton disturbs; with nothing against it, it would therefore
+learn to forget its state, with maps that lead everywhere alike, and be of no use for ever."""
 
 
 def _random_permutations(key, shape, dtype=jnp.float32):
@@ -86,10 +102,14 @@ class Automata(nn.Module):
         """z: [B, T, D]; mask: bool [B, T]. hardness: of choices and maps, [] or [B], in [0, 1].
         Returns [B, T, D], linear in the states, and the next state."""
         A, N, K = self.count, self.states, self.maps
-        dense = nn.Dense(A * K, dtype=self.dtype, kernel_init=_choice_init, name="choice")
-        logits = full(dense(z)).reshape(*mask.shape, A, K)
+        scale = (CHOSEN / CHOICE_GAIN) ** 2
+        init = nn.initializers.variance_scaling(scale, "fan_in", "truncated_normal")
+        dense = nn.Dense(A * K, dtype=self.dtype, kernel_init=init, name="choice")
+        logits = CHOICE_GAIN * full(dense(z)).reshape(*mask.shape, A, K)
+        logits = spread(logits, SURE_CHOICE)
         table = declared(self, "maps", _random_permutations, (A, K, N, N), decay=False)
-        soft, hard = (hard_choice(GAIN * table, h) for h in (0.0, 1.0))
+        table = balanced(spread(GAIN * table, SURE_MAP))
+        soft, hard = (hard_choice(table, h) for h in (0.0, 1.0))
         hardness = jnp.broadcast_to(hardness, mask.shape[:1])[:, None, None, None]
         choice = hard_choice(logits, hardness)
         choice = jnp.concatenate([(1 - hardness) * choice, hardness * choice], axis=-1)

@@ -28,7 +28,7 @@ def _check(holds: bool, message: str) -> None:
 @dataclass(frozen=True)
 class AutomataConfig:
     """Finite automata beside each other (nn/automata.py). count: A. states: N of each. maps: K
-    of each, of which a token chooses one."""
+    permutations of them, of which a token chooses one."""
 
     count: int = 4
     states: int = 8

@@ -1,6 +1,6 @@
 """One MOCA layer: controller, router, memory and experts around a residual stream.
 
-    x = x + controller(norm(x));  x = x + counters(norm(x));  x = x + automata(norm(x))
+    x = x + automata(norm(x));  x = x + controller(norm(x));  x = x + counters(norm(x))
     z = norm(x);  route = router(z);  x' = x + memory(z, route) + experts(z, route)
 
 Axes: B batch, T time, D width, E experts, H memory heads.
@@ -159,14 +159,14 @@ class MocaLayer(nn.Module):
         state = self.initial_state(len(x)) if state is None else state
         controller, counters, automata, memory = state
         if config.controller:
+            if config.controller.automata:
+                c, automata = self.automata(self.automata_norm(x), mask, automata, hardness)
+                x, kinds = x + c, None
             z = normed(self.controller_norm, self.controller, x, kinds)
             c, controller = self.controller(z, mask, controller)
             x = x + self.drop(c.astype(x.dtype), deterministic=not train)
             if config.controller.counters:
                 c, counters = self.counters(self.counters_norm(x), mask, counters, hardness)
-                x = x + c
-            if config.controller.automata:
-                c, automata = self.automata(self.automata_norm(x), mask, automata, hardness)
                 x = x + c
         z = self.norm(x)
         thresholds = budget.thresholds(multiplier, config.unit_shares)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.core.automata import automaton_states, naive_states
+from mocanet_jax.core.automata import automaton_states, balanced, naive_states, spread
 
 FORMS = ("scan", "associative")
 each_form = pytest.mark.parametrize("form", FORMS)
@@ -70,3 +70,38 @@ def test_single_precision_gives_the_same_gradient():
     for got in forms:
         for a, b in zip(got, expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_balanced_logits_are_of_doubly_stochastic_maps():
+    logits = jax.random.normal(jax.random.key(0), (3, 5, 5))
+    maps = jax.nn.softmax(balanced(logits), axis=-1)
+    np.testing.assert_allclose(jnp.sum(maps, axis=-1), 1, atol=1e-6)
+    np.testing.assert_allclose(jnp.sum(maps, axis=-2), 1, atol=0.02)
+
+
+def test_a_permutation_stays_what_it_is():
+    sharp = 20.0 * jnp.eye(4)[jnp.array([2, 0, 3, 1])]
+    np.testing.assert_allclose(
+        jax.nn.softmax(balanced(sharp), axis=-1), jax.nn.softmax(sharp, axis=-1), atol=1e-6
+    )
+
+
+def test_of_two_states_that_lead_to_one_the_less_certain_gives_way():
+    """States 0 and 1 both prefer state 0, and state 2 is sure of state 2."""
+    logits = jnp.array([[9.0, 0, 0], [6.0, 3, 0], [0, 0, 9.0]])
+    assert jnp.argmax(logits, axis=-1).tolist() == [0, 0, 2]
+    assert jnp.argmax(balanced(logits), axis=-1).tolist() == [0, 1, 2]
+
+
+def test_logits_are_spread_where_they_are_close():
+    """Deviations by hand: of (1, −1) it is 1, of (7, 1) 3."""
+    np.testing.assert_allclose(spread(jnp.array([2.0, 0.0]), 2.0), [2, -2], rtol=1e-5)
+    np.testing.assert_allclose(spread(jnp.array([7.0, 1.0]), 2.0), [3, -3], rtol=1e-5)
+    np.testing.assert_array_equal(spread(jnp.array([4.0, 4.0]), 2.0), [0, 0])
+
+
+def test_spread_logits_of_any_size_have_a_gradient():
+    for size in (0.0, 1e-8, 1.0, 1e4):
+        logits = size * jnp.array([0.3, -1.0, 0.5])
+        gradient = jax.grad(lambda x: spread(x, 2.0)[0])(logits)
+        assert np.all(np.isfinite(gradient))

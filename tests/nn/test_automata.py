@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mocanet_jax.nn.automata import GAIN, Automata, AutomataState
+from mocanet_jax.nn.automata import CHOICE_GAIN, GAIN, Automata, AutomataState
 
 A, N, K = 2, 5, 3
 NET = Automata(A, N, K)
-ARROWS = np.random.default_rng(0).integers(0, N, (A, K, N))
+ARROWS = np.random.default_rng(0).permuted(np.tile(np.arange(N), (A, K, 1)), axis=-1)
 """Where each map of each automaton leads from each state."""
 
 
 def params():
     """z holds the logits of all choices, and the output all states."""
     sharp = 50.0 * np.eye(N)[ARROWS] / GAIN
-    choice = {"kernel": 50.0 * jnp.eye(A * N, A * K), "bias": jnp.zeros(A * K)}
+    choice = {"kernel": 50.0 / CHOICE_GAIN * jnp.eye(A * N, A * K), "bias": jnp.zeros(A * K)}
     return {
         "params": {
             "choice": choice,
@@ -81,24 +81,43 @@ def test_long_sequences_are_followed_in_single_precision():
     np.testing.assert_allclose(states, np.eye(N)[followed(choices, mask)], atol=0.01)
 
 
+STAYS, FIRST = 1 / (1 + np.exp(-6.0)), 1 / (1 + np.exp(-8.0))
+
+
 @pytest.mark.parametrize(
-    ("hardness", "share"), [(0.0, 0.75 * 0.9 + 0.25 * 0.1), (1.0, 1.0), (0.5, None)]
+    ("hardness", "share"),
+    [
+        (0.0, FIRST * STAYS + (1 - FIRST) * (1 - STAYS)),
+        (1.0, 1.0),
+        (0.5, (1 + FIRST) / 2 * (1 + STAYS) / 2 + (1 - FIRST) / 2 * (1 - STAYS) / 2),
+    ],
 )
 def test_soft_states_by_hand(hardness, share):
-    """One automaton of two states; its first map stays with 0.9, the second with 0.1, and a
-    token chooses the first with 0.75. Halfway to hard, each of both is halfway to hard."""
-    if share is None:
-        share = 0.875 * 0.95 + 0.125 * 0.05
-    net, odds = Automata(1, 2, 2), np.log([[9.0, 1], [1, 9]])
+    """One automaton of two states; its first map stays, its second moves, each with logits that
+    differ by 6, and a token chooses the first by 8. Halfway to hard, each of both is halfway to
+    hard."""
+    net, odds = Automata(1, 2, 2), np.array([[6.0, 0], [0, 6.0]])
     maps = np.stack([odds, np.flip(odds, axis=0)])[None] / GAIN
     own = {
-        "choice": {"kernel": jnp.zeros((2, 2)), "bias": jnp.log(jnp.array([3.0, 1.0]))},
+        "choice": {"kernel": jnp.zeros((2, 2)), "bias": jnp.array([8.0, 0.0]) / CHOICE_GAIN},
         "maps": jnp.asarray(maps, jnp.float32),
         "output": {"kernel": jnp.eye(2)},
     }
     z, mask = jnp.zeros((1, 1, 2)), jnp.ones((1, 1), bool)
     output, _ = net.apply({"params": own}, z, mask, net.initial_state(1), hardness)
     np.testing.assert_allclose(output[0, 0], [share, 1 - share], atol=1e-6)
+
+
+def test_automata_cannot_learn_to_forget():
+    """Where logits hardly tell states or maps apart, a token still leads to one state with more
+    than twice the probability of chance."""
+    net = Automata(2, 8, 8)
+    z, mask = jnp.ones((1, 1, 3)), jnp.ones((1, 1), bool)
+    params = net.init(jax.random.key(0), z, mask, net.initial_state(1), 0.0)["params"]
+    params = {name: params[name] for name in ("choice", "maps", "output")}
+    vague = jax.tree.map(lambda leaf: 1e-2 * leaf, params)
+    _, state = net.apply({"params": vague}, z, mask, net.initial_state(1), 0.0)
+    assert np.all(jnp.max(state.states, axis=-1) > 2 / 8)
 
 
 def test_maps_start_as_permutations_that_are_not_yet_sure():
@@ -110,4 +129,4 @@ def test_maps_start_as_permutations_that_are_not_yet_sure():
     one_to_one = np.mean([len(set(row)) == 8 for row in peaks.reshape(-1, 8)])
     assert one_to_one > 0.9  # noise may move a peak
     sure = np.asarray(jnp.max(jax.nn.softmax(GAIN * table, axis=-1), axis=-1))
-    assert 0.5 < sure.mean() < 0.75
+    assert 0.8 < sure.mean() < 0.97

@@ -29,7 +29,7 @@ PARTS = {
     "automata": AutomataConfig(2, 3, 4),
 }
 FORMS = {"eval": ("scan", "dynamic", False, 1.0), "train": ("parallel", "topk", True, 0.5)}
-SEED = 5
+SEED = 1
 """Of parameters with which either head writes, and reads, at about half of the tokens."""
 each_form = pytest.mark.parametrize("form", FORMS)
 

@@ -38,7 +38,7 @@ MODEL = {
         "automata": {
             "count": (0, "A, finite automata"),
             "states": (8, "N, states of each"),
-            "maps": (8, "K, maps of states to states, of which each token chooses one"),
+            "maps": (8, "K, permutations of states, of which each token chooses one"),
         },
     },
     "memory": {

@@ -48,7 +48,8 @@ class SpentText(NamedTuple):
 
 
 def reliability(bins: Reliability, metrics: dict[str, float], path: Path) -> None:
-    """Accuracy against confidence, one bar a bin, and below it the share of texts per bin."""
+    """Accuracy and mean confidence, a bar and a line for each bin of confidence, and below them
+    the share of texts per bin."""
     count = len(bins.share)
     edges = np.linspace(0, 1, count + 1)
     figure = Figure((6.0, 6.4), dpi=160, layout="constrained")
@@ -57,16 +58,8 @@ def reliability(bins: Reliability, metrics: dict[str, float], path: Path) -> Non
         tidy(ax)
     bar = {"width": 1 / count, "align": "edge", "edgecolor": "white"}
     top.bar(edges[:-1], np.nan_to_num(bins.accuracy), color=BLUE, label="accuracy", **bar)
-    gap = bins.confidence - bins.accuracy
-    top.bar(
-        edges[:-1],
-        np.nan_to_num(gap),
-        bottom=np.nan_to_num(bins.accuracy),
-        color=ORANGE,
-        alpha=0.45,
-        label="confidence − accuracy",
-        **bar,
-    )
+    line = {"color": ORANGE, "linewidth": 3, "label": "mean confidence"}
+    top.hlines(bins.confidence, edges[:-1], edges[1:], **line)
     top.plot([0, 1], [0, 1], "--", color=INK, linewidth=1, label="perfectly calibrated")
     top.set(ylabel="share correct", ylim=(0, 1.02))
     top.set_title(

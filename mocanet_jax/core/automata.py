@@ -21,6 +21,9 @@ import jax.numpy as jnp
 
 from mocanet_jax.core.recurrence import Form
 
+ROUNDS = 6
+"""Of Sinkhorn's iteration: rows of maps drawn at random then sum to 1 within 2 %."""
+
 EPSILON = 1e-6
 """In the variance of logits that are all equal, which stay so."""
 
@@ -34,7 +37,7 @@ def naive_states(maps: jax.Array, initial: jax.Array) -> jax.Array:
     return jnp.stack(states, axis=1)
 
 
-def balanced(logits: jax.Array, rounds: int = 6) -> jax.Array:
+def balanced(logits: jax.Array) -> jax.Array:
     """Logits of maps whose softmax over the last axis is nearly doubly stochastic, so that maps
     near to one-hot are permutations: Sinkhorn's iteration (Sinkhorn, 1964) on logarithms, as of
     Mena et al. (2018, "Learning Latent Permutations with Gumbel-Sinkhorn Networks").
@@ -42,7 +45,7 @@ def balanced(logits: jax.Array, rounds: int = 6) -> jax.Array:
     logits: float [..., N, N], of which state leads to which. Returns the same shape.
     """
     chex.assert_type(logits, float)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         logits = jax.nn.log_softmax(logits, axis=-1)
         logits = jax.nn.log_softmax(logits, axis=-2)
     return logits

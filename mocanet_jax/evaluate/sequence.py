@@ -1,7 +1,6 @@
 """Evaluation of sequence tasks: accuracy on the training range and far beyond it."""
 
 import math
-from fractions import Fraction
 from functools import partial
 
 import jax
@@ -79,9 +78,7 @@ class SequenceEvaluator:
         """What the model needs for lengths beyond training's range; None up to it."""
         if fit <= self.task.longest:
             return None
-        remembered = (self.task.memory_length(length) for length in (fit, self.task.longest))
-        growth = Fraction(*remembered)
-        return self.model.slots_for(growth, self.task.num_steps(fit))
+        return self.model.slots_for(self.task.memory_growth(fit), self.task.num_steps(fit))
 
     def _over_range(self, trained, name, count):
         task = self.task

@@ -10,10 +10,11 @@ distribution; made hard, columns, choice and state are one-hot. (The dictionary 
 are those of Terzić et al., 2025, PD-SSM, arXiv 2509.22284, whose one-hot columns carry complex
 numbers; here nothing is to decay.)
 
-A map that is learned is a permutation, so that automata track groups. Maps with free columns
-merge states on the way, and what is merged is lost to all later tokens. What permutations
-cannot do, to forget, a gate of the controller does (nn/controller.py); that permutations and
-resets in layers make every finite automaton is the theorem of Krohn and Rhodes (1965).
+A map that is learned is a permutation or nearly one, so that automata track groups. Maps with
+free columns merge states on the way, and what is merged is lost to all later tokens. What
+permutations cannot do, to forget, a gate of the controller does (nn/controller.py); that
+permutations and resets in layers make every finite automaton is the theorem of Krohn and Rhodes
+(1965).
 
 Several automata run beside each other, blind to each other; the output is linear in their
 states.
@@ -47,6 +48,10 @@ yet."""
 CHOSEN = 5.0
 """Deviation of logits of choices at the start: most tokens take one map, of which they can then
 be sure, where the mean of all maps would forget every state."""
+
+_choice_init = nn.initializers.variance_scaling(
+    (CHOSEN / CHOICE_GAIN) ** 2, "fan_in", "truncated_normal"
+)
 
 SURE_MAP, SURE_CHOICE = 2.0, 3.0
 """Least deviation of the logits of a column of a map, about that of the start, and of a choice.
@@ -102,9 +107,7 @@ class Automata(nn.Module):
         """z: [B, T, D]; mask: bool [B, T]. hardness: of choices and maps, [] or [B], in [0, 1].
         Returns [B, T, D], linear in the states, and the next state."""
         A, N, K = self.count, self.states, self.maps
-        scale = (CHOSEN / CHOICE_GAIN) ** 2
-        init = nn.initializers.variance_scaling(scale, "fan_in", "truncated_normal")
-        dense = nn.Dense(A * K, dtype=self.dtype, kernel_init=init, name="choice")
+        dense = nn.Dense(A * K, dtype=self.dtype, kernel_init=_choice_init, name="choice")
         logits = CHOICE_GAIN * full(dense(z)).reshape(*mask.shape, A, K)
         logits = spread(logits, SURE_CHOICE)
         table = declared(self, "maps", _random_permutations, (A, K, N, N), decay=False)

@@ -93,9 +93,9 @@ def _whole_sequence(config, task, length) -> float:
     memory = config.model.memory
     if not any(head.count for head in memory.heads.values()):
         return tokens
-    growth = task.memory_length(length) / task.memory_length(task.longest)
+    slots = memory.num_slots * task.memory_growth(length)
     width = memory.head_width or config.model.width  # of a head, or of all
-    return tokens + memory.num_slots * growth * width * FLOAT * _NARROWEST
+    return tokens + slots * width * FLOAT * _NARROWEST
 
 
 def _num_steps(task, length) -> int:

@@ -6,6 +6,7 @@ Axes: B batch, T time, V vocabulary.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -117,6 +118,10 @@ class SequenceTask:
         """What memory is enlarged in proportion to in evaluation, beyond training's range: the
         length itself, unless what has to be remembered does not grow with it."""
         return length
+
+    def memory_growth(self, length: int) -> Fraction:
+        """What has to be remembered at this length, over that of training's longest."""
+        return Fraction(self.memory_length(length), self.memory_length(self.longest))
 
     def symbol(self, token: int) -> str:
         """What pictures call a token."""
